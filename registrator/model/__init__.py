@@ -1,0 +1,1 @@
+"""The records HECD keeps: frozen values, no behaviour beyond what they say of themselves."""

@@ -1,0 +1,57 @@
+"""An instance: one running copy, and the order to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+
+# starting: being pulled, created or not yet healthy for the first time
+# running: was healthy once; `health` says whether it is now
+# draining: gets no new requests, finishes those it has
+# stopping: told to stop, in its grace period
+# exited: its process ended; the agent starts it again after a back-off
+# failed: cannot be started, or never became healthy
+STATES = ("starting", "running", "draining", "stopping", "exited", "failed")
+HEALTHS = ("unknown", "healthy", "unhealthy")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """`/hecd/instances/<service>/<instance>`, written by the agent of its node under the agent's lease."""
+
+    instance: InstanceName
+    service: ServiceName
+    release: ReleaseNumber
+    node: NodeName
+    endpoints: dict[str, str] = field(default_factory=dict)  # target port -> "ip:port"
+    state: str = "starting"
+    health: str = "unknown"
+    weight: int = 100
+    restarts: int = 0
+    reason: str = ""  # why it is not running well; one line
+    log_tail: tuple[str, ...] = ()  # the last lines of a failed one
+    changed_at: float = 0.0  # seconds since the epoch
+
+    @property
+    def serving(self) -> bool:
+        """Whether the load balancers should send it new requests."""
+        return self.state == "running" and self.health == "healthy"
+
+    @property
+    def broken(self) -> bool:
+        """Whether it counts as a failure of its release."""
+        return self.state in ("failed", "exited") or (self.state == "running" and self.health == "unhealthy")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`/hecd/assignments/<node>/<instance>`: what a node must run; `drain` tells it to finish. Leader only."""
+
+    instance: InstanceName
+    service: ServiceName
+    release: ReleaseNumber
+    node: NodeName
+    drain: bool = False
+    drain_timeout_s: float = 10.0
+    reason: str = ""

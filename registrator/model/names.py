@@ -1,0 +1,37 @@
+"""Identifiers, and the one rule for what may be a name.
+
+A name ends up in keys, host names and haproxy.cfg, so it must be a DNS label (RFC 1123) when it enters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+NodeName = NewType("NodeName", str)
+ServiceName = NewType("ServiceName", str)
+InstanceName = NewType("InstanceName", str)
+ReleaseNumber = NewType("ReleaseNumber", int)
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def is_label(text: str) -> bool:
+    """Whether `text` is a lower-case DNS label of at most 63 characters."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def instance_name(service: ServiceName, number: int) -> InstanceName:
+    """`web.7`: the number is never used twice by one service."""
+    return InstanceName(f"{service}.{number}")
+
+
+def instance_number(name: str) -> int:
+    """The 7 of `web.7`; 0 where the name has none."""
+    tail = name.rpartition(".")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def backend_name(service: str, target_port: int) -> str:
+    """HAProxy's backend for one port of a service; templates/haproxy writes the same."""
+    return f"{service}.{target_port}"

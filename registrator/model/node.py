@@ -1,0 +1,54 @@
+"""A node: a host with an agent; and an edge: a node with a load balancer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registrator.model.names import NodeName
+
+ROLES = ("worker", "edge", "control")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a node has; `instances` is how many it takes at most."""
+
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    instances: int = 250
+
+
+@dataclass(frozen=True)
+class Node:
+    """`/hecd/nodes/<node>`, written by its agent under its one lease."""
+
+    node: NodeName
+    roles: tuple[str, ...] = ("worker", "edge", "control")
+    address: str = "127.0.0.1"
+    subnet: str = ""
+    capacity: Capacity = field(default_factory=Capacity)
+    joined_at: float = 0.0  # seconds since the epoch
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class ServerReport:
+    """What one load balancer says of one server: HAProxy's state word, weight, open sessions."""
+
+    state: str
+    weight: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`/hecd/edges/<node>`: what this load balancer has really applied. Backend -> server -> report."""
+
+    node: NodeName
+    applied_revision: int = 0
+    servers: dict[str, dict[str, ServerReport]] = field(default_factory=dict)
+    reloads: int = 0
+    error: str | None = None
+    doubt: str | None = None  # why the load balancer keeps servers that etcd no longer names
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)  # service -> figure -> value
+    at: float = 0.0  # seconds since the epoch

@@ -1,0 +1,38 @@
+"""A rollout: how far the change from one release to another has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registrator.model.names import ReleaseNumber, ServiceName
+
+# rolling: steps are being made towards `release`
+# monitoring: all steps made, failures still count until the window ends
+# done: `release` is the stable one
+# rolling-back: `release` failed; steps are made back towards `stable`
+# rolled-back: `stable` serves again; `reason` says why
+# paused: failed with failure_action pause; somebody must decide
+STATES = ("rolling", "monitoring", "done", "rolling-back", "rolled-back", "paused")
+ENDED = ("done", "rolled-back", "paused")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """`/hecd/rollouts/<service>`, written by the leader only."""
+
+    service: ServiceName
+    release: ReleaseNumber  # the one wanted
+    stable: ReleaseNumber  # the last one that was done; 0: none yet
+    state: str = "rolling"
+    reason: str = ""
+    log_tail: tuple[str, ...] = ()
+    failures: int = 0
+    next_number: int = 1  # of the next instance
+    started_at: float = 0.0  # seconds since the epoch, as the next three
+    progress_at: float = 0.0  # last step
+    ended_at: float = 0.0
+
+    @property
+    def target(self) -> ReleaseNumber:
+        """The release that instances should be of right now."""
+        return self.stable if self.state in ("rolling-back", "rolled-back") else self.release

@@ -1,0 +1,85 @@
+"""A service: what is wanted of it right now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.release import Settings
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a new release replaces the old one; Compose's deploy.update_config."""
+
+    parallelism: int = 1  # 0: all at once
+    delay_s: float = 0.0
+    monitor_s: float = 5.0  # how long after the last step a failure still counts
+    order: str = "start-first"  # | "stop-first"
+    failure_action: str = "rollback"  # | "pause" | "continue"
+    max_failure_ratio: float = 0.0
+    deadline_s: float = 120.0  # x-hecd.progress_deadline: without any step for so long, the release has failed
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port clients connect to on every edge, and the instances' port behind it."""
+
+    published: int
+    target: int
+    mode: str = "http"  # | "tcp"
+    hostnames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """The load balancer's own check of an instance; `path` None is a TCP connect."""
+
+    path: str | None = None
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    rise: int = 1
+    fall: int = 2
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """How the load balancers serve a service."""
+
+    ports: tuple[Port, ...] = ()
+    balance: str = "roundrobin"
+    drain_timeout_s: float = 10.0
+    check: Check = field(default_factory=Check)
+
+
+@dataclass(frozen=True)
+class Service:
+    """`/hecd/services/<service>`: the wanted release, how many of it, and how it is served."""
+
+    service: ServiceName
+    release: ReleaseNumber
+    replicas: int = 1
+    update: Update = field(default_factory=Update)
+    traffic: Traffic = field(default_factory=Traffic)
+    updated_at: float = 0.0  # seconds since the epoch
+    updated_by: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """A service as a compose file describes it, before it has a release number."""
+
+    name: ServiceName
+    settings: Settings
+    replicas: int = 1
+    update: Update = field(default_factory=Update)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A whole compose file; `warnings` are lines for the user that stop nothing."""
+
+    name: str
+    services: tuple[ServiceSpec, ...]
+    warnings: tuple[str, ...] = ()
