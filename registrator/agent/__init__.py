@@ -1,0 +1,1 @@
+"""The agent of one node: runs what it is assigned, probes it, and announces what it runs."""

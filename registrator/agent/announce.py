@@ -1,0 +1,43 @@
+"""What the agent says of its copies in etcd. Pure."""
+
+from __future__ import annotations
+
+from registrator.agent.copy import Copy
+from registrator.model.instance import Instance
+from registrator.model.names import NodeName
+
+
+def record(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
+    """The instance record of `copy`. `changed_at` is seconds since the epoch of its last change of state."""
+    settings = copy.release.settings
+    return Instance(
+        instance=copy.instance,
+        service=copy.release.service,
+        release=copy.release.number,
+        node=node,
+        endpoints={str(port): f"{copy.address}:{port}" for port in settings.target_ports} if copy.address else {},
+        state=state(copy),
+        health=copy.health.verdict,
+        restarts=copy.restarts,
+        reason=_reason(copy),
+        log_tail=copy.log_tail,
+        changed_at=changed_at,
+    )
+
+
+def state(copy: Copy) -> str:
+    """The public state of a copy: see registrator/model/instance.py for the words."""
+    if copy.phase == "up":
+        if copy.was_healthy:
+            return "running"
+        return "failed" if copy.health.verdict == "unhealthy" else "starting"
+    if copy.phase == "down":
+        return "exited" if copy.was_healthy else "failed"
+    return copy.phase
+
+
+def _reason(copy: Copy) -> str:
+    if copy.phase == "up" and copy.health.verdict == "unhealthy":
+        never = "" if copy.was_healthy else "never became healthy: "
+        return f"{never}{copy.health.detail}"
+    return copy.reason

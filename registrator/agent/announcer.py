@@ -1,0 +1,131 @@
+"""The agent's voice: its node record and its instance records, under one lease, written only when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from registrator.agent import announce
+from registrator.agent.copy import Copy
+from registrator.errors import HecdError, RegistryUnavailable
+from registrator.model.instance import Instance
+from registrator.model.names import InstanceName
+from registrator.model.node import Node
+from registrator.registry import schema
+from registrator.registry.store import Lease, Store, Write
+from registrator.registry.world import World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Announcer:
+    """Keeps the lease and brings the records in etcd in line with the agent's copies."""
+
+    store: Store
+    node: Node
+    lease_file: Path
+    lease_ttl_s: int
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    lease: Lease | None = None
+    _written: dict[InstanceName, tuple[Instance, int]] = field(default_factory=dict)
+    _joined: bool = False
+
+    async def hold_lease(self) -> None:
+        """Keep a lease for ever: the old one if it still lives, a new one whenever it is lost."""
+        resume = self._remembered()
+        while True:
+            try:
+                self.lease = await self.store.lease(self.lease_ttl_s, resume)
+            except HecdError as err:
+                log.warning("no lease reason=%s", err)
+                await asyncio.sleep(1.0)
+                continue
+            log.info("lease held id=%x resumed=%s", self.lease.id, self.lease.id == resume)
+            self._remember(self.lease.id)
+            self.forget()
+            await self.lease.lost()
+            log.warning("lease lost id=%x", self.lease.id)
+            await self.lease.close(revoke=False)
+            self.lease, resume = None, 0
+
+    def forget(self) -> None:
+        """Take nothing for written any more: say all again."""
+        self._written.clear()
+        self._joined = False
+        self.news.set()
+
+    def compare(self, world: World) -> None:
+        """Notice records that somebody else removed, or that a wiped etcd lost."""
+        gone = [n for n, (_, rev) in self._written.items() if world.revision >= rev and n not in world.instances]
+        for name in gone:
+            log.warning("record vanished, saying it again instance=%s", name)
+            del self._written[name]
+        if gone or (self._joined and self.node.node not in world.nodes):
+            self._joined = False
+            self.news.set()
+
+    async def speak(self, copies: Mapping[InstanceName, Copy], world: World) -> None:
+        """Write what differs. On failure all stays as it was, to be tried again."""
+        if self.lease is None:
+            return
+        puts = self._changed(copies)
+        mine = {i.instance for i in world.instances.values() if i.node == self.node.node} | set(self._written)
+        gone = [n for n in mine if n not in copies]
+        writes: list[Write] = [schema.put(record, self.lease.id) for record in puts]
+        writes += [schema.delete(_nameless(n, world, self._written)) for n in gone]
+        if not self._joined:
+            writes.append(schema.put(replace(self.node, joined_at=time.time()), self.lease.id))
+        if not writes:
+            return
+        revision = await self.store.commit(writes)
+        self._joined = True
+        self._written.update({record.instance: (record, revision) for record in puts})
+        for name in gone:
+            self._written.pop(name, None)
+        for record in puts:
+            log.info(
+                "announced %s state=%s health=%s reason=%s", record.instance, record.state, record.health, record.reason
+            )
+
+    def _changed(self, copies: Mapping[InstanceName, Copy]) -> list[Instance]:
+        changed = []
+        for name, copy in copies.items():
+            if copy.adopted and copy.phase == "up" and copy.health.verdict == "unknown":
+                continue  # what the last agent said of it stands until the first probe
+            before = self._written[name][0] if name in self._written else None
+            record = announce.record(copy, self.node.node, changed_at=before.changed_at if before else time.time())
+            if before is None or record.state != before.state:
+                record = replace(record, changed_at=time.time())
+            if record != before:
+                changed.append(record)
+        return changed
+
+    def _remembered(self) -> int:
+        try:
+            return int(self.lease_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _remember(self, lease_id: int) -> None:
+        self.lease_file.parent.mkdir(parents=True, exist_ok=True)
+        self.lease_file.write_text(str(lease_id))
+
+
+def _nameless(name: InstanceName, world: World, written: Mapping[InstanceName, tuple[Instance, int]]) -> Instance:
+    return written[name][0] if name in written else world.instances[name]
+
+
+async def run(announcer: Announcer, copies: Mapping[InstanceName, Copy], world: World) -> None:
+    """Speak once, and see to it that a failure is tried again soon."""
+    try:
+        await announcer.speak(copies, world)
+    except HecdError as err:
+        retry_after_s = err.retry_after_s if isinstance(err, RegistryUnavailable) else 1.0
+        log.warning("announcement failed reason=%s retry_after_s=%.1f", err, retry_after_s)
+        await asyncio.sleep(retry_after_s)
+        announcer.news.set()

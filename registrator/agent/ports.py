@@ -1,0 +1,82 @@
+"""What the agent needs of the outside: an engine, a prober, and a balancer on nodes that are edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from registrator.agent.health import Probe
+from registrator.model.names import InstanceName
+from registrator.model.node import ServerReport
+from registrator.model.release import Healthcheck, Release
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A container as the engine sees it; adoption starts from these."""
+
+    instance: InstanceName
+    release: Release
+    running: bool
+    address: str = ""
+    started_at: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a container ended, in words (`exit code 3`, `out of memory`), and the last lines it wrote."""
+
+    reason: str
+    log_tail: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Containers of this node. Calls are short and blocking; the agent makes them in threads."""
+
+    def containers(self) -> list[Seen]:
+        """Every container that belongs to this node's agent."""
+
+    def start(self, instance: InstanceName, release: Release) -> Seen:
+        """Make it and start it; start it again if it exists. Idempotent. Raises EngineFault."""
+
+    def signal(self, instance: InstanceName, signal: str) -> None:
+        """Send a signal to its first process ("" is its stop signal); fine if it has ended."""
+
+    def exit_fd(self, instance: InstanceName) -> int | None:
+        """A new file descriptor that is readable once the container has ended; None if it does not run."""
+
+    def remove(self, instance: InstanceName) -> None:
+        """Delete it and all it held; fine if it is gone."""
+
+    def ending(self, instance: InstanceName) -> Ending:
+        """How it ended."""
+
+
+class Prober(Protocol):
+    """Looks at an instance once."""
+
+    async def probe(self, instance: InstanceName, address: str, check: Healthcheck) -> Probe:
+        """Never raises for what the instance does; takes at most the check's timeout."""
+
+
+@dataclass(frozen=True)
+class BalancerReport:
+    """What the load balancer of this node says: see model.node.Edge for the words."""
+
+    applied_revision: int = 0
+    servers: dict[str, dict[str, ServerReport]] = field(default_factory=dict)
+    reloads: int = 0
+    error: str | None = None
+    doubt: str | None = None
+    usage: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Balancer(Protocol):
+    """The load balancer beside this agent."""
+
+    def read(self) -> BalancerReport:
+        """Its present state. Blocking, a few milliseconds."""
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call `ring`, from any thread, whenever it has applied something; the result ends that."""

@@ -1,0 +1,43 @@
+"""What the control loop may do. Each action carries the reason the user is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registrator.model.instance import Assignment
+from registrator.model.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Tell a node to run an instance."""
+
+    assignment: Assignment
+    reason: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Tell a node to finish an instance; `assignment` is the old order."""
+
+    assignment: Assignment
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unassign:
+    """Forget an instance that is gone."""
+
+    assignment: Assignment
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Write down how far the rollout is."""
+
+    rollout: Rollout
+    reason: str
+
+
+Action = Assign | Drain | Unassign | Progress

@@ -1,0 +1,144 @@
+"""The shell of the control loop: read, decide, act, record, wait. One leader acts, the others wait for its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field, replace
+
+from registrator.control import rollout
+from registrator.control.actions import Action, Assign, Drain, Progress, Unassign
+from registrator.control.backup import Backup
+from registrator.control.placement import Board
+from registrator.control.view import ServiceView
+from registrator.errors import Conflict, RegistryUnavailable
+from registrator.model.names import NodeName
+from registrator.registry import schema
+from registrator.registry.election import Leadership, campaign
+from registrator.registry.store import Lease, Store, Write
+from registrator.registry.trust import Trust
+from registrator.registry.world import Reader, World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Control:
+    """Makes the registry's orders follow its wishes. Run it on every node with the role control."""
+
+    store: Store
+    name: str
+    trust: Trust
+    backup: Backup
+    lease_ttl_s: int = 10
+    node_lost_after_s: float = 30.0
+    safety_margin_s: float = 2.0
+    _reader: Reader = field(default_factory=Reader)
+    _missing_since: dict[NodeName, float] = field(default_factory=dict)
+    _doubt: str | None = None
+    _acted_at: int = 0  # revision of our last commit: an older snapshot must not be decided on
+
+    async def run(self) -> None:
+        """Lead whenever the place is free, until cancelled."""
+        while True:
+            try:
+                lease = await self.store.lease(self.lease_ttl_s)
+            except RegistryUnavailable as err:
+                log.warning("no lease for leadership reason=%s", err)
+                await asyncio.sleep(err.retry_after_s)
+                continue
+            try:
+                await self._reign(lease)
+            finally:
+                await lease.close(revoke=True)
+
+    async def _reign(self, lease: Lease) -> None:
+        """Campaign and lead until the lease is lost."""
+        async with asyncio.TaskGroup() as group:
+            steps = group.create_task(self._lead(lease))
+            await lease.lost()
+            log.warning("leadership lost lease=%x", lease.id)
+            steps.cancel()
+
+    async def _lead(self, lease: Lease) -> None:
+        leadership = await campaign(self.store, self.name, lease)
+        epoch = -1
+        while True:
+            snapshot = self.store.snapshot()
+            if snapshot.epoch != epoch:
+                epoch, self._acted_at = snapshot.epoch, 0  # another history: its revisions say nothing of ours
+            world = self._reader.read(snapshot)
+            wait_s = 5.0
+            if world.revision >= self._acted_at and self._trusted(world) and self._leads(lease):
+                wait_s = min(wait_s, await self._pass(world, leadership))
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self.store.changed(snapshot.mark)
+            except TimeoutError:
+                continue  # a delay or a window ended
+
+    def _leads(self, lease: Lease) -> bool:
+        """A leader whose lease may have ended must not act, whether or not it can ask."""
+        return time.monotonic() < lease.deadline - self.safety_margin_s
+
+    def _trusted(self, world: World) -> bool:
+        reason = self.trust.judge(world, time.monotonic())
+        if reason != self._doubt:
+            log.warning("trust changed doubt=%s", reason)
+            self._doubt = reason
+        return reason is None
+
+    async def _pass(self, world: World, leadership: Leadership) -> float:
+        """Decide for every service and act; seconds until a timer needs another pass."""
+        now = time.time()
+        lost = self._lost(world, now)
+        board = Board(world.nodes, world.assignments.values(), lost)
+        wait_s = 5.0
+        for service in world.services.values():
+            view = ServiceView.of(world, service, lost)
+            actions = rollout.decide(view, board, now)
+            if actions:
+                await self._act(actions, leadership)
+            elif (after_s := rollout.wake_after_s(view, now)) is not None:
+                wait_s = min(wait_s, after_s + 0.001)
+        self.backup.save(world)
+        return wait_s
+
+    async def _act(self, actions: list[Action], leadership: Leadership) -> None:
+        for action in actions:
+            log.info("%s", _line(action))
+        try:
+            self._acted_at = await self.store.commit([_write(action) for action in actions], [leadership.guard])
+        except Conflict:
+            log.warning("no longer the leader; steps dropped count=%d", len(actions))
+        except RegistryUnavailable as err:
+            log.warning("steps not written count=%d reason=%s", len(actions), err)
+
+    def _lost(self, world: World, now: float) -> frozenset[NodeName]:
+        """Nodes that hold assignments and have been without a record for longer than is waited for."""
+        missing = {a.node for a in world.assignments.values()} - set(world.nodes)
+        self._missing_since = {n: self._missing_since.get(n, now) for n in missing}
+        return frozenset(n for n, since in self._missing_since.items() if now - since >= self.node_lost_after_s)
+
+
+def _write(action: Action) -> Write:
+    match action:
+        case Assign(assignment):
+            return schema.put(assignment)
+        case Drain(assignment, reason):
+            return schema.put(replace(assignment, drain=True, reason=reason))
+        case Unassign(assignment):
+            return schema.delete(assignment)
+        case Progress(record):
+            return schema.put(record)
+
+
+def _line(action: Action) -> str:
+    match action:
+        case Progress(record, reason):
+            return f"rollout {record.service} release={record.release} state={record.state} reason={reason}"
+        case _:
+            a = action.assignment
+            verb = type(action).__name__.lower()
+            return f"{verb} {a.instance} node={a.node} release={a.release} reason={action.reason}"

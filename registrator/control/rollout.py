@@ -1,0 +1,189 @@
+"""How a service gets from what it is to what is wanted. Pure: (view, board, now) -> actions.
+
+Every call looks at the whole state again, so a new leader goes on where the last one stopped. The table:
+
+  rolling ──all steps made──> monitoring ──window passed──> done
+     └─────────── too many failures, or no progress ───────────┐ (failure_action)
+                                     rolling-back <────────────┤ rollback
+                        rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from registrator.control.actions import Action, Assign, Drain, Progress, Unassign
+from registrator.control.placement import Board, NoPlace
+from registrator.control.view import ServiceView
+from registrator.model.instance import Assignment
+from registrator.model.names import ReleaseNumber, instance_name, instance_number
+from registrator.model.rollout import Rollout
+
+
+def decide(view: ServiceView, board: Board, now: float) -> list[Action]:
+    """All that is to be done for one service now, in order. `now` is seconds since the epoch."""
+    rollout, why = _follow_wanted(view, now)
+    rollout, why = _judge(view, rollout, now, why)
+    actions: list[Action] = [*_forget(view), *_adopt(view)]
+    if rollout.state != "paused" and not view.unclaimed:
+        actions += _steps(view, rollout, board, now)
+    rollout, why = _advance(view, rollout, actions, now, why)
+    if rollout != view.rollout:
+        actions.append(Progress(rollout, why))
+    return actions
+
+
+def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
+    """The rollout towards what the service record wants: the one under way, or a new one."""
+    service, before = view.service, view.rollout
+    if before is not None and before.release == service.release:
+        return before, ""
+    seen = [instance_number(n) for n in (*view.instances, *(a.instance for a in view.assignments))]
+    fresh = Rollout(service.service, service.release, ReleaseNumber(0), started_at=now, progress_at=now)
+    if before is not None:
+        fresh = replace(fresh, stable=before.stable, next_number=before.next_number)
+    fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
+    return fresh, f"release {service.release} is wanted"
+
+
+def _judge(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[Rollout, str]:
+    """Turn back when too much of the new release failed, or when nothing has moved for too long."""
+    update = view.service.update
+    if rollout.state not in ("rolling", "monitoring", "rolling-back"):
+        return rollout, why
+    failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
+    rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
+    if rollout.state == "rolling-back" or update.failure_action == "continue":
+        return rollout, why
+    allowed = update.max_failure_ratio * max(view.service.replicas, 1)
+    if len(failed) > allowed:
+        return _turn_back(view, rollout, failed[0], now)
+    if rollout.state == "rolling" and now - rollout.progress_at > update.deadline_s:
+        stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
+        return _turn_back(view, rollout, stuck, now, f"no progress for {update.deadline_s:g} s")
+    return rollout, why
+
+
+def _turn_back(
+    view: ServiceView, rollout: Rollout, culprit: Assignment | None, now: float, cause: str = ""
+) -> tuple[Rollout, str]:
+    instance = view.instances.get(culprit.instance) if culprit else None
+    blame = ": ".join(
+        part
+        for part in (
+            cause,
+            f"{culprit.instance} on {culprit.node}" if culprit else "",
+            instance.reason if instance else "",
+            _edge_trouble(view),
+        )
+        if part
+    )
+    reason = f"release {rollout.release} failed: {blame or 'an instance broke'}"
+    can_return = rollout.stable not in (0, rollout.release) and rollout.stable in view.known_releases
+    back = view.service.update.failure_action == "rollback" and can_return
+    if not back and not can_return:
+        reason += "; there is no earlier release to go back to"
+    tail = instance.log_tail if instance else ()
+    state = "rolling-back" if back else "paused"
+    ended_at = 0.0 if back else now
+    return replace(rollout, state=state, reason=reason, log_tail=tail, progress_at=now, ended_at=ended_at), reason
+
+
+def _edge_trouble(view: ServiceView) -> str:
+    return next((f"load balancer on {e.node}: {e.error}" for e in view.edges if e.error), "")
+
+
+def _forget(view: ServiceView) -> Iterator[Action]:
+    """Assignments whose instance has finished, or whose node is lost."""
+    for assignment in view.assignments:
+        if assignment.drain and assignment.instance not in view.instances:
+            yield Unassign(assignment, "it has finished")
+        elif assignment.node in view.lost and assignment.instance not in view.instances:
+            yield Unassign(assignment, f"node {assignment.node} is gone")
+
+
+def _adopt(view: ServiceView) -> Iterator[Action]:
+    """Give announced instances without an order one, so that they are replaced or drained like any other."""
+    for instance in sorted(view.unclaimed, key=lambda i: instance_number(i.instance)):
+        order = Assignment(instance.instance, instance.service, instance.release, instance.node)
+        yield Assign(order, "it runs already; its order had been lost")
+
+
+def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> list[Action]:
+    new = [a for a in view.live if a.release == rollout.target]
+    old = [a for a in view.live if a.release != rollout.target]
+    starts, drains = _budget(view, rollout, new, old, now)
+    actions: list[Action] = [*_start(view, rollout, board, starts)]
+    victims = _victims(view, old)[:drains] if old else _victims(view, new)[: max(0, len(new) - view.service.replicas)]
+    for victim in victims:
+        reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
+        actions.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
+    return actions
+
+
+def _budget(
+    view: ServiceView, rollout: Rollout, new: list[Assignment], old: list[Assignment], now: float
+) -> tuple[int, int]:
+    """How many instances may be started and how many old ones drained at this moment."""
+    want, update = view.service.replicas, view.service.update
+    missing = max(0, want - len(new))
+    if not old:
+        if update.order == "stop-first" and rollout.state in ("rolling", "rolling-back"):
+            missing = min(missing, max(0, want - len(new) - len(view.draining)))
+        return missing, 0
+    at_once = update.parallelism or max(want, 1)
+    ready = sum(view.ready(a) for a in new)
+    waiting = len(new) - ready
+    paced = bool(new) and now - rollout.progress_at < update.delay_s
+    if update.order == "stop-first":
+        underway = waiting + len(view.draining)
+        room = max(0, want - len(new) - len(old) - len(view.draining))
+        return min(missing, room), 0 if paced else max(0, min(at_once - underway, len(old)))
+    starts = 0 if paced else max(0, min(missing, at_once - waiting, want + at_once - len(new) - len(old)))
+    return starts, max(0, min(len(old), ready + len(old) - want))
+
+
+def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment]:
+    """Who goes first: the broken, then those not serving yet, then the youngest."""
+    return sorted(candidates, key=lambda a: (not view.broken(a), view.ready(a), -instance_number(a.instance)))
+
+
+def _start(view: ServiceView, rollout: Rollout, board: Board, count: int) -> Iterator[Action]:
+    service = view.service
+    for number in range(rollout.next_number, rollout.next_number + count):
+        place = board.place(service.service)
+        if isinstance(place, NoPlace):
+            return
+        name = instance_name(service.service, number)
+        yield Assign(Assignment(name, service.service, rollout.target, place.node, reason=place.reason), place.reason)
+
+
+def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: float, why: str) -> tuple[Rollout, str]:
+    """Count the steps just decided, and move to the next state when there is none left."""
+    started = [instance_number(a.assignment.instance) for a in actions if isinstance(a, Assign)]
+    moved = [a for a in actions if isinstance(a, Assign | Drain)]
+    if started:
+        rollout = replace(rollout, next_number=max(rollout.next_number, max(started) + 1))
+    if moved:
+        return replace(rollout, progress_at=now), why or moved[0].reason
+    new = [a for a in view.live if a.release == rollout.target]
+    settled = len(new) == view.service.replicas == len(view.live) and all(view.ready(a) for a in new)
+    if rollout.state == "rolling" and settled and not actions:
+        return replace(rollout, state="monitoring", progress_at=now), "all steps are made"
+    if rollout.state == "rolling-back" and settled and not view.draining:
+        return replace(rollout, state="rolled-back", ended_at=now), rollout.reason
+    quiet = now - rollout.progress_at >= view.service.update.monitor_s
+    if rollout.state == "monitoring" and quiet and not view.draining:
+        return replace(rollout, state="done", stable=rollout.release, ended_at=now), "no failure in the window"
+    return rollout, why
+
+
+def wake_after_s(view: ServiceView, now: float) -> float | None:
+    """When `decide` must be asked again though nothing changed: a delay, a window or a deadline ends. None: never."""
+    rollout, update = view.rollout, view.service.update
+    if rollout is None or rollout.state not in ("rolling", "monitoring", "rolling-back"):
+        return None
+    ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]
+    later = [end - now for end in ends if end > now]
+    return min(later, default=1.0)

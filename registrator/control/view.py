@@ -1,0 +1,65 @@
+"""One service as the decider sees it: wanted, assigned, announced, sorted once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+from registrator.model.instance import Assignment, Instance
+from registrator.model.names import InstanceName, NodeName, instance_number
+from registrator.model.node import Edge
+from registrator.model.rollout import Rollout
+from registrator.model.service import Service
+from registrator.registry.acknowledgement import admitted
+from registrator.registry.world import World
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """The part of a world that concerns one service. `lost` are nodes that are away for longer than is waited for."""
+
+    service: Service
+    rollout: Rollout | None
+    assignments: tuple[Assignment, ...]
+    instances: dict[InstanceName, Instance]
+    edges: tuple[Edge, ...]
+    lost: Collection[NodeName]
+    admitted: frozenset[InstanceName]
+    known_releases: frozenset[int]
+
+    @classmethod
+    def of(cls, world: World, service: Service, lost: Collection[NodeName] = ()) -> ServiceView:
+        """Pick what belongs to `service` out of `world`."""
+        instances = {i.instance: i for i in world.of_service(service.service)}
+        edges = tuple(world.edges.values())
+        ready = frozenset(n for n, i in instances.items() if admitted(i, service.traffic, edges))
+        assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
+        releases = frozenset(number for name, number in world.releases if name == service.service)
+        rollout = world.rollouts.get(service.service)
+        return cls(service, rollout, assignments, instances, edges, lost, ready, releases)
+
+    @cached_property
+    def live(self) -> tuple[Assignment, ...]:
+        """Assignments that are to go on running."""
+        return tuple(a for a in self.assignments if not a.drain and a.node not in self.lost)
+
+    @cached_property
+    def unclaimed(self) -> tuple[Instance, ...]:
+        """Announced instances that no assignment names: their order was lost, they were not."""
+        named = {a.instance for a in self.assignments}
+        return tuple(i for name, i in self.instances.items() if name not in named)
+
+    @cached_property
+    def draining(self) -> tuple[Assignment, ...]:
+        """Assignments that were told to finish and have not yet gone."""
+        return tuple(a for a in self.assignments if a.drain)
+
+    def ready(self, assignment: Assignment) -> bool:
+        """Whether it serves on every edge."""
+        return assignment.instance in self.admitted
+
+    def broken(self, assignment: Assignment) -> bool:
+        """Whether its instance counts as a failure."""
+        instance = self.instances.get(assignment.instance)
+        return instance is not None and instance.broken

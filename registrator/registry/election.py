@@ -1,0 +1,43 @@
+"""Who leads: a key held under a lease. Its creation revision fences every write of the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from registrator.errors import Conflict, RegistryUnavailable
+from registrator.registry import schema
+from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Leadership:
+    """Held until the lease dies or somebody removes the key."""
+
+    guard: Guard
+
+    async def resign(self, store: Store) -> None:
+        """Give it up, so that the next one need not wait for the lease to end."""
+        await store.commit([Delete(schema.LEADER)], [self.guard])
+
+
+async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
+    """Wait until the place is free and take it under `lease`."""
+    while True:
+        snapshot = store.snapshot()
+        if (held := snapshot.entries.get(schema.LEADER)) is None:
+            try:
+                revision = await store.commit([Put(schema.LEADER, name.encode(), lease.id)], [Absent(schema.LEADER)])
+            except Conflict:
+                pass
+            except RegistryUnavailable as err:
+                await asyncio.sleep(err.retry_after_s)
+            else:
+                log.info("leading name=%s revision=%d", name, revision)
+                return Leadership(Created(schema.LEADER, revision))
+        elif held.lease == lease.id:
+            return Leadership(Created(schema.LEADER, held.created))  # ours: the answer to an earlier try was lost
+        await store.changed(snapshot.mark)

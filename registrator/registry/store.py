@@ -1,0 +1,116 @@
+"""The port to the store of records, in the words of those who use it. Drivers: etcd.py, and a fake for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One stored value. `revision` is that of its last change, `created` that of its creation."""
+
+    value: bytes
+    revision: int
+    created: int
+    lease: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All records at one revision. `epoch` grows when the store's history broke: other data, or older data."""
+
+    epoch: int
+    revision: int
+    cluster_id: int
+    entries: Mapping[str, Raw]
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What to hand to `changed` to hear of anything newer."""
+        return self.epoch, self.revision
+
+
+@dataclass(frozen=True)
+class Put:
+    """Store `value` at `key`, bound to `lease` if not 0."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove `key`; fine if it is not there."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Guard: `key` does not exist."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Guard: `key` was last changed at `revision`."""
+
+    key: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Created:
+    """Guard: `key` is the one created at `revision`, changed since or not."""
+
+    key: str
+    revision: int
+
+
+Write = Put | Delete
+Guard = Absent | Unchanged | Created
+
+
+class Lease(Protocol):
+    """A lease that is being kept alive."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the store."""
+
+    @property
+    def deadline(self) -> float:
+        """`time.monotonic()` until which it lives for certain."""
+
+    async def lost(self) -> None:
+        """Return when the store says that it is gone."""
+
+    async def close(self, *, revoke: bool) -> None:
+        """Stop keeping it alive; with `revoke` its keys vanish at once."""
+
+
+class Store(Protocol):
+    """Reads cost no round trip: the driver keeps a copy of everything up to date."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the copy is being kept up to date right now."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest complete state."""
+
+    async def changed(self, after: tuple[int, int]) -> None:
+        """Return as soon as there is a snapshot with another mark than `after`."""
+
+    async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
+        """Do all writes at once if all guards hold; the revision.
+
+        Raises Conflict, RegistryUnavailable, RegistryRefused.
+        """
+
+    async def lease(self, ttl_s: int, resume: int = 0) -> Lease:
+        """A lease kept alive from now on; `resume` is one to go on with if it still lives."""
