@@ -26,6 +26,8 @@ class Memory:
 def doubt(memory: Memory, world: World) -> str | None:
     """Why `world` must not be taken as an order; None if it may."""
     confirmed_at = world.ledger.confirmed_at if world.ledger else 0.0
+    if world.cluster_id == 0:
+        return "etcd has not answered yet"
     if memory == Memory() or confirmed_at > memory.confirmed_at:
         return None
     if world.cluster_id != memory.cluster_id:
@@ -50,10 +52,10 @@ class Trust:
         self._saved_at = float("-inf")
         self.memory = _load(path)
 
-    def judge(self, world: World, now: float) -> str | None:
-        """The doubt about `world`, or None. `now` is monotonic seconds."""
+    def judge(self, world: World, now: float, *, save: bool = True) -> str | None:
+        """The doubt about `world`, or None. `now` is monotonic seconds; `save` False only looks."""
         reason = doubt(self.memory, world)
-        if reason is None:
+        if reason is None and save:
             self.memory, before = remember(self.memory, world), self.memory
             lasting = (before.cluster_id, before.confirmed_at) != (
                 self.memory.cluster_id,

@@ -1,0 +1,5 @@
+"""`python -m registrator` is `hecd`."""
+
+from registrator.cli import main
+
+main()

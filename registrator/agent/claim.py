@@ -1,0 +1,74 @@
+"""A subnet of the pool for this node, claimed in etcd once and kept for good."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from registrator.errors import Conflict, HecdError
+from registrator.model.claim import Claim
+from registrator.model.names import NodeName
+from registrator.registry import schema
+from registrator.registry.store import Absent, Store
+from registrator.registry.world import Reader, World
+
+log = logging.getLogger(__name__)
+
+PREFIX_LENGTH = 24
+
+
+def remembered(file: Path) -> str | None:
+    """The subnet this node claimed before; it holds without etcd."""
+    try:
+        return file.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+async def claim(store: Store, node: NodeName, pool: str, file: Path) -> str:
+    """This node's subnet, claimed now if it has none. Raises HecdError when the pool is used up."""
+    reader = Reader()
+    while True:
+        snapshot = store.snapshot()
+        world = reader.read(snapshot)
+        subnet = remembered(file) or _own(world, node) or free(pool, _subnets(world))
+        if _own(world, node) == subnet:
+            _remember(file, subnet)
+            return subnet
+        try:
+            record = Claim(subnet, node)
+            await store.commit([schema.put(record)], [Absent(schema.key_of(record))])
+        except Conflict as err:
+            if remembered(file):
+                raise HecdError(
+                    f"subnet {subnet} of this node is claimed by another one",
+                    hint=f"Stop the containers here, delete {file} and start the agent again.",
+                ) from err
+            await store.changed(snapshot.mark)
+            continue
+        log.info("subnet claimed subnet=%s node=%s", subnet, node)
+        _remember(file, subnet)
+        return subnet
+
+
+def free(pool: str, taken: Collection[str]) -> str:
+    """The first subnet of `pool` that nobody has. Raises HecdError."""
+    for subnet in ipaddress.ip_network(pool).subnets(new_prefix=PREFIX_LENGTH):
+        if str(subnet) not in taken:
+            return str(subnet)
+    raise HecdError(f"every /{PREFIX_LENGTH} of {pool} is claimed", hint="Set a larger subnet_pool on all nodes.")
+
+
+def _subnets(world: World) -> list[str]:
+    return [claim.subnet for claim in world.claims.values()]
+
+
+def _own(world: World, node: NodeName) -> str | None:
+    return next((c.subnet for c in world.claims.values() if c.node == node), None)
+
+
+def _remember(file: Path, subnet: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(subnet + "\n")

@@ -1,0 +1,1 @@
+"""Drivers of the agent's ports: each the only file that knows its counterpart."""

@@ -1,0 +1,98 @@
+"""The HAProxy beside this agent: its statistics socket, and the file in which confd-py says what it applied.
+
+The socket, and not the haproxy-stats library: that one speaks only HTTP, through a client that blocks and takes 0.1 s
+to import, and drains are watched every few milliseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from registrator.agent.ports import BalancerReport
+from registrator.model.node import ServerReport
+
+_SERVERS_AND_BACKENDS = 4 | 2
+_FIGURES = {"rate": "rate", "requests": "stot", "sessions": "scur", "queue": "qcur", "http_5xx": "hrsp_5xx"}
+
+
+class HaproxyBalancer:
+    """See agent.ports.Balancer. `socket_path` is the stats socket, `applied` confd-py's applied-state file."""
+
+    def __init__(self, socket_path: Path, applied: Path) -> None:
+        self._socket = socket_path
+        self._applied = applied
+
+    def read(self) -> BalancerReport:
+        applied = self._read_applied()
+        try:
+            rows = self._show_stat()
+        except OSError as err:
+            fault = f"HAProxy does not answer ({err.strerror or err})"
+            return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
+        return BalancerReport(
+            applied_revision=_int(applied.get("revision")),
+            servers=_servers(rows),
+            reloads=_int(applied.get("reloads")),
+            error=applied.get("error") or None,
+            doubt=applied.get("doubt") or None,
+            usage={row["pxname"]: _figures(row) for row in rows if row["svname"] == "BACKEND" and "." in row["pxname"]},
+        )
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        observer = Observer()
+        self._applied.parent.mkdir(parents=True, exist_ok=True)
+        observer.schedule(_Ringer(self._applied.name, ring), str(self._applied.parent))
+        observer.start()
+        return observer.stop
+
+    def _read_applied(self) -> dict[str, object]:
+        try:
+            value = json.loads(self._applied.read_text())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _show_stat(self) -> list[dict[str, str]]:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(1.0)
+            sock.connect(str(self._socket))
+            sock.sendall(f"show stat -1 {_SERVERS_AND_BACKENDS} -1\n".encode())
+            answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        return list(csv.DictReader(answer.lstrip("# ").strip().splitlines()))
+
+
+class _Ringer(FileSystemEventHandler):
+    """Rings when the one file of interest was written or renamed into place."""
+
+    def __init__(self, name: str, ring: Callable[[], None]) -> None:
+        self._name = name
+        self._ring = ring
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        paths = (str(event.src_path), str(event.dest_path))
+        if event.event_type in ("moved", "closed", "created") and any(Path(p).name == self._name for p in paths):
+            self._ring()
+
+
+def _servers(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
+    found: dict[str, dict[str, ServerReport]] = {}
+    for row in rows:
+        if row["svname"] != "BACKEND":
+            report = ServerReport(row["status"], _int(row["weight"]), _int(row["scur"]) + _int(row["qcur"]))
+            found.setdefault(row["pxname"], {})[row["svname"]] = report
+    return found
+
+
+def _figures(row: dict[str, str]) -> dict[str, float]:
+    return {name: float(_int(row.get(column))) for name, column in _FIGURES.items()}
+
+
+def _int(value: object) -> int:
+    return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0

@@ -1,0 +1,196 @@
+"""The engine of this host: the one place where registrator meets the runtime package."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from runtime.errors import ImageNotFound, RuntimeFault
+from runtime.host import Host
+from runtime.model import Container, ContainerSpec, Limits, Mount, State
+
+from registrator.agent.ports import Ending, Seen
+from registrator.errors import EngineFault, NotFound
+from registrator.model.names import InstanceName
+from registrator.model.release import Release, Settings
+from registrator.registry.codec import CodecFault, decode, encode
+
+RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
+NODE_LABEL = "hecd.node"
+
+
+class RuntimeEngine:
+    """See agent.ports.Engine."""
+
+    def __init__(self, host: Host, node: str) -> None:
+        self._host = host
+        self._node = node
+
+    def containers(self) -> list[Seen]:
+        with _mapped():
+            found = [c for c in self._host.list() if c.spec.labels.get(NODE_LABEL) == self._node]
+        return [seen for c in found if (seen := _seen(c)) is not None]
+
+    def start(self, instance: InstanceName, release: Release) -> Seen:
+        with _mapped():
+            if not any(c.name == instance for c in self._host.list()):
+                image = self._host.pull(_pinned(release.settings))
+                self._host.create(_spec(instance, release, image.digest, self._node))
+            container = self._host.start(instance)
+        return Seen(instance, release, True, container.address or "", time.time())
+
+    def signal(self, instance: InstanceName, signal: str) -> None:
+        with _mapped():
+            container = self._host.inspect(instance)
+            if container.state is State.RUNNING:
+                self._host.signal(instance, signal or container.spec.stop_signal or "SIGTERM")
+
+    def exit_fd(self, instance: InstanceName) -> int | None:
+        with _mapped():
+            return self._host.exit_fd(instance)
+
+    def remove(self, instance: InstanceName) -> None:
+        with _mapped():
+            self._host.remove(instance)
+
+    def ending(self, instance: InstanceName) -> Ending:
+        with _mapped():
+            container = self._host.inspect(instance)
+            tail = tuple(self._host.tail(instance, 10))
+        return Ending(_in_words(container), tail)
+
+    def exec_probe(self, instance: InstanceName, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run `argv` inside the instance: exit code and the end of its output. Raises EngineFault."""
+        with _mapped():
+            return self._host.exec_probe(instance, list(argv), timeout_s)
+
+    def close(self) -> None:
+        """Let go of the host's files and sockets; containers run on."""
+        self._host.close()
+
+
+class Local:
+    """The containers and images of this host, for the commands that a person types here."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def digest(self, image: str) -> str:
+        """The digest of the manifest that `image` names now. Raises NotFound, EngineFault."""
+        with _mapped():
+            return self._host.resolve(image).digest
+
+    def load(self, path: Path) -> list[str]:
+        """Load an OCI layout, OCI archive or `docker save` archive; the names of its images."""
+        with _mapped():
+            return [image.ref for image in self._host.load(path)]
+
+    def has(self, instance: str) -> bool:
+        """Whether the instance's container is on this host."""
+        with _mapped():
+            return any(c.name == instance for c in self._host.list())
+
+    def logs(self, instance: str, *, tail: int | None, follow: bool) -> Iterator[tuple[datetime, str, str]]:
+        """Lines as (time, stream, text), for ever with `follow`."""
+        with _mapped():
+            lines = self._host.follow_logs(instance, tail=tail) if follow else self._host.logs(instance, tail=tail)
+            for line in lines:
+                yield line.timestamp, line.stream, line.text
+
+    def exec(self, instance: str, argv: Sequence[str], *, tty: bool) -> int:
+        """Run a command inside with this process's terminal; its exit code."""
+        with _mapped():
+            return self._host.exec_interactive(instance, list(argv), tty=tty)
+
+    def remove_all(self) -> int:
+        """Remove every container that an agent started here; how many."""
+        with _mapped():
+            ours = [c for c in self._host.list() if NODE_LABEL in c.spec.labels]
+            for container in ours:
+                self._host.remove(container.name)
+        return len(ours)
+
+    def close(self) -> None:
+        """Let go of the host's files and sockets."""
+        self._host.close()
+
+
+def open_host(lib: Path, run: Path, subnet: str, bridge: str) -> Host:
+    """The runtime of this host below `lib` and `run`. Raises EngineFault when something it needs is missing."""
+    with _mapped():
+        return Host.open(lib=lib / "runtime", run=run / "runtime", subnet=subnet, bridge=bridge)
+
+
+class _mapped:
+    """Turns the runtime's errors into ours, at this edge and nowhere else."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if isinstance(err, ImageNotFound):
+            raise NotFoundImage(err.brief, details=tuple(err.details), hint=err.hint) from err
+        if isinstance(err, RuntimeFault):
+            raise EngineFault(err.brief, details=tuple(err.details), hint=err.hint) from err
+
+
+class NotFoundImage(EngineFault, NotFound):
+    """The image exists neither here nor in its registry."""
+
+
+def _pinned(settings: Settings) -> str:
+    """The image by digest, so that a tag which moved on changes nothing of this release."""
+    if not settings.digest or "@" in settings.image:
+        return settings.image
+    name, colon, tag = settings.image.rpartition(":")
+    bare = name if colon and "/" not in tag else settings.image
+    return f"{bare}@{settings.digest}"
+
+
+def _spec(instance: InstanceName, release: Release, digest: str, node: str) -> ContainerSpec:
+    s = release.settings
+    return ContainerSpec(
+        name=instance,
+        image=digest,
+        entrypoint=s.entrypoint,
+        command=s.command,
+        environment={
+            **s.environment,
+            "HECD_SERVICE": release.service,
+            "HECD_INSTANCE": instance,
+            "HECD_RELEASE": str(release.number),
+            "HECD_NODE": node,
+        },
+        user=s.user,
+        working_dir=s.working_dir,
+        read_only=s.read_only,
+        mounts=tuple(
+            Mount(m.kind, m.target, source=m.source, read_only=m.read_only, size_bytes=m.size_bytes) for m in s.mounts
+        ),
+        limits=Limits(cpus=s.limits.cpus, memory_bytes=s.limits.memory_bytes, pids=s.limits.pids),
+        stop_signal=s.stop_signal,
+        labels={**s.labels, RELEASE_LABEL: encode(release).decode(), NODE_LABEL: node},
+        hostname=instance.replace(".", "-"),
+    )
+
+
+def _seen(container: Container) -> Seen | None:
+    try:
+        release = decode(Release, container.spec.labels[RELEASE_LABEL].encode())
+    except (KeyError, CodecFault, json.JSONDecodeError):
+        return None
+    running = container.state is State.RUNNING
+    return Seen(InstanceName(container.name), release, running, container.address or "", container.started_at or 0.0)
+
+
+def _in_words(container: Container) -> str:
+    if container.oom_killed:
+        return "out of memory"
+    if container.signal:
+        return f"killed by {container.signal}"
+    if container.exit_code is None:
+        return "its end was not seen"
+    return f"exit code {container.exit_code}"

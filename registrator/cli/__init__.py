@@ -1,0 +1,114 @@
+"""The `hecd` command. A command's module is imported only when it is typed, so that starting costs little."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from registrator import __version__
+from registrator.errors import HecdError
+
+# command -> (module, what it does); the order is that of the help page
+COMMANDS = {
+    "demo": ("demo", "See it work: a release rolled under load on this machine."),
+    "up": ("machine", "Run everything on this machine until Ctrl-C."),
+    "down": ("machine", "Stop what `hecd up` runs, and its containers."),
+    "deploy": ("deploy", "Bring the services of a compose file up, release by release."),
+    "plan": ("deploy", "Show what `deploy` would change."),
+    "ps": ("look", "List the instances."),
+    "services": ("look", "List the services."),
+    "nodes": ("look", "List the nodes."),
+    "status": ("look", "Tell how everything is, and what to do about it."),
+    "logs": ("inside", "Show what the instances of a service write."),
+    "exec": ("inside", "Run a command inside an instance."),
+    "scale": ("change", "Set how many instances of a service run."),
+    "rollback": ("change", "Go back to an earlier release."),
+    "rm": ("change", "Remove a service and its instances."),
+    "restore": ("change", "Bring the orders back after etcd lost its data."),
+    "image": ("images", "Load images from files."),
+    "agent": ("node", "Run the agent of this node."),
+    "control": ("node", "Run the control loop."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name; imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"registrator.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name if name != "exec" else "exec_")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as err:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            if near:
+                err.message += f" Did you mean `hecd {near[0]}`?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hecd", message="%(prog)s %(version)s")
+@click.option("--root", metavar="DIR", help="Keep everything below DIR instead of /var/lib/hecd and /run/hecd.")
+@click.option("--etcd", metavar="HOST:PORT", multiple=True, help="An etcd endpoint; may be repeated.")
+@click.option("--node", metavar="NAME", help="This node's name; the host name if not given.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much the parts tell.")
+@click.pass_context
+def hecd(ctx: click.Context, **flags: Any) -> None:
+    """Traffic follows containers, and a release loses no request.
+
+    \b
+    Exit codes: 0 done · 1 failed · 2 wrong usage · 3 etcd does not answer or refuses
+                4 no such thing · 5 the release did not succeed · 6 a program is missing
+    """
+    if flags.get("root"):
+        flags["root"] = os.path.abspath(flags["root"])  # noqa: PTH100 - pathlib is not imported yet
+    ctx.obj = flags
+
+
+def main() -> None:
+    """Run the command line; every error of ours ends as one line and what to do next."""
+    try:
+        code = hecd.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except HecdError as err:
+        show_error(err)
+        sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def show_error(err: HecdError) -> None:
+    """Brief, details, and the remedy, on standard error."""
+    click.secho(f"hecd: {err.brief}", fg="red", err=True)
+    for line in err.details:
+        click.echo(f"  {line}", err=True)
+    if err.hint:
+        click.echo(f"  → {err.hint}", err=True)

@@ -1,0 +1,102 @@
+"""hecd scale, rollback, rm, restore."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from registrator.cli import session
+from registrator.cli.deploy import _raise_failures
+from registrator.control.backup import Backup
+from registrator.errors import HecdError
+from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.orders import follow, give
+from registrator.registry.world import World
+
+SETTLED_WITHIN_S = 120.0
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, required=True, metavar="SERVICE=REPLICAS...")
+@click.pass_context
+def scale(ctx: click.Context, wanted: tuple[str, ...]) -> None:
+    """Set how many instances of a service run, as in `hecd scale web=5`."""
+    session.run(_scale(ctx, dict(_pair(word) for word in wanted)))
+
+
+def _pair(word: str) -> tuple[ServiceName, int]:
+    name, _, count = word.partition("=")
+    if not name or not count.isascii() or not count.isdigit():
+        raise click.UsageError(f"{word!r} is not SERVICE=REPLICAS with REPLICAS 0 or more, as in web=5")
+    return ServiceName(name), int(count)
+
+
+async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
+    async with session.registry(ctx) as (store, world):
+        await give.scale(store, world, wanted, now=time.time(), who=session.who())
+
+        def there(world: World) -> bool:
+            now = [follow.standing(world, name) for name in wanted]
+            return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
+
+        await follow.until(store, there, SETTLED_WITHIN_S, "scaling")
+    for name, count in wanted.items():
+        click.echo(f"{name}: {count} serving")
+
+
+@click.command()
+@click.argument("service")
+@click.argument("release", type=int, required=False)
+@click.pass_context
+def rollback(ctx: click.Context, service: str, release: int | None) -> None:
+    """Go back to the release before the one that serves, or to RELEASE."""
+    session.run(_rollback(ctx, ServiceName(service), None if release is None else ReleaseNumber(release)))
+
+
+async def _rollback(ctx: click.Context, name: ServiceName, release: ReleaseNumber | None) -> None:
+    async with session.registry(ctx) as (store, world):
+        to = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
+        ended = await follow.releases(
+            store, {name: to}, after=world.revision + 1, show=lambda s: session.progress(f"  {s.line()}")
+        )
+    _raise_failures(ended)
+    click.echo(f"{name}: release {to} serves")
+
+
+@click.command()
+@click.argument("services", nargs=-1, required=True)
+@click.pass_context
+def rm(ctx: click.Context, services: tuple[str, ...]) -> None:
+    """Remove services: their instances drain and stop, then their records go."""
+    session.run(_rm(ctx, [ServiceName(s) for s in services]))
+
+
+async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
+    async with session.registry(ctx) as (store, world):
+        for name in names:
+            await give.retire(store, world, name, now=time.time(), who=session.who())
+            gone = await follow.until(store, lambda w, n=name: _empty(w, n), SETTLED_WITHIN_S, f"removing {name}")
+            await give.forget(store, gone, name)
+            click.echo(f"{name}: removed")
+
+
+def _empty(world: World, name: ServiceName) -> bool:
+    wanted_none = (s := world.services.get(name)) is not None and s.replicas == 0
+    return wanted_none and not any(world.of_service(name)) and not any(world.assigned(name))
+
+
+@click.command()
+@click.pass_context
+def restore(ctx: click.Context) -> None:
+    """Bring the orders back after etcd lost its data, as the leader on this machine last knew them."""
+    session.run(_restore(ctx))
+
+
+async def _restore(ctx: click.Context) -> None:
+    kept = Backup(session.settings(ctx).lib / "orders.json").load()
+    async with session.registry(ctx) as (store, world):
+        count = await give.restore(store, world, kept, now=time.time(), who=session.who())
+    if count == 0:
+        raise HecdError("the backup holds no orders")
+    click.echo(f"{count} records are back; agents and control go on from here")

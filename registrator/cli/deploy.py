@@ -1,0 +1,135 @@
+"""hecd deploy, hecd plan."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from registrator.agent import local
+from registrator.cli import session
+from registrator.errors import HecdError, ReleaseFailed
+from registrator.model.names import ServiceName
+from registrator.model.rollout import Rollout
+from registrator.model.service import Project
+from registrator.orders import follow, give
+from registrator.orders.plan import Change
+from registrator.orders.plan import plan as make_plan
+from registrator.registry.world import World
+
+FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+_file = click.option("-f", "--file", "file", metavar="FILE", help="The compose file; - is standard input.")
+
+
+@click.command()
+@_file
+@click.option("-d", "--detach", is_flag=True, help="Do not wait for the release to end.")
+@session.output_option
+@click.pass_context
+def deploy(ctx: click.Context, file: str | None, detach: bool, output: str) -> None:
+    """Bring the services of a compose file up.
+
+    A service whose image or settings changed gets a new release, rolled out without losing a request. A release that
+    fails is taken back, and this command ends with code 5.
+    """
+    session.run(_deploy(ctx, _project(file), detach, output))
+
+
+@click.command()
+@_file
+@session.output_option
+@click.pass_context
+def plan(ctx: click.Context, file: str | None, output: str) -> None:
+    """Show what `hecd deploy` would change, and whether HAProxy would have to reload."""
+    session.run(_plan(ctx, _project(file), output))
+
+
+async def _plan(ctx: click.Context, project: Project, output: str) -> None:
+    async with session.registry(ctx) as (_, world):
+        changes = make_plan(project, world, _digests(ctx, project), now=time.time(), who=session.who())
+    rows = [
+        {"service": c.service, "kind": c.kind, "release": c.release, "reasons": c.reasons, "reloads": c.reloads}
+        for c in changes
+    ]
+    session.print_object(rows, output, [line for change in changes for line in _lines(change)])
+
+
+async def _deploy(ctx: click.Context, project: Project, detach: bool, output: str) -> None:
+    async with session.registry(ctx) as (store, world):
+        changes = make_plan(project, world, _digests(ctx, project), now=time.time(), who=session.who())
+        for warning in project.warnings:
+            session.progress(f"note: {warning}")
+        for change in changes:
+            for line in _lines(change):
+                session.progress(line)
+        started = time.monotonic()
+        revision = await give.deploy(store, changes, now=time.time(), who=session.who())
+        if detach:
+            return
+        _need_helpers(world)
+        wanted = {c.service: c.release for c in changes}
+        ended = await follow.releases(store, wanted, after=revision, show=lambda s: session.progress(f"  {s.line()}"))
+    took_s = time.monotonic() - started
+    session.print_object(
+        [
+            {"service": n, "release": r.release, "state": r.state, "reason": r.reason, "took_s": took_s}
+            for n, r in ended.items()
+        ],
+        output,
+        [f"{n}: release {r.release} serves ({took_s:.1f} s)" for n, r in ended.items() if r.state == "done"],
+    )
+    _raise_failures(ended)
+
+
+def _need_helpers(world: World) -> None:
+    """Say at once what would make the waiting endless."""
+    if world.leader is None:
+        session.progress(
+            "note: no control loop leads yet; the release starts when one does (`hecd up`, `hecd control`)"
+        )
+    if not world.nodes:
+        session.progress("note: no node has joined yet; the release starts when one does (`hecd up`, `hecd agent`)")
+
+
+def _raise_failures(ended: dict[ServiceName, Rollout]) -> None:
+    failed = {n: r for n, r in ended.items() if r.state != "done"}
+    if not failed:
+        return
+    details = []
+    for name, rollout in failed.items():
+        back = f"; release {rollout.stable} serves" if rollout.state == "rolled-back" else ""
+        details.append(f"{name}: {rollout.reason}{back}")
+        details += [f"  | {line}" for line in rollout.log_tail]
+    raise ReleaseFailed(
+        f"the release of {', '.join(failed)} did not succeed",
+        details=tuple(details),
+        hint="Mend the cause and deploy again. `hecd ps` and `hecd logs SERVICE` tell more.",
+    )
+
+
+def _digests(ctx: click.Context, project: Project) -> dict[str, str]:
+    images = {spec.settings.image for spec in project.services}
+    with local.opened(session.settings(ctx)) as here:
+        return {image: here.digest(image) for image in sorted(images)}
+
+
+def _project(file: str | None) -> Project:
+    from registrator.spec import load_project
+
+    environment = dict(session.config.environment())
+    if file == "-":
+        return load_project(sys.stdin.read(), environment, Path.cwd())
+    path = Path(file) if file else next((Path(f) for f in FILES if Path(f).exists()), None)
+    if path is None:
+        raise HecdError("there is no compose file here", hint=f"Name one with -f, or call it {FILES[0]}.")
+    return load_project(path, environment, path.resolve().parent)
+
+
+def _lines(change: Change) -> list[str]:
+    marks = {"create": "+", "release": "~", "update": "~", "nothing": "="}
+    reload = " (HAProxy reloads once)" if change.reloads else ""
+    what = {"create": "is new", "release": f"gets release {change.release}", "update": "is updated", "nothing": "stays"}
+    return [f"{marks[change.kind]} {change.service} {what[change.kind]}{reload}", *(f"    {r}" for r in change.reasons)]

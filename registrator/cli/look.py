@@ -1,0 +1,168 @@
+"""hecd ps, services, nodes, status: what is, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from registrator.cli import session
+from registrator.control.view import ServiceView
+from registrator.errors import RegistryUnavailable
+from registrator.model.names import instance_number
+from registrator.orders import follow
+from registrator.registry.trust import Trust
+from registrator.registry.world import World
+
+
+@click.command()
+@click.argument("services", nargs=-1)
+@session.output_option
+@click.pass_context
+def ps(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
+    """List the instances, of all services or of those named."""
+    session.run(_ps(ctx, services, output))
+
+
+async def _ps(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
+    async with session.registry(ctx) as (_, world):
+        pass
+    rows = []
+    for i in sorted(world.instances.values(), key=lambda i: (i.service, instance_number(i.instance))):
+        if not services or i.service in services:
+            where = ", ".join(i.endpoints.values())
+            since = session.age(time.time() - i.changed_at)
+            rows.append({**asdict(i), "endpoint": where, "since": since})
+    columns = ("instance", "release", "node", "state", "health", "endpoint", "restarts", "since", "reason")
+    session.print_rows(rows, columns, output, "nothing runs; `hecd deploy -f compose.yaml` changes that")
+
+
+@click.command()
+@session.output_option
+@click.pass_context
+def services(ctx: click.Context, output: str) -> None:
+    """List the services with their releases, replicas and ports."""
+    session.run(_services(ctx, output))
+
+
+async def _services(ctx: click.Context, output: str) -> None:
+    async with session.registry(ctx) as (_, world):
+        pass
+    rows = []
+    for service in sorted(world.services.values(), key=lambda s: s.service):
+        now = follow.standing(world, service.service)
+        assert now is not None
+        release = world.releases.get((service.service, now.release))
+        rows.append(
+            {
+                **asdict(service),
+                "serving": f"{now.ready}/{now.replicas}",
+                "state": now.state,
+                "ports": " ".join(_port(p) for p in service.traffic.ports),
+                "image": release.settings.image if release else "?",
+            }
+        )
+    columns = ("service", "release", "serving", "state", "ports", "image")
+    session.print_rows(rows, columns, output, "there are no services; `hecd deploy -f compose.yaml` makes some")
+
+
+def _port(port: Any) -> str:
+    hosts = f"({','.join(port.hostnames)})" if port.hostnames else ""
+    return f"{port.published}->{port.target}/{port.mode}{hosts}"
+
+
+@click.command()
+@session.output_option
+@click.pass_context
+def nodes(ctx: click.Context, output: str) -> None:
+    """List the nodes that are alive, and what they carry."""
+    session.run(_nodes(ctx, output))
+
+
+async def _nodes(ctx: click.Context, output: str) -> None:
+    async with session.registry(ctx) as (_, world):
+        pass
+    rows = []
+    for node in sorted(world.nodes.values(), key=lambda n: n.node):
+        count = sum(i.node == node.node for i in world.instances.values())
+        edge = world.edges.get(node.node)
+        rows.append(
+            {
+                **asdict(node),
+                "roles": ",".join(node.roles),
+                "instances": count,
+                "reloads": edge.reloads if edge else "",
+                "up": session.age(time.time() - node.joined_at),
+            }
+        )
+    columns = ("node", "roles", "address", "subnet", "instances", "reloads", "up")
+    session.print_rows(rows, columns, output, "no node has joined; `hecd up` or `hecd agent` starts one")
+
+
+@click.command()
+@session.output_option
+@click.pass_context
+def status(ctx: click.Context, output: str) -> None:
+    """Tell how everything is. Ends with code 1 when something needs a person."""
+    faults, summary = session.run(_status(ctx))
+    lines = [*(f"  {line}" for line in summary), *(f"! {fault}" for fault in faults)]
+    session.print_object({"summary": summary, "faults": faults}, output, lines)
+    if faults:
+        ctx.exit(1)
+
+
+async def _status(ctx: click.Context) -> tuple[list[str], list[str]]:
+    config = session.settings(ctx)
+    try:
+        async with session.registry(ctx) as (_, world):
+            pass
+    except RegistryUnavailable as err:
+        return [f"{err.brief}: traffic goes on as it is, nothing can be changed. {err.hint}"], []
+    doubts = {Trust(config.lib / f"{who}.trust").judge(world, 0.0, save=False) for who in ("agent", "control")}
+    faults = [
+        f"{doubt}: agents keep everything running. Check that the data is right, then "
+        "`hecd restore` (the last known orders) or `hecd deploy` (a compose file)."
+        for doubt in doubts
+        if doubt
+    ]
+    return [*faults, *_faults(world)], _summary(world)
+
+
+def _summary(world: World) -> list[str]:
+    serving = sum(i.serving for i in world.instances.values())
+    lines = [
+        f"etcd      revision {world.revision}",
+        f"leader    {world.leader or 'none'}",
+        f"nodes     {len(world.nodes)} alive, {len(world.edges)} with a load balancer",
+        f"instances {serving} serving of {len(world.instances)}",
+    ]
+    return lines + [now.line() for name in sorted(world.services) if (now := follow.standing(world, name)) is not None]
+
+
+def _faults(world: World) -> Iterator[str]:
+    if not world.nodes:
+        yield "no node is alive: start one with `hecd up` or `hecd agent`"
+    if world.leader is None:
+        yield "no control loop leads: nothing is placed or rolled out; start one with `hecd up` or `hecd control`"
+    for key, fault in world.faults.items():
+        yield f"the record {key} can't be read: {fault}"
+    for edge in world.edges.values():
+        if edge.error:
+            yield f"load balancer on {edge.node}: {edge.error}"
+        if edge.doubt:
+            yield f"load balancer on {edge.node}: {edge.doubt}"
+    lost = sorted({i.service for i in world.instances.values()} - set(world.services))
+    for name in lost:
+        count = sum(1 for _ in world.of_service(name))
+        yield f"{count} instances of {name} run, but nobody ordered them: `hecd deploy`, `hecd restore` or `hecd rm {name}`"
+    for service in world.services.values():
+        view = ServiceView.of(world, service)
+        if view.rollout is not None and view.rollout.state in ("paused", "rolled-back"):
+            yield f"{service.service}: {view.rollout.reason}"
+        for assignment in view.live:
+            if view.broken(assignment):
+                instance = view.instances[assignment.instance]
+                yield f"{assignment.instance} on {assignment.node} is {instance.state}: {instance.reason or instance.health}"

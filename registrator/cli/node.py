@@ -1,0 +1,106 @@
+"""hecd agent, hecd control: the two long-running parts of registrator, put together from their drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from registrator import __version__
+from registrator.agent.announcer import Announcer
+from registrator.agent.claim import claim, remembered
+from registrator.agent.drivers.haproxy import HaproxyBalancer
+from registrator.agent.drivers.probes import Probes
+from registrator.agent.drivers.runtime import RuntimeEngine, open_host
+from registrator.agent.edge import EdgeReporter
+from registrator.agent.loop import Agent
+from registrator.cli import session
+from registrator.config import Config
+from registrator.control.backup import Backup
+from registrator.control.loop import Control
+from registrator.model.names import NodeName
+from registrator.model.node import Capacity, Node
+from registrator.registry.etcd import EtcdStore, open_store
+from registrator.registry.trust import Trust
+from registrator.up.programs import haproxy_config, haproxy_run
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--roles", help="Comma-separated: worker, edge, control.")
+@click.option("--address", help="The address other nodes reach this one at.")
+@click.pass_context
+def agent(ctx: click.Context, **flags: Any) -> None:
+    """Run the agent of this node: it runs, probes and announces what the node is assigned."""
+    ctx.obj = {**(ctx.obj or {}), **flags}
+    config = session.settings(ctx)
+    session.log_to_stderr(config.log_level)
+    session.run(_until_told(_agent(config)))
+
+
+@click.command()
+@click.pass_context
+def control(ctx: click.Context) -> None:
+    """Run the control loop: it places instances and rolls releases. One leads, the others stand by."""
+    config = session.settings(ctx)
+    session.log_to_stderr(config.log_level)
+    session.run(_until_told(_control(config)))
+
+
+async def _agent(config: Config) -> None:
+    async with open_store(config.access, wait=False) as store:
+        subnet = await _subnet(store, config)
+        host = await asyncio.to_thread(open_host, config.lib, config.run, subnet, config.bridge)
+        engine = RuntimeEngine(host, config.node)
+        node = Node(NodeName(config.node), config.roles, config.address, subnet, _capacity(), version=__version__)
+        voice = Announcer(store, node, config.run / "agent.lease", config.lease_ttl)
+        worker = Agent(store, engine, Probes(engine.exec_probe), voice, Trust(config.lib / "agent.trust"))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(worker.run())
+                if "edge" in config.roles:
+                    group.create_task(_reporter(config, store, node).run(lambda: voice.lease))
+        finally:
+            engine.close()
+
+
+async def _subnet(store: EtcdStore, config: Config) -> str:
+    """The subnet this node has; claimed first where it has none, for which etcd is needed."""
+    file = config.lib / "subnet"
+    if (known := remembered(file)) is not None and not store.connected:
+        return known
+    await store.ready()
+    return await claim(store, NodeName(config.node), config.subnet_pool, file)
+
+
+def _reporter(config: Config, store: EtcdStore, node: Node) -> EdgeReporter:
+    applied = haproxy_config(config).with_suffix(".cfg.applied")
+    return EdgeReporter(store, HaproxyBalancer(haproxy_run(config) / "admin.sock", applied), node.node)
+
+
+def _capacity() -> Capacity:
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Capacity(float(os.cpu_count() or 1), memory_bytes)
+
+
+async def _control(config: Config) -> None:
+    async with open_store(config.access) as store:
+        trust, backup = Trust(config.lib / "control.trust"), Backup(config.lib / "orders.json")
+        await Control(store, config.node, trust, backup, config.lease_ttl, config.node_lost_after).run()
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,106 @@
+"""What the commands share: settings, an open registry, who is asking, and how results are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any, TypeVar
+
+import click
+
+from registrator import config
+from registrator.config import Config
+from registrator.registry.etcd import EtcdStore, open_store
+from registrator.registry.world import Reader, World
+
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+ANSWER_WITHIN_S = 5.0
+
+
+def settings(ctx: click.Context) -> Config:
+    """The configuration in force, with the flags of the top command."""
+    return config.load(ctx.obj or {}, config.environment())
+
+
+@asynccontextmanager
+async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]:
+    """The registry and the world as it is now. Raises RegistryUnavailable after a few seconds."""
+    async with open_store(settings(ctx).access, ready_within_s=ANSWER_WITHIN_S) as store:
+        yield store, Reader().read(store.snapshot())
+
+
+def run(work: Coroutine[Any, Any, R]) -> R:
+    """Run a command's coroutine; Ctrl-C cancels it."""
+    return asyncio.run(work)
+
+
+def who() -> str:
+    """user@host, for the record."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def output_option(command: F) -> F:
+    """-o json | table, on every command that prints."""
+    kinds = click.Choice(["table", "json"])
+    return click.option("-o", "--output", type=kinds, default="table", show_default=True, help="How to print.")(command)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str, empty: str) -> None:
+    """`rows` as a table of `columns`, or whole as JSON. `empty` goes to standard error when there is nothing."""
+    if output == "json":
+        click.echo(json.dumps([plain(row) for row in rows], indent=2))
+        return
+    if not rows:
+        click.echo(empty, err=True)
+        return
+    cells = [[c.upper() for c in columns], *([str(row.get(c, "")) for c in columns] for row in rows)]
+    widths = [max(len(line[n]) for line in cells) for n in range(len(columns))]
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_object(value: Any, output: str, lines: Iterable[str]) -> None:
+    """One thing: as JSON, or as the given lines."""
+    if output == "json":
+        click.echo(json.dumps(plain(value), indent=2))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def plain(value: Any) -> Any:
+    """`value` in what JSON has."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    return value
+
+
+def progress(line: str) -> None:
+    """A line for the person who waits; never on standard output."""
+    click.echo(line, err=True)
+
+
+def log_to_stderr(level: str) -> None:
+    """Plain lines; whoever runs us adds the time."""
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(levelname)-7s %(name)s: %(message)s")
+
+
+def age(seconds: float) -> str:
+    """4s, 12m, 3h, 5d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"

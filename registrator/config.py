@@ -1,0 +1,156 @@
+"""Settings of a node: default < file < environment < flag.
+
+The file is TOML (/etc/hecd/hecd.toml unless HECD_CONFIG names another) with the names below; the environment has them
+as HECD_<NAME>. A key that nobody knows is refused, so that a misspelt one is not silently without effect.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from registrator.errors import HecdError
+from registrator.model.names import is_label
+
+DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
+DEFAULT_ENDPOINT = "127.0.0.1:2379"
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files: the authority to trust, and our own certificate and key if etcd asks for them."""
+
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True)
+class EtcdAccess:
+    """How to reach etcd. `endpoints` are host:port."""
+
+    endpoints: tuple[str, ...]
+    tls: TlsFiles | None = None
+    user: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. Paths are directories; times are seconds."""
+
+    node: str = ""  # "": the host's short name
+    roles: tuple[str, ...] = ("worker", "edge", "control")
+    address: str = "127.0.0.1"
+    root: str = ""  # everything below it; "": /var/lib/hecd and /run/hecd
+    etcd: tuple[str, ...] = ()  # (): the one `hecd up` runs here, else 127.0.0.1:2379
+    etcd_ca: str = ""
+    etcd_cert: str = ""
+    etcd_key: str = ""
+    etcd_user: str = ""
+    etcd_password: str = ""
+    subnet_pool: str = "10.87.0.0/16"
+    bridge: str = "hecd0"
+    lease_ttl: int = 10
+    node_lost_after: float = 30.0
+    stats_port: int = 8404
+    log_level: str = "info"
+
+    @property
+    def lib(self) -> Path:
+        """State that outlives a reboot."""
+        return Path(self.root, "lib") if self.root else Path("/var/lib/hecd")
+
+    @property
+    def run(self) -> Path:
+        """Sockets, pid files and generated configuration."""
+        return Path(self.root, "run") if self.root else Path("/run/hecd")
+
+    @property
+    def endpoint_file(self) -> Path:
+        """Where `hecd up` says at which port its etcd is."""
+        return self.run / "etcd"
+
+    @property
+    def access(self) -> EtcdAccess:
+        """How to reach etcd."""
+        files = [Path(p) if p else None for p in (self.etcd_ca, self.etcd_cert, self.etcd_key)]
+        tls = TlsFiles(*files) if any(files) or any(e.startswith("https://") for e in self.etcd) else None
+        user = (self.etcd_user, self.etcd_password) if self.etcd_user else None
+        return EtcdAccess(self.etcd or (_local_endpoint(self.endpoint_file),), tls, user)
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str], hostname: str | None = None) -> Config:
+    """The settings in force. `flags` are those given on the command line, by name. Raises HecdError."""
+    path = Path(environment.get("HECD_CONFIG", "") or DEFAULT_FILE)
+    values: dict[str, Any] = _from_file(path, required=bool(environment.get("HECD_CONFIG")))
+    values |= {f.name: environment[f"HECD_{f.name.upper()}"] for f in fields(Config) if _env(f.name) in environment}
+    values |= {name: value for name, value in flags.items() if value is not None and value != ()}
+    faults, settings = [], {}
+    for field in fields(Config):
+        if field.name in values:
+            try:
+                settings[field.name] = _convert(field.name, field.default, values[field.name])
+            except ValueError as err:
+                faults.append(f"{field.name}: {err}")
+    settings.setdefault("node", (hostname or socket.gethostname()).split(".")[0].lower())
+    if not is_label(settings["node"]):
+        faults.append(f"node: {settings['node']!r} is not a DNS label; set --node or HECD_NODE")
+    if faults:
+        raise HecdError("the configuration is not valid", details=tuple(faults), hint=f"See {path} and HECD_*.")
+    return Config(**settings)
+
+
+def _local_endpoint(file: Path) -> str:
+    try:
+        return file.read_text().strip() or DEFAULT_ENDPOINT
+    except OSError:
+        return DEFAULT_ENDPOINT
+
+
+def _env(name: str) -> str:
+    return f"HECD_{name.upper()}"
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError as err:
+        if not required:
+            return {}
+        raise HecdError(f"no configuration file at {path}", hint="HECD_CONFIG names it.") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise HecdError(f"{path}: not valid TOML: {err}") from err
+    unknown = sorted(set(values) - {f.name for f in fields(Config)})
+    if unknown:
+        known = ", ".join(f.name for f in fields(Config))
+        raise HecdError(f"{path}: unknown key {', '.join(unknown)}", hint=f"Known keys: {known}.")
+    return values
+
+
+def _convert(name: str, default: object, value: Any) -> Any:
+    """`value` in the type of `default`; text as the environment has it is accepted for all."""
+    if isinstance(default, tuple):
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+            raise ValueError("must be a list of texts")
+        return tuple(item.strip() for item in items if item.strip())
+    if isinstance(default, int):
+        number = int(value)
+        if number <= 0:
+            raise ValueError("must be greater than 0")
+        return number
+    if isinstance(default, float):
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value.rstrip("/") if name == "root" else value
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, named here so that everything else gets it handed in."""
+    return os.environ

@@ -1,0 +1,1 @@
+"""`hecd demo`: the whole ring on one machine, with load on it, and what was seen as a table."""

@@ -1,0 +1,107 @@
+"""Orders, written to the registry: deploy, scale, roll back, remove, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from registrator.errors import HecdError, NotFound
+from registrator.model.ledger import Ledger
+from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.service import Service
+from registrator.orders.plan import Change
+from registrator.registry import schema
+from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
+from registrator.registry.world import World
+
+
+async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: str) -> int:
+    """Write all changes at once, and confirm with them that etcd's records are what is wanted. Raises Conflict."""
+    writes: list[Write] = [write for change in changes for write in change.writes]
+    guards: list[Guard] = [guard for change in changes for guard in change.guards]
+    return await store.commit([*writes, schema.put(Ledger(now, who))], guards)
+
+
+async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> None:
+    """Set the replicas of services. Raises NotFound, Conflict."""
+    services = {name: service_named(world, name) for name in wanted}
+    changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
+    await store.commit([schema.put(s) for s in changed], [_unchanged(s, world) for s in changed])
+
+
+async def rollback(
+    store: Store, world: World, name: ServiceName, to: ReleaseNumber | None, *, now: float, who: str
+) -> ReleaseNumber:
+    """Want an earlier release again: `to`, else the newest before the one that serves. Raises NotFound, Conflict."""
+    service = service_named(world, name)
+    rollout = world.rollouts.get(name)
+    serving = rollout.target if rollout else service.release
+    known = sorted(n for s, n in world.releases if s == name)
+    if to is None:
+        earlier = [n for n in known if n < serving]
+        if not earlier:
+            raise NotFound(f"{name} has no release before {serving}", hint=f"Known releases: {_listed(known)}.")
+        to = earlier[-1]
+    elif to not in known:
+        raise NotFound(f"{name} has no release {to}", hint=f"Known releases: {_listed(known)}.")
+    changed = replace(service, release=to, updated_at=now, updated_by=who)
+    await store.commit([schema.put(changed)], [_unchanged(service, world)])
+    return to
+
+
+async def retire(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> None:
+    """First half of a removal: no replicas are wanted any more. Also ends instances that lost their service."""
+    service = world.services.get(name)
+    if service is None and not any(world.of_service(name)) and not any(world.assigned(name)):
+        raise _unknown(world, name)
+    guard: Guard
+    if service is None:
+        service = Service(name, max((i.release for i in world.of_service(name)), default=ReleaseNumber(1)))
+        guard = Absent(schema.key_of(service))
+    else:
+        guard = _unchanged(service, world)
+    await store.commit([schema.put(replace(service, replicas=0, updated_at=now, updated_by=who))], [guard])
+
+
+async def forget(store: Store, world: World, name: ServiceName) -> None:
+    """Second half of a removal, when nothing runs any more: delete its records. Raises HecdError if it still runs."""
+    if any(world.of_service(name)) or any(world.assigned(name)):
+        raise HecdError(f"{name} still has instances", hint="`hecd ps` lists them.")
+    service = service_named(world, name)
+    gone: list[Write] = [schema.delete(service)]
+    gone += [schema.delete(r) for (s, _), r in world.releases.items() if s == name]
+    gone += [schema.delete(r) for s, r in world.rollouts.items() if s == name]
+    await store.commit(gone, [_unchanged(service, world)])
+
+
+async def restore(store: Store, world: World, kept: Sequence[Put], *, now: float, who: str) -> int:
+    """Bring back the kept orders and confirm them; records newer than the backup are overwritten. How many."""
+    stale = {schema.key_of(r) for room in (world.assignments, world.rollouts) for r in _values(room)}
+    gone: list[Write] = [Delete(key) for key in sorted(stale - {put.key for put in kept})]
+    await store.commit([*kept, *gone, schema.put(Ledger(now, who))])
+    return len(kept)
+
+
+def service_named(world: World, name: ServiceName) -> Service:
+    """The service of that name. Raises NotFound."""
+    if (service := world.services.get(name)) is None:
+        raise _unknown(world, name)
+    return service
+
+
+def _unknown(world: World, name: str) -> NotFound:
+    known = _listed(sorted(world.services)) or "none yet; `hecd deploy -f compose.yaml` makes some"
+    return NotFound(f"there is no service {name!r}", hint=f"Services: {known}.")
+
+
+def _unchanged(service: Service, world: World) -> Guard:
+    key = schema.key_of(service)
+    return Unchanged(key, world.revisions[key])
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(str(item) for item in items)
+
+
+def _values(room: Mapping[object, schema.Record]) -> list[schema.Record]:
+    return list(room.values())

@@ -1,0 +1,136 @@
+"""What a compose file would change. Pure: (project, world) -> changes, each with its reasons and its writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from registrator.errors import HecdError
+from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.release import Release
+from registrator.model.service import Project, Service, ServiceSpec
+from registrator.registry import schema
+from registrator.registry.store import Absent, Delete, Guard, Unchanged, Write
+from registrator.registry.world import World
+
+KEPT_RELEASES = 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one service. kind: "create" | "release" | "update" | "nothing".
+
+    `reloads` tells whether HAProxy has to reload for it (new or other sections) or only servers come and go.
+    """
+
+    service: ServiceName
+    kind: str
+    release: ReleaseNumber
+    reasons: tuple[str, ...] = ()
+    reloads: bool = False
+    writes: tuple[Write, ...] = ()
+    guards: tuple[Guard, ...] = ()
+
+
+def plan(project: Project, world: World, digests: Mapping[str, str], *, now: float, who: str) -> list[Change]:
+    """The changes that bring `world` to `project`. `digests` has the digest of every image that the project names.
+
+    Raises HecdError naming every clash of published ports at once.
+    """
+    clashes = list(_clashes(project, world))
+    if clashes:
+        raise HecdError("published ports clash", details=tuple(clashes), hint="Publish another port or hostname.")
+    return [_change(spec, world, digests[spec.settings.image], now, who) for spec in project.services]
+
+
+def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) -> Change:
+    settings = replace(spec.settings, digest=digest)
+    before = world.services.get(spec.name)
+    current = world.releases.get((spec.name, before.release)) if before else None
+    differences = _differences(current.settings, settings) if current else ()
+    same = current is not None and not differences
+    number = current.number if current is not None and same else next_release(spec.name, world)
+    service = Service(spec.name, number, spec.replicas, spec.update, spec.traffic, now, who)
+    reasons, kind = differences, "release"
+    if before is None or current is None:
+        kind, reasons = "create", (f"{spec.replicas} replicas of {spec.settings.image}",)
+    elif same:
+        reasons = _differences(before, replace(service, updated_at=before.updated_at, updated_by=before.updated_by))
+        kind = "update" if reasons else "nothing"
+    if kind == "nothing":
+        return Change(spec.name, kind, number, (f"release {number} is what the file asks for",))
+    writes: list[Write] = [schema.put(service)]
+    if not same:
+        writes += [schema.put(Release(spec.name, number, settings, now, who)), *_forgotten(spec.name, world)]
+    reloads = before is None or _structure(before) != _structure(service)
+    return Change(spec.name, kind, number, reasons, reloads, tuple(writes), (_guard(service, before, world),))
+
+
+def next_release(service: ServiceName, world: World) -> ReleaseNumber:
+    """A number that no release and no running instance of `service` has."""
+    seen = [n for name, n in world.releases if name == service]
+    seen += [i.release for i in world.of_service(service)]
+    return ReleaseNumber(max(seen, default=0) + 1)
+
+
+def _guard(service: Service, before: Service | None, world: World) -> Guard:
+    key = schema.key_of(service)
+    return Unchanged(key, world.revisions[key]) if before else Absent(key)
+
+
+def _forgotten(service: ServiceName, world: World) -> Iterator[Delete]:
+    """Releases beyond those kept; never one that runs, or is to run."""
+    used = {i.release for i in world.of_service(service)} | {a.release for a in world.assigned(service)}
+    if (rollout := world.rollouts.get(service)) is not None:
+        used |= {rollout.release, rollout.stable}
+    mine = sorted((r for (name, _), r in world.releases.items() if name == service), key=lambda r: r.number)
+    for release in mine[: -(KEPT_RELEASES - 1)]:
+        if release.number not in used:
+            yield schema.delete(release)
+
+
+def _clashes(project: Project, world: World) -> Iterator[str]:
+    named = {spec.name for spec in project.services}
+    claims: dict[tuple[int, str], str] = {}
+    modes: dict[int, tuple[str, str]] = {}
+    others = [(s.service, s.traffic) for s in world.services.values() if s.service not in named]
+    for name, traffic in [*others, *((s.name, s.traffic) for s in project.services)]:
+        for port in traffic.ports:
+            mode, owner = modes.setdefault(port.published, (port.mode, name))
+            if mode != port.mode:
+                yield f"services.{name}.ports: {port.published} is {mode} already, for {owner}"
+            for hostname in port.hostnames or ("",):
+                owner = claims.setdefault((port.published, hostname), name)
+                if owner != name:
+                    host = f" with host {hostname}" if hostname else ""
+                    yield f"services.{name}.ports: {port.published}{host} is published by {owner} already"
+
+
+def _structure(service: Service) -> Any:
+    """What makes sections of haproxy.cfg differ, apart from their servers."""
+    return replace(service.traffic, drain_timeout_s=0.0)
+
+
+def _differences(before: Any, after: Any, at: str = "") -> tuple[str, ...]:
+    """Each value that differs, as `path: old -> new`. Environment values are not shown: they may be secrets."""
+    if before == after:
+        return ()
+    if is_dataclass(before) and type(before) is type(after):
+        found = (
+            _differences(getattr(before, f.name), getattr(after, f.name), _join(at, f.name)) for f in fields(before)
+        )
+        return tuple(line for lines in found for line in lines)
+    if at.endswith("environment"):
+        names = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
+        return tuple(f"{at}.{name} changed" for name in names)
+    return (f"{at}: {_shown(before)} -> {_shown(after)}",)
+
+
+def _join(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,153 @@
+"""The store in etcd: the one file of registrator that imports etcdkit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import etcdkit
+from registrator.config import EtcdAccess
+from registrator.errors import Conflict, HecdError, RegistryRefused, RegistryUnavailable
+from registrator.registry.schema import ROOT
+from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Unchanged, Write
+
+
+class EtcdStore:
+    """See registry.store.Store. Use it through `open_store`."""
+
+    def __init__(self, client: etcdkit.Client, mirror: etcdkit.Mirror) -> None:
+        self._client = client
+        self._mirror = mirror
+
+    @property
+    def connected(self) -> bool:
+        return self._mirror.connected
+
+    async def ready(self) -> None:
+        """Wait until the first snapshot is there."""
+        try:
+            await self._mirror.ready()
+        except etcdkit.EtcdError as err:
+            raise _mapped(err) from err
+
+    def snapshot(self) -> Snapshot:
+        seen = self._mirror.snapshot()
+        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, _Entries(seen.entries))
+
+    async def changed(self, after: tuple[int, int]) -> None:
+        await self._mirror.changed(after)
+
+    async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
+        try:
+            result = await self._client.transaction(
+                compare=[_compare(guard) for guard in guards], success=[_operation(write) for write in writes]
+            )
+        except etcdkit.EtcdError as err:
+            raise _mapped(err) from err
+        if not result.succeeded:
+            raise Conflict("somebody else changed it first", hint="Look again and repeat the command.")
+        return result.revision
+
+    async def lease(self, ttl_s: int, resume: int = 0) -> Lease:
+        lease = etcdkit.Lease(self._client, ttl_s, resume_id=resume or None)
+        try:
+            await lease.__aenter__()
+        except etcdkit.EtcdError as err:
+            raise _mapped(err) from err
+        return _HeldLease(lease)
+
+
+class _HeldLease:
+    """An etcdkit lease in the port's words."""
+
+    def __init__(self, lease: etcdkit.Lease) -> None:
+        self._lease = lease
+
+    @property
+    def id(self) -> int:
+        return self._lease.id
+
+    @property
+    def deadline(self) -> float:
+        return self._lease.deadline
+
+    async def lost(self) -> None:
+        await self._lease.lost()
+
+    async def close(self, *, revoke: bool) -> None:
+        try:
+            await self._lease.close(revoke=revoke)
+        except etcdkit.EtcdError as err:
+            raise _mapped(err) from err
+
+
+class _Entries(Mapping[str, Raw]):
+    """The mirror's entries as Raw values, made only when looked at."""
+
+    def __init__(self, entries: Mapping[str, etcdkit.Entry]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, key: str) -> Raw:
+        entry = self._entries[key]
+        return Raw(entry.value, entry.mod_revision, entry.create_revision, entry.lease)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@asynccontextmanager
+async def open_store(
+    access: EtcdAccess, *, wait: bool = True, ready_within_s: float | None = None
+) -> AsyncIterator[EtcdStore]:
+    """A store with its first snapshot; an empty one of cluster 0 where `wait` is False and etcd has not answered yet.
+
+    `ready_within_s` None waits for ever. Raises RegistryUnavailable when it passes, RegistryRefused when etcd refuses.
+    """
+    client = etcdkit.Client(access.endpoints, tls=_tls(access), user=access.user)
+    try:
+        async with etcdkit.Mirror(client, ROOT) as mirror:
+            store = EtcdStore(client, mirror)
+            if wait:
+                try:
+                    async with asyncio.timeout(ready_within_s):
+                        await store.ready()
+                except TimeoutError as err:
+                    raise RegistryUnavailable(f"etcd at {', '.join(access.endpoints)} does not answer") from err
+            yield store
+    finally:
+        await client.close()
+
+
+def _tls(access: EtcdAccess) -> etcdkit.TLS | None:
+    if access.tls is None:
+        return None
+    files = (access.tls.ca, access.tls.cert, access.tls.key)
+    return etcdkit.TLS(*(path.read_bytes() if path else None for path in files))
+
+
+def _compare(guard: Guard) -> etcdkit.Compare:
+    match guard:
+        case Absent(key):
+            return etcdkit.absent(key)
+        case Unchanged(key, revision):
+            return etcdkit.unchanged(key, revision)
+        case Created(key, revision):
+            return etcdkit.created(key, revision)
+
+
+def _operation(write: Write) -> etcdkit.Operation:
+    match write:
+        case Put(key, value, lease):
+            return etcdkit.put(key, value, lease)
+        case Delete(key):
+            return etcdkit.delete(key)
+
+
+def _mapped(err: etcdkit.EtcdError) -> HecdError:
+    if isinstance(err, etcdkit.Unavailable):
+        return RegistryUnavailable(err.brief, hint=err.hint, retry_after_s=err.retry_after_s or 1.0)
+    return RegistryRefused(err.brief, details=err.details, hint=err.hint)

@@ -1,0 +1,321 @@
+"""The rollout decider, as tables: a service in some state, what is decided, and whole releases played through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from registrator.control import rollout
+from registrator.control.actions import Assign, Drain, Progress, Unassign
+from registrator.control.placement import Board
+from registrator.control.view import ServiceView
+from registrator.model.instance import Assignment, Instance
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.release import Release, Settings
+from registrator.model.rollout import Rollout
+from registrator.model.service import Port, Service, Traffic, Update
+from registrator.registry.world import World
+
+WEB = ServiceName("web")
+N1 = NodeName("n1")
+
+
+class Stage:
+    """A small cluster that does what is decided, at once, so that whole releases can be played."""
+
+    def __init__(self, replicas: int, **update: object) -> None:
+        self.now = 1000.0
+        self.service = Service(WEB, ReleaseNumber(1), replicas, Update(**update), Traffic((Port(8080, 80),)))
+        self.rollout: Rollout | None = None
+        self.assignments: dict[InstanceName, Assignment] = {}
+        self.instances: dict[InstanceName, Instance] = {}
+        self.nodes = {N1: Node(N1), NodeName("n2"): Node(NodeName("n2"))}
+        self.edges = True
+        self.edge_error: str | None = None
+        self.bad_releases: set[int] = set()
+        self.log: list[str] = []
+        self.least_serving = 10_000
+        self.most_live = 0
+
+    def world(self) -> World:
+        reports = {
+            name: ServerReport("UP", 100) for name, i in self.instances.items() if i.state == "running" and self.edges
+        }
+        edge = Edge(N1, 1, {"web.80": reports}, error=self.edge_error)
+        releases = {(WEB, ReleaseNumber(n)): Release(WEB, ReleaseNumber(n), Settings("i")) for n in range(1, 9)}
+        return World(
+            revision=1,
+            nodes=self.nodes,
+            services={WEB: self.service},
+            releases=releases,
+            assignments={(a.node, a.instance): a for a in self.assignments.values()},
+            instances=self.instances,
+            edges={N1: edge},
+            rollouts={WEB: self.rollout} if self.rollout else {},
+        )
+
+    def decide(self, lost: frozenset[NodeName] = frozenset()) -> list[object]:
+        world = self.world()
+        view = ServiceView.of(world, self.service, lost)
+        return list(rollout.decide(view, Board(self.nodes, self.assignments.values(), lost), self.now))
+
+    def step(self) -> list[object]:
+        actions = self.decide()
+        for action in actions:
+            match action:
+                case Assign(assignment):
+                    self.assignments[assignment.instance] = assignment
+                case Drain(assignment):
+                    self.assignments[assignment.instance] = replace(assignment, drain=True)
+                case Unassign(assignment):
+                    del self.assignments[assignment.instance]
+                case Progress(record):
+                    self.rollout = record
+            self.log.append(type(action).__name__)
+        self.most_live = max(self.most_live, len(self.assignments))
+        return actions
+
+    def agents(self) -> None:
+        """What agents do: start what is assigned, end what drains."""
+        for a in list(self.assignments.values()):
+            if a.drain:
+                self.instances.pop(a.instance, None)
+            elif a.instance not in self.instances:
+                self.announce(a.instance, a.release, "failed" if a.release in self.bad_releases else "running")
+        if self.rollout is not None and self.rollout.stable:
+            self.least_serving = min(self.least_serving, self.serving())
+
+    def announce(self, name: str, release: int, state: str = "running", node: str = "n1") -> None:
+        health = "healthy" if state == "running" else "unknown"
+        self.instances[InstanceName(name)] = Instance(
+            InstanceName(name),
+            WEB,
+            ReleaseNumber(release),
+            NodeName(node),
+            {"80": "10.0.0.1:80"},
+            state,
+            health,
+            reason="exit code 3" if state == "failed" else "",
+            log_tail=("boom",) if state == "failed" else (),
+        )
+
+    def serving(self) -> int:
+        return sum(
+            i.serving and not self.assignments[n].drain for n, i in self.instances.items() if n in self.assignments
+        )
+
+    def play(self, until: str, passes: int = 200) -> None:
+        for _ in range(passes):
+            actions = self.step()
+            if self.rollout is not None and self.rollout.state == until and not actions:
+                return
+            self.agents()
+            self.now += 0.5
+        raise AssertionError(f"not {until}: {self.rollout}")
+
+    def want(self, release: int) -> None:
+        self.service = replace(self.service, release=ReleaseNumber(release))
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 4])
+def test_a_first_release_starts_all_at_its_pace_and_is_done(replicas: int) -> None:
+    stage = Stage(replicas)
+    stage.play("done")
+    assert stage.serving() == replicas
+    assert stage.rollout is not None
+    assert stage.rollout.stable == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "parallelism", "least", "most"),
+    [
+        ("start-first", 1, 4, 6),
+        ("start-first", 2, 4, 8),
+        ("start-first", 0, 4, 8),
+        ("stop-first", 1, 3, 4),
+        ("stop-first", 2, 2, 4),
+    ],
+)
+def test_a_release_keeps_enough_serving(order: str, parallelism: int, least: int, most: int) -> None:
+    stage = Stage(4, order=order, parallelism=parallelism)
+    stage.play("done")
+    stage.want(2)
+    stage.least_serving, stage.most_live = 99, 0
+    stage.play("done")
+    assert stage.least_serving >= least
+    assert stage.most_live <= most
+    assert {a.release for a in stage.assignments.values()} == {2}
+    assert stage.serving() == 4
+
+
+def test_numbers_are_never_used_twice() -> None:
+    stage = Stage(2)
+    stage.play("done")
+    stage.want(2)
+    stage.play("done")
+    assert sorted(stage.assignments) == ["web.3", "web.4"]
+
+
+def test_nothing_old_is_drained_before_the_new_one_is_up_on_every_edge() -> None:
+    stage = Stage(1)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.agents()
+    stage.edges = False
+    assert not any(isinstance(a, Drain) for a in stage.step())
+    stage.edges = True
+    assert any(isinstance(a, Drain) for a in stage.step())
+
+
+@pytest.mark.parametrize(("action", "state"), [("rollback", "rolled-back"), ("pause", "paused")])
+def test_a_failing_release_ends_as_asked_and_says_why(action: str, state: str) -> None:
+    stage = Stage(4, failure_action=action)
+    stage.play("done")
+    stage.bad_releases = {2}
+    stage.want(2)
+    stage.play(state)
+    assert stage.rollout is not None
+    assert "web.5" in stage.rollout.reason
+    assert "exit code 3" in stage.rollout.reason
+    assert stage.rollout.log_tail == ("boom",)
+    assert sum(i.release == 1 and i.serving for i in stage.instances.values()) == 4
+    if state == "rolled-back":
+        assert {a.release for a in stage.assignments.values()} == {1}
+
+
+def test_a_rollback_restarts_no_healthy_instance() -> None:
+    stage = Stage(4)
+    stage.play("done")
+    before = set(stage.assignments)
+    stage.bad_releases = {2}
+    stage.want(2)
+    stage.play("rolled-back")
+    assert set(stage.assignments) == before
+
+
+def test_a_tolerated_failure_does_not_turn_the_release_back() -> None:
+    stage = Stage(4, max_failure_ratio=0.25)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.announce("web.5", 2, "failed")
+    stage.step()
+    assert stage.rollout is not None
+    assert stage.rollout.state == "rolling"
+    stage.announce("web.5", 2, "running")
+    stage.play("done")
+
+
+def test_a_failure_within_the_window_still_counts_and_one_after_it_does_not() -> None:
+    stage = Stage(2, monitor_s=5.0)
+    stage.play("done")
+    stage.want(2)
+    stage.play("monitoring")
+    stage.announce("web.3", 2, "exited")
+    stage.step()
+    assert stage.rollout is not None
+    assert stage.rollout.state == "rolling-back"
+    stage.announce("web.3", 2, "running")
+    stage.play("rolled-back")
+    stage.announce(next(iter(stage.assignments)), 1, "exited")
+    stage.step()
+    assert stage.rollout.state == "rolled-back"
+
+
+def test_a_release_without_progress_ends_by_its_deadline_naming_the_load_balancer() -> None:
+    stage = Stage(1, deadline_s=30.0)
+    stage.play("done")
+    stage.edges, stage.edge_error = False, "cannot bind :8080"
+    stage.want(2)
+    stage.step()
+    stage.agents()
+    stage.now += 31.0
+    stage.step()
+    assert stage.rollout is not None
+    assert stage.rollout.state == "rolling-back"
+    assert "no progress for 30 s" in stage.rollout.reason
+    assert "cannot bind :8080" in stage.rollout.reason
+
+
+def test_a_first_release_that_fails_waits_for_a_person() -> None:
+    stage = Stage(2)
+    stage.bad_releases = {1}
+    stage.play("paused")
+    assert stage.rollout is not None
+    assert "no earlier release" in stage.rollout.reason
+
+
+@pytest.mark.parametrize(("wanted", "names"), [(6, 6), (2, 2), (0, 0)])
+def test_scaling_starts_or_drains_the_difference(wanted: int, names: int) -> None:
+    stage = Stage(4)
+    stage.play("done")
+    kept = set(stage.assignments)
+    stage.service = replace(stage.service, replicas=wanted)
+    stage.step()
+    live = {n for n, a in stage.assignments.items() if not a.drain}
+    assert len(live) == names
+    assert live <= kept if wanted < 4 else kept <= live
+
+
+def test_scaling_down_prefers_what_does_not_serve() -> None:
+    stage = Stage(3)
+    stage.play("done")
+    stage.announce("web.1", 1, "exited")
+    stage.service = replace(stage.service, replicas=2)
+    stage.step()
+    assert [n for n, a in stage.assignments.items() if a.drain] == ["web.1"]
+
+
+def test_instances_that_lost_their_order_are_adopted_not_restarted() -> None:
+    stage = Stage(2)
+    for n in (7, 8):
+        stage.announce(f"web.{n}", 1)
+    stage.play("done")
+    assert sorted(stage.assignments) == ["web.7", "web.8"]
+
+
+def test_instances_of_an_unknown_release_are_replaced_start_first() -> None:
+    stage = Stage(2)
+    stage.want(6)
+    for n in (7, 8):
+        stage.announce(f"web.{n}", 5)
+    stage.play("done")
+    assert sorted(stage.assignments) == ["web.10", "web.9"]
+
+
+def test_a_lost_node_gets_its_instances_replaced_elsewhere() -> None:
+    stage = Stage(2)
+    stage.play("done")
+    gone = [a for a in stage.assignments.values() if a.node == "n2"]
+    assert len(gone) == 1
+    for a in gone:
+        del stage.instances[a.instance]
+    del stage.nodes[NodeName("n2")]
+    lost = frozenset({NodeName("n2")})
+    actions = stage.decide(lost)
+    assert [type(a).__name__ for a in actions if not isinstance(a, Progress)] == ["Unassign", "Assign"]
+    assert all(a.assignment.node == "n1" for a in actions if isinstance(a, Assign))
+
+
+def test_a_delay_paces_the_steps() -> None:
+    stage = Stage(2, delay_s=10.0)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.agents()
+    stage.step()
+    stage.agents()
+    assert not any(isinstance(a, Assign) for a in stage.step())
+    assert rollout.wake_after_s(ServiceView.of(stage.world(), stage.service), stage.now) is not None
+    stage.now += 10.0
+    assert any(isinstance(a, Assign) for a in stage.step())
+
+
+def test_the_same_state_decides_the_same() -> None:
+    stage = Stage(4)
+    stage.play("done")
+    stage.want(2)
+    assert stage.decide() == stage.decide()
