@@ -73,6 +73,7 @@ class Announcer:
         """Write what differs. On failure all stays as it was, to be tried again."""
         if self.lease is None:
             return
+        self._take_over(world)
         puts = self._changed(copies)
         mine = {i.instance for i in world.instances.values() if i.node == self.node.node} | set(self._written)
         gone = [n for n in mine if n not in copies]
@@ -91,6 +92,15 @@ class Announcer:
             log.info(
                 "announced %s state=%s health=%s reason=%s", record.instance, record.state, record.health, record.reason
             )
+
+    def _take_over(self, world: World) -> None:
+        """After a restart under the same lease: what stands in etcd need not be said again."""
+        if self._joined or self.lease is None:
+            return
+        for record in world.instances.values():
+            key = schema.key_of(record)
+            if record.node == self.node.node and world.leases.get(key) == self.lease.id:
+                self._written.setdefault(record.instance, (record, world.revisions[key]))
 
     def _changed(self, copies: Mapping[InstanceName, Copy]) -> list[Instance]:
         changed = []

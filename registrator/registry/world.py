@@ -40,6 +40,7 @@ class World:
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change
+    leases: Mapping[str, int] = field(default_factory=dict)  # key -> the lease it stands under
     faults: Mapping[str, str] = field(default_factory=dict)  # key -> what is wrong
 
     def of_service(self, service: ServiceName) -> Iterator[Instance]:
@@ -78,6 +79,7 @@ class Reader:
             ledger=self._single(snapshot, schema.LEDGER),
             leader=_text(snapshot.entries.get(schema.LEADER)),
             revisions={key: known[1] for key, known in seen.items()},
+            leases={key: raw.lease for key, raw in snapshot.entries.items() if raw.lease},
             faults=dict(self._faults),
             **rooms,
         )

@@ -1,0 +1,79 @@
+"""A container engine in memory, with real file descriptors for ends, and a prober that answers as told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field, replace
+
+from registrator.agent.health import Probe
+from registrator.agent.ports import Ending, Seen
+from registrator.errors import EngineFault
+from registrator.model.names import InstanceName
+from registrator.model.release import Healthcheck, Release
+
+
+@dataclass
+class FakeEngine:
+    """See agent.ports.Engine. `refuse` makes starts fail; `stubborn` ignores every signal but SIGKILL."""
+
+    refuse: str = ""
+    stubborn: bool = False
+    seen: dict[InstanceName, Seen] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    _ends: dict[InstanceName, list[int]] = field(default_factory=dict)
+    _count: int = 0
+
+    def containers(self) -> list[Seen]:
+        return list(self.seen.values())
+
+    def start(self, instance: InstanceName, release: Release) -> Seen:
+        self.calls.append(f"start {instance}")
+        if self.refuse:
+            raise EngineFault(self.refuse)
+        self._count += 1
+        before = self.seen.get(instance)
+        address = before.address if before else f"10.0.0.{self._count}"
+        self.seen[instance] = Seen(instance, release, True, address, time.time())
+        return self.seen[instance]
+
+    def signal(self, instance: InstanceName, signal: str) -> None:
+        self.calls.append(f"signal {instance} {signal}")
+        if not self.stubborn or signal == "SIGKILL":
+            self.die(instance)
+
+    def exit_fd(self, instance: InstanceName) -> int | None:
+        if not self.seen[instance].running:
+            return None
+        reader, writer = os.pipe()
+        self._ends.setdefault(instance, []).append(writer)
+        return reader
+
+    def remove(self, instance: InstanceName) -> None:
+        self.calls.append(f"remove {instance}")
+        self.die(instance)
+        self.seen.pop(instance, None)
+
+    def ending(self, instance: InstanceName) -> Ending:
+        return Ending("exit code 3", ("last words",))
+
+    def die(self, instance: InstanceName) -> None:
+        """End it, however."""
+        if instance in self.seen:
+            self.seen[instance] = replace(self.seen[instance], running=False)
+        for writer in self._ends.pop(instance, []):
+            os.close(writer)
+
+
+@dataclass
+class FakeProber:
+    """Answers `good`, or what `answers` has for an instance."""
+
+    good: bool = True
+    answers: dict[str, bool] = field(default_factory=dict)
+
+    async def probe(self, instance: InstanceName, address: str, check: Healthcheck) -> Probe:
+        await asyncio.sleep(0)
+        good = self.answers.get(instance, self.good)
+        return Probe(good, "" if good else "it said no")

@@ -1,0 +1,219 @@
+"""The agent against a store and an engine in memory: what it runs, what it says, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from registrator.agent.announcer import Announcer
+from registrator.agent.loop import Agent
+from registrator.model.instance import Assignment, Instance
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.release import Healthcheck, Release, Settings
+from registrator.registry import schema
+from registrator.registry.trust import Trust
+from registrator.registry.world import Reader
+from tests.fakes.engine import FakeEngine, FakeProber
+from tests.fakes.store import FakeStore
+
+WEB, N1 = ServiceName("web"), NodeName("n1")
+CHECK = Healthcheck("http", "/", port=80, interval_s=0.01, retries=2, start_period_s=0.05, start_interval_s=0.005)
+RELEASE = Release(WEB, ReleaseNumber(1), Settings("image", healthcheck=CHECK, target_ports=(80,), stop_grace_s=0.05))
+
+
+class Bench:
+    """An agent at work, and the hands of everybody else."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        self.store = FakeStore()
+        self.engine = FakeEngine()
+        self.prober = FakeProber()
+
+    @asynccontextmanager
+    async def agent(self) -> AsyncIterator[Agent]:
+        voice = Announcer(self.store, Node(N1), self.tmp / "lease", 10)
+        agent = Agent(self.store, self.engine, self.prober, voice, Trust(self.tmp / "trust"))
+        task = asyncio.create_task(agent.run())
+        try:
+            yield agent
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def order(self, name: str = "web.1", *, drain: bool = False, timeout_s: float = 5.0) -> None:
+        order = Assignment(InstanceName(name), WEB, RELEASE.number, N1, drain, timeout_s, "because")
+        await self.store.commit([schema.put(RELEASE), schema.put(order)])
+
+    async def edge(self, state: str, sessions: int = 0) -> None:
+        revision = self.store.snapshot().revision
+        report = {"web.80": {"web.1": ServerReport(state, 100, sessions)}}
+        await self.store.commit([schema.put(Edge(N1, revision, report))])
+
+    def record(self, name: str = "web.1") -> Instance | None:
+        return Reader().read(self.store.snapshot()).instances.get(InstanceName(name))
+
+    async def until(self, good: Callable[[], bool]) -> None:
+        async with asyncio.timeout(3.0):
+            while not good():
+                mark = self.store.snapshot().mark
+                changed = asyncio.create_task(self.store.changed(mark))
+                await asyncio.wait([changed], timeout=0.02)
+                changed.cancel()
+
+    async def until_state(self, state: str, health: str | None = None) -> Instance:
+        def good() -> bool:
+            seen = self.record()
+            return seen is not None and seen.state == state and health in (None, seen.health)
+
+        await self.until(good)
+        seen = self.record()
+        assert seen is not None
+        return seen
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_it_joins_runs_what_it_is_assigned_and_announces_it(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        seen = await bench.until_state("running", "healthy")
+    assert seen.endpoints == {"80": "10.0.0.1:80"}
+    assert seen.node == "n1"
+    assert Reader().read(bench.store.snapshot()).nodes.keys() == {"n1"}
+
+
+async def test_it_announces_nothing_healthy_before_the_probe_passes(bench: Bench) -> None:
+    bench.prober.good = False
+    async with bench.agent():
+        await bench.order()
+        seen = await bench.until_state("starting")
+        assert not seen.serving
+        seen = await bench.until_state("failed")
+        assert "never became healthy: it said no" in seen.reason
+        bench.prober.good = True
+        await bench.until_state("running", "healthy")
+
+
+async def test_one_that_dies_is_out_at_once_and_started_again_under_its_address(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        first = await bench.until_state("running", "healthy")
+        bench.engine.die(InstanceName("web.1"))
+        seen = await bench.until_state("running", "healthy") if bench.record() != first else first
+        await bench.until(lambda: (r := bench.record()) is not None and r.restarts == 1 and r.serving)
+        seen = bench.record()
+    assert seen is not None
+    assert seen.endpoints == first.endpoints
+
+
+async def test_one_that_can_not_start_says_why_and_is_tried_again(bench: Bench) -> None:
+    bench.engine.refuse = "no such image"
+    async with bench.agent():
+        await bench.order()
+        seen = await bench.until_state("failed")
+        assert seen.reason == "no such image"
+        bench.engine.refuse = ""
+        await bench.until_state("running", "healthy")
+
+
+async def test_it_drains_until_every_edge_lets_go_then_stops_and_removes(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        await bench.edge("UP", 1)
+        await bench.order(drain=True)
+        await bench.until_state("draining")
+        await bench.edge("DRAIN", 1)
+        await asyncio.sleep(0.05)
+        assert "signal" not in " ".join(bench.engine.calls)
+        await bench.edge("DRAIN", 0)
+        await bench.until(lambda: bench.record() is None)
+    assert bench.engine.calls == ["start web.1", "signal web.1 ", "remove web.1"]
+
+
+async def test_an_edge_that_has_not_heard_of_the_drain_is_waited_for(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        await bench.edge("DRAIN", 0)  # an old report, from before
+        await bench.order(drain=True)
+        await bench.until_state("draining")
+        await asyncio.sleep(0.05)
+        assert "signal" not in " ".join(bench.engine.calls)
+        await bench.edge("DRAIN", 0)
+        await bench.until(lambda: bench.record() is None)
+
+
+async def test_a_drain_ends_at_its_deadline_and_a_stubborn_one_is_killed(bench: Bench) -> None:
+    bench.engine.stubborn = True
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        await bench.edge("UP", 7)
+        await bench.order(drain=True, timeout_s=0.05)
+        await bench.until(lambda: bench.record() is None)
+    assert bench.engine.calls[1:] == ["signal web.1 ", "signal web.1 SIGKILL", "remove web.1"]
+
+
+async def test_absence_is_no_order(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        await bench.store.commit([schema.delete(Assignment(InstanceName("web.1"), WEB, RELEASE.number, N1))])
+        await asyncio.sleep(0.05)
+        assert bench.record() is not None
+    assert bench.engine.seen[InstanceName("web.1")].running
+
+
+async def test_after_a_wipe_it_says_again_what_it_runs_and_takes_no_orders(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        bench.store.wipe()
+        await bench.until_state("running", "healthy")
+        await bench.order("web.2")
+        await asyncio.sleep(0.05)
+    assert bench.engine.calls == ["start web.1"]
+
+
+async def test_a_lost_lease_is_replaced_and_everything_said_again(bench: Bench) -> None:
+    async with bench.agent() as agent:
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        assert agent.announcer.lease is not None
+        bench.store.expire(agent.announcer.lease.id)
+        await bench.until_state("running", "healthy")
+    assert bench.engine.calls == ["start web.1"]
+
+
+async def test_a_new_agent_adopts_what_runs_and_writes_nothing_new(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+    before = bench.store.snapshot().entries["/hecd/instances/web/web.1"]
+    async with bench.agent() as agent:
+        await bench.until(lambda: (c := agent.copies.get(InstanceName("web.1"))) is not None and c.health.verdict != "unknown")
+        await asyncio.sleep(0.02)
+    assert bench.engine.calls == ["start web.1"]
+    assert bench.store.snapshot().entries["/hecd/instances/web/web.1"] == before
+
+
+async def test_while_etcd_is_away_a_dead_one_is_started_again(bench: Bench) -> None:
+    async with bench.agent() as agent:
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        bench.store.away = True
+        bench.engine.die(InstanceName("web.1"))
+        await bench.until(lambda: bench.engine.calls == ["start web.1", "start web.1"])
+        await bench.until(lambda: agent.copies[InstanceName("web.1")].health.verdict == "healthy")
+        bench.store.away = False
+        await bench.until(lambda: (r := bench.record()) is not None and r.restarts == 1 and r.serving)
