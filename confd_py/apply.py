@@ -1,0 +1,98 @@
+"""The port to what makes a rendered text effective, and confd's own way: check, swap, reload command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from confd_py import dest
+from confd_py.commands import fill, run_shell
+from confd_py.dest import Ownership
+from confd_py.resource import Resource
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What an applier has done since it was made, and what it still waits for."""
+
+    reloads: int = 0
+    runtime_ops: int = 0
+    drift_repairs: int = 0
+    pending_admissions: tuple[str, ...] = ()
+    pending_removals: tuple[str, ...] = ()
+
+
+class Applier(Protocol):
+    """Makes texts effective. One call at a time; a call may be cancelled and repeated."""
+
+    @property
+    def tally(self) -> Tally: ...
+
+    async def apply(self, text: str) -> None:
+        """Returns when `text` is in effect, apart from what `tally` calls pending. Raises ConfdError."""
+        ...
+
+    async def attend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
+        """Runs beside until cancelled: calls `changed` when the tally moved, `again` when apply is due once more."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def ownership(resource: Resource) -> Ownership:
+    """Mode and owner that `resource` asks for."""
+    return Ownership(resource.mode, resource.uid, resource.gid)
+
+
+class CommandApplier:
+    """confd's way. A reload that failed is owed until it succeeds, also when the file itself no longer changes."""
+
+    def __init__(self, resource: Resource, *, sync_only: bool, keep_stage_file: bool, owed: bool) -> None:
+        self._resource = resource
+        self._sync_only = sync_only
+        self._keep = keep_stage_file
+        self._owed = owed
+        self._reloads = 0
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(reloads=self._reloads)
+
+    async def apply(self, text: str) -> None:
+        resource = self._resource
+        if not dest.fits(resource.dest, text, ownership(resource)):
+            await self._write(text)
+            self._owed = True
+        if self._owed and resource.reload_cmd and not self._sync_only:
+            command = fill(resource.reload_cmd, src=str(resource.dest), dest=str(resource.dest))
+            await run_shell(command, resource.reload_cmd_timeout_s)
+            self._reloads += 1
+        self._owed = False
+
+    async def attend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        return
+
+    async def _write(self, text: str) -> None:
+        staged = dest.stage(self._resource.dest, text, ownership(self._resource))
+        try:
+            await self._check(staged)
+            if self._keep:
+                kept = dest.stage(self._resource.dest, text, ownership(self._resource))
+                await asyncio.to_thread(dest.swap, kept, self._resource.dest)
+            else:
+                await asyncio.to_thread(dest.swap, staged, self._resource.dest)
+        finally:
+            if not self._keep:
+                staged.unlink(missing_ok=True)
+
+    async def _check(self, staged: Path) -> None:
+        resource = self._resource
+        if resource.check_cmd and not self._sync_only:
+            command = fill(resource.check_cmd, src=str(staged), dest=str(resource.dest))
+            await run_shell(command, resource.check_cmd_timeout_s)

@@ -1,0 +1,129 @@
+"""One conversation with one HAProxy process over its stats socket.
+
+A session stays with the worker it was opened to. A command can therefore never reach another process than the
+one whose state was looked at, however many reloads happen meanwhile; and when the worker goes, the session ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Sequence
+
+from confd_py.errors import HaproxyAway, HaproxyRefused
+from confd_py.haproxy.config import STAMP_VARIABLE
+
+_PROMPT = b"\n> "
+_LIMIT_BYTES = 256 * 1024 * 1024
+_VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
+_PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
+
+
+class Session:
+    """An open conversation; `pid`, `version` and `stamp` (empty: none) are those of the worker at its other end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._timeout_s = timeout_s
+        self.gone = asyncio.Event()  # set when the conversation is over, whoever ended it
+        self.pid = 0
+        self.version = (0, 0)
+        self.stamp = ""
+
+    @classmethod
+    async def open(cls, path: str, timeout_s: float = 5.0) -> Session:
+        """Greet the process that listens on the UNIX socket at `path`. Raises HaproxyAway."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                protocol, writer = await _connect(path)
+        except (OSError, TimeoutError) as err:
+            raise HaproxyAway(
+                f"no HAProxy answers on {path}: {err or 'timed out'}",
+                hint="It is applied as soon as HAProxy runs with a `stats socket` of level admin there.",
+            ) from err
+        session = cls(protocol.reader, writer, timeout_s)
+        protocol.lost = session.gone
+        try:
+            await session._greet(path)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def ask(self, command: str) -> str:
+        """The answer to one command, without its trailing blank lines."""
+        return (await self.run([command]))[0]
+
+    async def run(self, commands: Sequence[str]) -> list[str]:
+        """The answers to all commands, sent at once, in order. Raises HaproxyAway when the worker goes meanwhile."""
+        if not commands:
+            return []
+        try:
+            async with asyncio.timeout(self._timeout_s + 0.01 * len(commands)):
+                self._writer.write("".join(f"{command}\n" for command in commands).encode())
+                return [await self._answer() for _ in commands]
+        except (OSError, EOFError, TimeoutError) as err:
+            await self.close()
+            raise HaproxyAway(f"HAProxy process {self.pid} stopped answering: {err or 'timed out'}") from err
+        except asyncio.CancelledError:
+            await self.close()  # answers are still under way: nobody could tell them apart later
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker, or we, ended it."""
+        return self.gone.is_set() or self._writer.is_closing() or self._reader.at_eof()
+
+    async def close(self) -> None:
+        """End it, so that an old worker may leave."""
+        self.gone.set()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _greet(self, path: str) -> None:
+        answers = await self.run(["prompt", "show info", f"show env {STAMP_VARIABLE}"])
+        version, pid = _VERSION.search(answers[1]), _PID.search(answers[1])
+        if version is None or pid is None:
+            raise HaproxyRefused(f"what answers on {path} is not HAProxy", details=(answers[1][:200],))
+        self.version, self.pid = (int(version[1]), int(version[2])), int(pid[1])
+        name, _, value = answers[2].partition("=")
+        if name != STAMP_VARIABLE and "denied" in answers[2].lower():
+            raise HaproxyRefused(
+                f"{path} does not allow to change anything", hint="Give its `stats socket` level admin."
+            )
+        self.stamp = value if name == STAMP_VARIABLE else ""
+
+    async def _answer(self) -> str:
+        # The very first answer, to `prompt` itself, has nothing before the prompt but the newline.
+        data = await self._reader.readuntil(_PROMPT)
+        return data[: -len(_PROMPT)].decode("utf-8", "replace").strip("\n")
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """A stream protocol that tells at once, not at the next read, that the other end went."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self.reader = reader
+        self.lost: asyncio.Event | None = None
+
+    def eof_received(self) -> bool:
+        if self.lost is not None:
+            self.lost.set()
+        super().eof_received()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.lost is not None:
+            self.lost.set()
+        super().connection_lost(exc)
+
+
+async def _connect(path: str) -> tuple[_Protocol, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_LIMIT_BYTES)
+    transport, protocol = await loop.create_unix_connection(lambda: _Protocol(reader), path)
+    return protocol, asyncio.StreamWriter(transport, protocol, reader, loop)

@@ -1,0 +1,120 @@
+"""`confd-py check`, `diff` and `status`: for a person at a terminal, beside a running service or without one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from confd_py import applied, dest
+from confd_py.commands import fill, run_program, run_shell
+from confd_py.config import Config
+from confd_py.errors import CommandFailed, ConfdError
+from confd_py.haproxy.config import parse, stamped
+from confd_py.loop import load_resources
+from confd_py.render import Renderer
+from confd_py.resource import Resource
+from confd_py.store import Store
+from confd_py.view import View
+
+
+async def check(
+    config: Config, environ: Mapping[str, str], open_store: Callable[..., Store], *, show_diff: bool
+) -> int:
+    """Render every resource from the store and check it, changing nothing; 1 if one is not in order.
+
+    With `show_diff` print what would change instead of checking.
+    """
+    resources, faults = load_resources(config, environ)
+    failed = bool(faults)
+    for fault in faults:
+        _complain(fault)
+    store = open_store(config, environ)
+    try:
+        keys = tuple(dict.fromkeys(key for resource in resources for key in resource.keys))
+        batch = await store.read(keys)
+    finally:
+        await store.close()
+    for resource in resources:
+        view = View(resource.keys, resource.prefix, 0.0)
+        view.take(view.relevant(batch), {}, time.time())
+        try:
+            text = render(resource, config, view, environ)
+            if show_diff:
+                _print_diff(resource, text)
+            else:
+                await _check_text(resource, text)
+                print(f"{resource.name}: in order")
+        except ConfdError as err:
+            failed = True
+            _complain(err)
+    return 1 if failed else 0
+
+
+def render(resource: Resource, config: Config, view: View, environ: Mapping[str, str]) -> str:
+    """The whole text that would be written."""
+    templates = Path(config.confdir) / "templates"
+    text = Renderer(templates, resource.src.lstrip("/"), resource.format, view.keys, environ).render()
+    return stamped(text, parse(text).stamp) if resource.apply == "haproxy" else text
+
+
+def show(config: Config, environ: Mapping[str, str]) -> int:
+    """Print what is in effect, from the applied-state files; 1 if something is not."""
+    resources, faults = load_resources(config, environ)
+    states = [applied.load(r.applied_file, r.name, str(r.dest)) for r in resources]
+    for state in states:
+        print(_line(state))
+        for line in (*state.error_details, state.hint):
+            if line:
+                print(f"    {line}")
+    for fault in faults:
+        _complain(fault)
+    return 1 if faults or any(state.error for state in states) else 0
+
+
+def _line(state: applied.Applied) -> str:
+    fields = {
+        "applied_revision": state.applied_revision,
+        "wanted_revision": state.wanted_revision,
+        "reloads": state.reloads,
+        "runtime_ops": state.runtime_ops,
+        "kept": len(state.ghosts),
+        "pending": len(state.pending_admissions) + len(state.pending_removals),
+        "error": json.dumps(state.error),
+    }
+    return f"{state.resource}: " + " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+async def _check_text(resource: Resource, text: str) -> None:
+    staged = dest.stage(resource.dest, text, dest.Ownership())
+    try:
+        if resource.apply == "haproxy":
+            await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
+        if resource.check_cmd:
+            command = fill(resource.check_cmd, src=str(staged), dest=str(resource.dest))
+            await run_shell(command, resource.check_cmd_timeout_s)
+    except CommandFailed as err:
+        raise ConfdError(f"{resource.name}: {err.brief}", details=err.details) from err
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _print_diff(resource: Resource, text: str) -> None:
+    old = (dest.read(resource.dest) or "").splitlines(keepends=True)
+    lines = difflib.unified_diff(old, text.splitlines(keepends=True), str(resource.dest), "wanted")
+    colours = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"} if sys.stdout.isatty() else {}
+    for line in lines:
+        colour = colours.get(line[:1], "")
+        sys.stdout.write(f"{colour}{line}\x1b[0m" if colour else line)
+
+
+def _complain(err: ConfdError) -> None:
+    print(
+        f"confd-py: {err.brief}",
+        *(f"    {line}" for line in (*err.details, err.hint) if line),
+        sep="\n",
+        file=sys.stderr,
+    )

@@ -1,0 +1,66 @@
+"""The port to key-value stores, and what comes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Cause = Literal["first", "event", "resync", "reset"]
+LeaseFate = Literal["alive", "gone", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value, the revision that wrote it, and the lease it lives under (0: none)."""
+
+    value: str
+    revision: int = 0
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key: `old` None is a new key, `new` None a vanished one.
+
+    cause: "first" the first full read, "event" the store said so, "resync" found by reading all again,
+    "reset" found after history broke (another cluster, or a revision that went backwards): that is doubt, not an order.
+    """
+
+    key: str
+    old: Entry | None
+    new: Entry | None
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes that lead to one consistent state: all keys as of `revision`."""
+
+    revision: int
+    changes: tuple[Change, ...]
+    cluster_id: int = 0
+    epoch: int = 0
+
+
+class Store(Protocol):
+    """Where keys live. Stores without leases answer "alive"; stores without revisions count for themselves."""
+
+    async def read(self, keys: Sequence[str]) -> Batch:
+        """Everything under `keys` (path prefixes) once, as changes of cause "first".
+
+        Raises StoreUnavailable, StoreRefused.
+        """
+        ...
+
+    async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
+        """Deliver the first full batch, then every change, until cancelled. Outages are ridden through inside."""
+        ...
+
+    async def lease_fate(self, lease: int) -> LeaseFate:
+        """Whether the lease still lives; "unknown" when the store cannot be asked now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

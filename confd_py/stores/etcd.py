@@ -1,0 +1,70 @@
+"""etcd v3, through a mirror of the one path that covers all keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import etcdkit
+from confd_py.errors import StoreRefused, StoreUnavailable
+from confd_py.store import Batch, Change, Entry, LeaseFate
+from confd_py.view import common_path
+
+
+class EtcdStore:
+    """Speaks to the members at `endpoints`; `tls` is (ca, cert, key) with "" for what is not used."""
+
+    def __init__(
+        self, endpoints: Sequence[str], *, tls: tuple[str, str, str] | None = None, user: tuple[str, str] | None = None
+    ) -> None:
+        self._client = etcdkit.Client(
+            list(endpoints), tls=etcdkit.TLS(*(part or None for part in tls)) if tls else None, user=user, timeout_s=5.0
+        )
+
+    async def read(self, keys: Sequence[str]) -> Batch:
+        path = common_path(keys)
+        try:
+            snapshot = await self._client.get_prefix(path)
+        except etcdkit.Unavailable as err:
+            raise StoreUnavailable(f"etcd does not answer: {err}", hint="Check -node.") from err
+        except etcdkit.EtcdError as err:
+            raise StoreRefused(f"etcd refused: {err}", hint="Check -username, -password and certificates.") from err
+        return _first(snapshot)
+
+    async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
+        path = common_path(keys)
+        mirror = etcdkit.Mirror(self._client, path)
+        async with mirror:
+            await mirror.ready()
+            mirror.listen(lambda changes: deliver(_later(mirror.snapshot(), changes)))
+            deliver(_first(mirror.snapshot()))
+            await asyncio.Event().wait()
+
+    async def lease_fate(self, lease: int) -> LeaseFate:
+        try:
+            async with asyncio.timeout(1.0):
+                left_s = await self._client.lease_time_to_live(lease)
+        except (etcdkit.EtcdError, TimeoutError):
+            return "unknown"
+        return "gone" if left_s is None else "alive"
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _first(snapshot: etcdkit.Snapshot) -> Batch:
+    changes = (Change(key, None, _entry(entry), "first") for key, entry in snapshot.entries.items())
+    return Batch(snapshot.revision, tuple(changes), snapshot.cluster_id, snapshot.epoch)
+
+
+def _later(snapshot: etcdkit.Snapshot, changes: Sequence[etcdkit.Change]) -> Batch:
+    mine = tuple(Change(c.key, _maybe(c.old), _maybe(c.new), c.cause) for c in changes)
+    return Batch(snapshot.revision, mine, snapshot.cluster_id, snapshot.epoch)
+
+
+def _maybe(entry: etcdkit.Entry | None) -> Entry | None:
+    return None if entry is None else _entry(entry)
+
+
+def _entry(entry: etcdkit.Entry) -> Entry:
+    return Entry(entry.value.decode("utf-8", "surrogateescape"), entry.mod_revision, entry.lease)

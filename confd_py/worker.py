@@ -1,0 +1,251 @@
+"""One resource's life: read, render, apply, record, wait. Nothing it does or suffers touches another resource."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confd_py import applied
+from confd_py.apply import Applier, Tally
+from confd_py.errors import ConfdError, Deferred, HaproxyAway, WriteFailed
+from confd_py.render import Renderer
+from confd_py.resource import Resource
+from confd_py.store import Batch, LeaseFate
+from confd_py.view import View
+
+_log = logging.getLogger("confd-py")
+_LONGEST_RETRY_S = 10.0
+_ASK_AGAIN_S = 1.0
+_REMEMBER_EVERY_S = 2.0
+
+
+@dataclass
+class Parts:
+    """What a worker works with."""
+
+    resource: Resource
+    view: View
+    renderer: Renderer
+    applier: Applier
+    lease_fate: Callable[[int], Awaitable[LeaseFate]]
+    noop: bool = False
+
+
+class Worker:
+    """Applied is not tried: a text stays owed, and is tried again, until it is in effect."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.resource = parts.resource
+        self._view = parts.view
+        self.state = applied.load(parts.resource.applied_file, parts.resource.name, str(parts.resource.dest))
+        self._base = Tally(self.state.reloads, self.state.runtime_ops, self.state.drift_repairs)
+        self._inbox: list[Batch] = []
+        self._bell = asyncio.Event()
+        self._owed = False
+        self._text: str | None = None  # in effect
+        self._next_try_s: float | None = None
+        self._ask_s: float | None = None
+        self._remembered_s = 0.0
+
+    # -- told from outside; never blocks ------------------------------------------------------------
+
+    def notice(self, batch: Batch) -> None:
+        """The store changed."""
+        mine = self._view.relevant(batch)
+        if mine.changes or not self._view.ready:
+            self._inbox.append(mine)
+            self._bell.set()
+
+    def again(self) -> None:
+        """What was in effect may not be any more."""
+        self._text, self._owed, self._next_try_s = None, True, None
+        self._bell.set()
+
+    def forget_memory(self) -> None:
+        """What was seen earlier counts no more: the first read is believed."""
+        self._memory.unlink(missing_ok=True)
+
+    # -- the loop -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._parts.applier.attend(self._record_progress, self.again))
+                while True:
+                    await self._wait()
+                    await self.step()
+        finally:
+            self._remember(force=True)
+            await self._parts.applier.close()
+
+    async def step(self) -> None:
+        """Take what came in, and apply it if anything is owed."""
+        await self._take()
+        if self._owed and (self._next_try_s is None or time.monotonic() >= self._next_try_s):
+            await self._attempt()
+
+    async def _wait(self) -> None:
+        now_s = time.monotonic()
+        times = [self._next_try_s if self._owed else None, self._ask_s]
+        waits = [at - now_s for at in times if at is not None]
+        release_s = self._view.next_release_s(time.time())
+        waits += [release_s] if release_s is not None else []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(waits)) if waits else None):
+                await self._bell.wait()
+        self._bell.clear()
+
+    async def _take(self) -> None:
+        batches, self._inbox = self._inbox, []
+        for batch in batches:
+            if not self._view.ready:
+                remembered = applied.load_view(self._memory)
+                batch = self._view.start(batch, remembered)
+                self._owed = True
+            fates = await self._fates(self._view.questions(batch))
+            before = len(self._view.ghosts)
+            self._view.take(batch, fates, time.time())
+            self._owed = self._owed or bool(batch.changes)
+            self._next_try_s = None if batch.changes else self._next_try_s
+            if len(self._view.ghosts) > before:
+                _log.warning(
+                    "entries vanished without an order and are kept resource=%s keys=%d",
+                    self.resource.name,
+                    len(self._view.ghosts),
+                )
+        await self._ask_again()
+        gone = self._view.release(time.time())
+        if gone:
+            _log.info("kept entries were let go resource=%s keys=%s", self.resource.name, ",".join(gone[:5]))
+            self._owed, self._next_try_s = True, None
+
+    async def _ask_again(self) -> None:
+        leases = self._view.undecided()
+        self._ask_s = time.monotonic() + _ASK_AGAIN_S if leases else None
+        if leases and self._view.settle(await self._fates(leases), time.time()):
+            self._owed = True
+
+    async def _fates(self, leases: set[int]) -> dict[int, LeaseFate]:
+        order = sorted(leases)
+        return dict(zip(order, await asyncio.gather(*map(self._parts.lease_fate, order)), strict=True))
+
+    async def _attempt(self) -> None:
+        """Render and apply once; every outcome is recorded."""
+        revision = self._view.revision
+        self.state = replace(self.state, wanted_revision=revision)
+        try:
+            text = self._parts.renderer.render()
+            self.state = replace(self.state, renders=self.state.renders + 1)
+            if text != self._text:
+                await self._apply(text)
+        except ConfdError as err:
+            self._failed(err)
+        except Exception as err:  # one resource's bug must not stop the others
+            _log.exception("unexpected failure resource=%s", self.resource.name)
+            self._failed(ConfdError(f"unexpected {type(err).__name__}: {err}", hint="Please report this."))
+        else:
+            self._succeeded(text, revision)
+
+    async def _apply(self, text: str) -> None:
+        self._text = None
+        if self._parts.noop:
+            _log.warning("target config out of sync, noop is set dest=%s", self.resource.dest)
+        else:
+            await self._parts.applier.apply(text)
+        self._text = text
+
+    def _succeeded(self, text: str, revision: int) -> None:
+        if self.state.error:
+            _log.info("in effect again resource=%s old_error=%s", self.resource.name, self.state.error)
+        self._owed, self._next_try_s = False, None
+        digest = hashlib.sha256(text.encode(*_ENCODE)).hexdigest()
+        self._record(
+            replace(
+                self.state,
+                applied_revision=revision,
+                sha256=digest,
+                applied_at=time.time(),
+                cluster_id=str(self._view.cluster_id),
+                epoch=self._view.epoch,
+                failures=0,
+                next_try_at=None,
+                error=None,
+                error_details=(),
+                hint="",
+            )
+        )
+        self._remember()
+
+    def _failed(self, err: ConfdError) -> None:
+        failures = self.state.failures + (not isinstance(err, Deferred))
+        wait_s = retry_wait_s(err, failures, random.random())  # noqa: S311 jitter
+        self._next_try_s = time.monotonic() + wait_s
+        if err.brief != self.state.error and not isinstance(err, Deferred):
+            _log.error("not applied resource=%s error=%s %s", self.resource.name, err.brief, " | ".join(err.details))
+        self._record(
+            replace(
+                self.state,
+                failures=failures,
+                next_try_at=time.time() + wait_s,
+                error=err.brief,
+                error_details=err.details,
+                hint=err.hint,
+            )
+        )
+
+    # -- records ------------------------------------------------------------------------------------
+
+    @property
+    def _memory(self) -> Path:
+        return Path(f"{self.resource.applied_file}.view")
+
+    def _record_progress(self) -> None:
+        self._record(self.state)
+
+    def _record(self, state: applied.Applied) -> None:
+        tally = self._parts.applier.tally
+        ghosts = ({"key": k, "cause": g.cause, "since": g.since_s} for k, g in self._view.ghosts.items())
+        self.state = replace(
+            state,
+            reloads=self._base.reloads + tally.reloads,
+            runtime_ops=self._base.runtime_ops + tally.runtime_ops,
+            drift_repairs=self._base.drift_repairs + tally.drift_repairs,
+            pending_admissions=tally.pending_admissions,
+            pending_removals=tally.pending_removals,
+            ghosts=tuple(ghosts),
+        )
+        if self._parts.noop:
+            return
+        try:
+            applied.save(self.resource.applied_file, self.state)
+        except WriteFailed as err:
+            _log.error("the applied-state file could not be written error=%s", err.brief)
+
+    def _remember(self, *, force: bool = False) -> None:
+        """Not at every change: it is long, and only a wiped store asks for it."""
+        due = time.monotonic() - self._remembered_s > _REMEMBER_EVERY_S
+        if not self._view.ready or self._parts.noop or not self.resource.guard_grace_s or not (due or force):
+            return
+        self._remembered_s = time.monotonic()
+        with contextlib.suppress(WriteFailed):
+            applied.save_view(self._memory, self._view.remembered())
+
+
+_ENCODE = ("utf-8", "surrogateescape")
+
+
+def retry_wait_s(err: ConfdError, failures: int, jitter: float) -> float:
+    """How long to wait after the n-th failure in a row; `jitter` in 0..1 spreads it by half."""
+    if isinstance(err, HaproxyAway | Deferred):
+        return err.retry_after_s
+    wait_s = min(_LONGEST_RETRY_S, err.retry_after_s * 2 ** min(failures - 1, 10))
+    return float(wait_s * (0.75 + jitter / 2))
