@@ -104,18 +104,8 @@ def data_dir(name: str) -> Path:
 
 
 def _write_confdir(config: Config) -> None:
-    """templates/haproxy with this machine's paths in its resource."""
-    confdir = config.run / "confd"
-    source = data_dir("templates") / "haproxy"
-    for folder in ("conf.d", "templates"):
-        (confdir / folder).mkdir(parents=True, exist_ok=True)
-        for file in (source / folder).iterdir():
-            text = file.read_text()
-            if file.suffix == ".toml":
-                text = text.replace("/etc/haproxy", str(haproxy_run(config))).replace(
-                    "/run/haproxy", str(haproxy_run(config))
-                )
-            (confdir / folder / file.name).write_text(text)
+    """A copy of templates/haproxy, so that an operator may look at what is in force; its paths come by environment."""
+    shutil.copytree(data_dir("templates") / "haproxy", config.run / "confd", dirs_exist_ok=True)
 
 
 def _port(file: Path, wanted: int) -> int:

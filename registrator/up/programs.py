@@ -48,7 +48,11 @@ def node_environment(config: Config) -> dict[str, str]:
 
 def haproxy_environment(config: Config) -> dict[str, str]:
     """What templates/haproxy reads from the environment."""
-    return {"HECD_HAPROXY_RUN": str(haproxy_run(config)), "HECD_HAPROXY_STATS_PORT": str(config.stats_port)}
+    return {
+        "HECD_HAPROXY_CFG": str(haproxy_config(config)),
+        "HECD_HAPROXY_RUN": str(haproxy_run(config)),
+        "HECD_HAPROXY_STATS_PORT": str(config.stats_port),
+    }
 
 
 def haproxy_run(config: Config) -> Path:
