@@ -138,11 +138,17 @@ async def _serve(service: object, signals: asyncio.Queue[signal.Signals]) -> sig
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     if not told.done():
         told.cancel()
-        await serving  # it only ends by an exception
-        raise StoreUnavailable("the store stopped delivering")
+        raise _cause(serving.exception())
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     return told.result()
+
+
+def _cause(err: BaseException | None) -> BaseException:
+    """What is inside of a task group's exception; serving only ends by one."""
+    while isinstance(err, BaseExceptionGroup):
+        err = err.exceptions[0]
+    return err or StoreUnavailable("the store stopped delivering")
 
 
 def _log_to_stderr(level: str) -> None:

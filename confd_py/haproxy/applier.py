@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from confd_py import dest
 from confd_py.apply import Tally, ownership
 from confd_py.commands import fill, run_program, run_shell
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, HaproxyRefused
-from confd_py.haproxy.config import HaproxyConfig, parse, stamped
+from confd_py.haproxy.config import HaproxyConfig, Server, parse, stamped
 from confd_py.haproxy.reload import Reloader
 from confd_py.haproxy.runtime import Runtime
 from confd_py.haproxy.state import HEADER
@@ -113,13 +113,30 @@ class HaproxyApplier:
         wait_s = self._last_reload_s + self._resource.min_reload_interval_s - time.monotonic()
         if wait_s > 0:
             raise Deferred(wait_s)
-        self._wanted = None
-        await self._check(text)
-        await self._reloader.reload(config, text)
+        try:
+            await self._check(text)
+            await self._reloader.reload(config, text)
+        except HaproxyRefused:
+            with contextlib.suppress(ConfdError):
+                await self._keep_servers_going(config)
+            raise
+        finally:
+            self._wanted = None
         self._reloads += 1
         self._last_reload_s = time.monotonic()
         await self._runtime.seen_all()
         await self._runtime.converge(config, config.backends)
+
+    async def _keep_servers_going(self, config: HaproxyConfig) -> None:
+        """The new structure is refused; what it says of servers the process already has still counts."""
+        old = dest.read(self._resource.dest)
+        if old is None or (await self._runtime.connect()).stamp != (running := parse(old)).stamp:
+            return
+        common = {name: servers for name, servers in config.backends.items() if name in running.backends}
+        same_words = {n: s for n, s in common.items() if _words(s) <= _words(running.backends[n])}
+        await self._runtime.seen_all()
+        await self._runtime.converge(HaproxyConfig(running.structure, same_words), same_words)
+        self._wake.set()
 
     async def _wait_for_haproxy(self, text: str) -> None:
         """Nobody to talk to: leave a good file for its start, and nothing that would bring back old states."""
@@ -209,13 +226,16 @@ class HaproxyApplier:
             try:
                 async with asyncio.timeout(self._resource.haproxy.check_interval_s):
                     await session.gone.wait()
+            except TimeoutError:
+                async with self._turn:
+                    await self._look_for_drift(changed, again)
+                continue
+            async with self._turn:  # a reload of our own ends sessions too; wait until it is done
                 if session is self._runtime.session:
                     _log.warning("the HAProxy process went away pid=%d", session.pid)
                     self._wanted = None
                     again()
-            except TimeoutError:
-                async with self._turn:
-                    await self._look_for_drift(changed, again)
+            await asyncio.sleep(0.02)
 
     async def _look_for_drift(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
         wanted = self._wanted
@@ -241,3 +261,7 @@ class HaproxyApplier:
         if repaired or slowed:
             self._wake.set()
             changed()
+
+
+def _words(servers: Mapping[str, Server]) -> set[tuple[str, ...]]:
+    return {server.words for server in servers.values()}

@@ -230,6 +230,9 @@ class Runtime:
             if _POINTED_AT in answer:
                 return await self._reuse(session, item)
             if "deleted" not in answer and "No such server" not in answer:
+                # Connections that went idle after it entered maintenance would stay for seconds;
+                # they are closed on the way into it.
+                await self._send(session, [f"set server {name} state drain", f"set server {name} state maint"])
                 return False
         self._seen.get(item.key[0], {}).pop(item.key[1], None)
         self._quick.discard(item.key)

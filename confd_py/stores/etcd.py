@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
 
 import etcdkit
-from confd_py.errors import StoreRefused, StoreUnavailable
-from confd_py.store import Batch, Change, Entry, LeaseFate
+from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
+from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
 from confd_py.view import common_path
 
 
@@ -17,9 +19,7 @@ class EtcdStore:
     def __init__(
         self, endpoints: Sequence[str], *, tls: tuple[str, str, str] | None = None, user: tuple[str, str] | None = None
     ) -> None:
-        self._client = etcdkit.Client(
-            list(endpoints), tls=etcdkit.TLS(*(part or None for part in tls)) if tls else None, user=user, timeout_s=5.0
-        )
+        self._client = etcdkit.Client(list(endpoints), tls=_read_tls(tls), user=user, timeout_s=5.0)
 
     async def read(self, keys: Sequence[str]) -> Batch:
         path = common_path(keys)
@@ -35,7 +35,10 @@ class EtcdStore:
         path = common_path(keys)
         mirror = etcdkit.Mirror(self._client, path)
         async with mirror:
-            await mirror.ready()
+            try:
+                await mirror.ready()
+            except etcdkit.EtcdError as err:
+                raise StoreRefused(f"etcd refused: {err}", hint="Check -username, -password and certificates.") from err
             mirror.listen(lambda changes: deliver(_later(mirror.snapshot(), changes)))
             deliver(_first(mirror.snapshot()))
             await asyncio.Event().wait()
@@ -52,13 +55,22 @@ class EtcdStore:
         await self._client.close()
 
 
+def _read_tls(files: tuple[str, str, str] | None) -> etcdkit.TLS | None:
+    if files is None:
+        return None
+    try:
+        return etcdkit.TLS(*(Path(name).read_bytes() if name else None for name in files))
+    except OSError as err:
+        raise ConfigFault(f"{err.filename} cannot be read: {err.strerror}") from err
+
+
 def _first(snapshot: etcdkit.Snapshot) -> Batch:
     changes = (Change(key, None, _entry(entry), "first") for key, entry in snapshot.entries.items())
     return Batch(snapshot.revision, tuple(changes), snapshot.cluster_id, snapshot.epoch)
 
 
 def _later(snapshot: etcdkit.Snapshot, changes: Sequence[etcdkit.Change]) -> Batch:
-    mine = tuple(Change(c.key, _maybe(c.old), _maybe(c.new), c.cause) for c in changes)
+    mine = tuple(Change(c.key, _maybe(c.old), _maybe(c.new), cast(Cause, c.cause)) for c in changes)
     return Batch(snapshot.revision, mine, snapshot.cluster_id, snapshot.epoch)
 
 

@@ -1,0 +1,98 @@
+"""etcd, HAProxy and confd-py as one ring, made and ended per test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.integration.confd_py.parts import Confd, Haproxy, Web, within
+
+
+class Ring:
+    """The parts, and orders in the registry's own records."""
+
+    def __init__(self, folder: Path) -> None:
+        self.etcd = EtcdServer(folder / "etcd")
+        self.haproxy = Haproxy(folder)
+        self.confd = Confd(folder, self.haproxy, self.etcd.endpoint)
+        self.web = Web()
+        self.port = free_port()
+        self.addresses: dict[str, str] = {}
+
+    def start(self) -> None:
+        self.etcd.start()
+        self.confd.start()
+        within(5, "the first file", self.haproxy.config.exists)
+        self.haproxy.start()
+        within(5, "applied", lambda: self.confd.applied(1))
+
+    def stop(self) -> None:
+        self.confd.stop()
+        self.haproxy.stop()
+        self.etcd.kill()
+        self.web.stop()
+
+    def put(self, key: str, value: object, lease: str = "") -> int:
+        words = ["put", key, json.dumps(value), "-w", "json", *([f"--lease={lease}"] if lease else [])]
+        answer = json.loads(self.etcd.etcdctl(*words))
+        return int(answer["header"]["revision"])
+
+    def delete(self, key: str) -> int:
+        answer = json.loads(self.etcd.etcdctl("del", key, "-w", "json"))
+        return int(answer["header"]["revision"])
+
+    def lease(self, ttl_s: int) -> str:
+        return self.etcd.etcdctl("lease", "grant", str(ttl_s)).split()[1]
+
+    def service(self, name: str = "web", *, port: int = 0, **traffic: object) -> int:
+        published = {"published": port or self.port, "target": 80, "mode": "http", "hostnames": []}
+        check = {"path": "/health", "interval_s": 1.0, "timeout_s": 1.0, "rise": 1, "fall": 2}
+        record = {"service": name, "release": 1, "replicas": 2}
+        whole = {"ports": [published], "balance": "roundrobin", "drain_timeout_s": 10.0, "check": check, **traffic}
+        return self.put(f"/hecd/services/{name}", {**record, "traffic": whole})
+
+    def instance(
+        self, number: int, *, service: str = "web", state: str = "running", address: str = "", lease: str = ""
+    ) -> int:
+        """Announce an instance; its web server is opened if no address is given."""
+        name = f"{service}.{number}"
+        if address:
+            self.addresses[name] = address
+        elif name not in self.addresses:
+            self.addresses[name] = self.web.open(name)
+        record = {
+            "instance": name, "service": service, "release": 1, "node": "n1", "endpoints": {"80": self.addresses[name]},
+            "state": state, "health": "healthy", "weight": 100, "reason": "",
+        }  # fmt: skip
+        return self.put(f"/hecd/instances/{service}/{name}", record, lease)
+
+    def withdraw(self, number: int, *, service: str = "web") -> int:
+        return self.delete(f"/hecd/instances/{service}/{service}.{number}")
+
+    def until_applied(self, revision: int, seconds: float = 5.0) -> None:
+        within(seconds, f"revision {revision} applied, now {self.confd.state()}", lambda: self.confd.applied(revision))
+
+    def until_serving(self, *numbers: int, seconds: float = 5.0) -> None:
+        names = {f"web.{number}" for number in numbers}
+        within(seconds, f"{names} serving", lambda: self.haproxy.serving() == names)
+
+
+@pytest.fixture
+def idle_ring(tmp_path: Path) -> Iterator[Ring]:
+    """Nothing runs yet."""
+    ring = Ring(tmp_path)
+    try:
+        yield ring
+    finally:
+        ring.stop()
+
+
+@pytest.fixture
+def ring(idle_ring: Ring) -> Ring:
+    """Everything runs, nothing is deployed."""
+    idle_ring.start()
+    return idle_ring
