@@ -23,7 +23,7 @@ class Applied:
 
     resource: str
     dest: str
-    applied_revision: int = 0  # the newest revision that is fully in effect
+    revision: int = 0  # the newest revision that is fully in effect
     wanted_revision: int = 0  # the newest one that was looked at
     cluster_id: str = "0"  # decimal: it does not fit a JSON number
     epoch: int = 0
@@ -41,6 +41,7 @@ class Applied:
     pending_admissions: tuple[str, ...] = ()  # servers that wait for their first good check
     pending_removals: tuple[str, ...] = ()  # servers whose last streams are awaited
     ghosts: tuple[Mapping[str, Any], ...] = ()  # {"key", "cause", "since"}: kept although the store lacks them
+    doubt: str | None = None  # why they are kept, in one line
 
 
 def load(path: Path, resource: str, target: str) -> Applied:
@@ -58,6 +59,16 @@ def load(path: Path, resource: str, target: str) -> Applied:
 def save(path: Path, state: Applied) -> None:
     """Replace the file. Raises WriteFailed."""
     dest.replace_text(path, json.dumps(asdict(state), indent=1) + "\n", durable=False)
+
+
+def doubt(ghosts: Mapping[str, Ghost]) -> str | None:
+    """Why entries are kept that the store no longer has (or has otherwise), for a person."""
+    lost = sum(ghost.cause == "doubt" for ghost in ghosts.values())
+    if lost:
+        return f"the store lost its history: {lost} entries are kept as they were until they are announced again"
+    if ghosts:
+        return f"{len(ghosts)} entries are kept for a while although their leases expired"
+    return None
 
 
 def save_view(path: Path, view: Remembered) -> None:

@@ -77,7 +77,7 @@ def show(config: Config, environ: Mapping[str, str]) -> int:
 
 def _line(state: applied.Applied) -> str:
     fields = {
-        "applied_revision": state.applied_revision,
+        "revision": state.revision,
         "wanted_revision": state.wanted_revision,
         "reloads": state.reloads,
         "runtime_ops": state.runtime_ops,

@@ -171,7 +171,7 @@ class Worker:
         self._record(
             replace(
                 self.state,
-                applied_revision=revision,
+                revision=revision,
                 sha256=digest,
                 applied_at=time.time(),
                 cluster_id=str(self._view.cluster_id),
@@ -222,6 +222,7 @@ class Worker:
             pending_admissions=tally.pending_admissions,
             pending_removals=tally.pending_removals,
             ghosts=tuple(ghosts),
+            doubt=applied.doubt(self._view.ghosts),
         )
         if self._parts.noop:
             return

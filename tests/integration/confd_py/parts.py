@@ -223,13 +223,13 @@ class Confd:
         try:
             found: dict[str, object] = json.loads(Path(f"{self._haproxy.config}.applied").read_text())
         except FileNotFoundError:
-            return {"applied_revision": -1, "error": "absent"}
+            return {"revision": -1, "error": "absent"}
         return found
 
     def applied(self, revision: int) -> bool:
         """Whether `revision` is in effect."""
         state = self.state()
-        return not state["error"] and int(str(state["applied_revision"])) >= revision
+        return not state["error"] and int(str(state["revision"])) >= revision
 
     def _gone(self) -> int:
         assert self._process is not None
