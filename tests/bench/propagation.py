@@ -44,6 +44,10 @@ class StatsSocket:
         self._sock.connect(str(path))
         self._ask("prompt")
 
+    def knows(self, name: str) -> bool:
+        """Whether the server is there at all."""
+        return f" {name} " in self._ask("show servers state web.80")
+
     def ready(self, name: str) -> bool:
         """Whether the server has traffic now."""
         state = self._ask("show servers state web.80")
@@ -83,7 +87,9 @@ async def measure(ring: Ring, present: int, rounds: int) -> list[float]:
             revision = await client.put(key, record(number, base).replace(b"running", b"draining"))
             ring.until_applied(revision, 20)
             await client.delete(key)
-            await asyncio.sleep(0.05)
+            while stats.knows(f"web.{number}"):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05 + present / 10_000)  # the next round starts from rest
         await client.delete_prefix("/hecd/instances/")
         within(120, "all are gone", lambda: not ring.haproxy.servers())
     ring.web.close("base")
@@ -100,16 +106,19 @@ def main() -> int:
         ring = Ring(Path(folder))
         try:
             ring.start()
-            ring.until_applied(ring.service())
-            reloads = ring.confd.state()["reloads"]
+            again = 0
             print(f"{'servers':>8} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}")
             for present in options.servers:
+                # The one Python web server here answers all checks: at 5,000 a second it would be what is measured.
+                check = {"path": "/health", "interval_s": max(1.0, present / 500), "timeout_s": 1.0}
+                ring.until_applied(ring.service(check=check))
+                reloads = int(str(ring.confd.state()["reloads"]))
                 rounds = options.rounds if present < 1000 else max(10, options.rounds // 5)
                 times = sorted(asyncio.run(measure(ring, present, rounds)))
                 p50, p99 = statistics.median(times), times[min(len(times) - 1, int(len(times) * 0.99))]
                 print(f"{present:8d} {p50:8.1f} {p99:8.1f} {times[-1]:8.1f}", flush=True)
                 missed |= present <= 10 and (p50 > GOAL_P50_MS or p99 > GOAL_P99_MS)
-            again = int(str(ring.confd.state()["reloads"])) - int(str(reloads))
+                again += int(str(ring.confd.state()["reloads"])) - reloads
             print(f"reloads: {again}")
             missed |= again > 0
         finally:
