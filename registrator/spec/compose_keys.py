@@ -1,0 +1,59 @@
+"""The names of Compose's keys, by section: what tells a key that hecd does not serve from a misspelt one.
+
+Names only, as the Compose Specification had them in October 2025.
+"""
+
+from __future__ import annotations
+
+_NAMES = """
+file: configs include models name networks secrets services version volumes
+service: annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs
+    container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus
+    cpuset credential_spec depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search
+    domainname entrypoint env_file environment expose extends external_links extra_hosts gpus group_add
+    healthcheck hostname image init ipc isolation label_file labels links logging mac_address mem_limit
+    mem_reservation mem_swappiness memswap_limit models network_mode networks oom_kill_disable oom_score_adj
+    pid pids_limit platform ports post_start pre_stop privileged profiles provider pull_policy
+    pull_refresh_after read_only restart runtime scale secrets security_opt shm_size stdin_open
+    stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts
+    volumes volumes_from working_dir
+deploy: endpoint_mode labels mode placement replicas resources restart_policy rollback_config update_config
+update_config: delay failure_action max_failure_ratio monitor order parallelism
+resources: limits reservations
+limits: cpus memory pids
+healthcheck: disable interval retries start_interval start_period test timeout
+port: app_protocol host_ip mode name protocol published target
+volume: bind consistency image read_only source target tmpfs type volume
+volume.bind: create_host_path propagation recursive selinux
+volume.tmpfs: mode size
+env_file: format path required
+"""
+
+
+def _sections() -> dict[str, tuple[str, ...]]:
+    """Section -> names. A line that is indented goes on with the section above it."""
+    sections = (line.partition(":") for line in _NAMES.replace("\n    ", " ").strip().splitlines())
+    return {section: tuple(names.split()) for section, _, names in sections}
+
+
+COMPOSE_KEYS = _sections()
+
+# What to write instead of a key that Compose has and hecd does not serve.
+INSTEAD: dict[tuple[str, str], str] = {
+    ("file", "networks"): "every instance is on the network of its node",
+    ("file", "volumes"): "mount a directory of the node: volumes: [/srv/data:/data]",
+    ("file", "secrets"): "mount a file: volumes: [./secret:/run/secret:ro]",
+    ("file", "configs"): "mount a file: volumes: [./app.conf:/etc/app.conf:ro]",
+    ("service", "build"): "build the image first, then `hecd image load`, and name it with image",
+    ("service", "container_name"): "instances are called SERVICE.NUMBER",
+    ("service", "cpus"): "write deploy.resources.limits.cpus",
+    ("service", "expose"): "ports names what is served",
+    ("service", "hostname"): "the host name of an instance is its own name",
+    ("service", "init"): "every instance has an init as process 1",
+    ("service", "mem_limit"): "write deploy.resources.limits.memory",
+    ("service", "pids_limit"): "write deploy.resources.limits.pids",
+    ("service", "scale"): "write deploy.replicas",
+    ("deploy", "labels"): "write labels beside image",
+    ("deploy", "restart_policy"): "instances are always started again",
+    ("deploy", "rollback_config"): "a rollback follows update_config",
+}

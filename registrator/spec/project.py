@@ -1,0 +1,80 @@
+"""From a compose file to a Project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registrator.model.names import is_label
+from registrator.model.service import Project
+from registrator.spec import document, shape
+from registrator.spec.fault import Fault, SpecError
+from registrator.spec.field import Field, Findings
+from registrator.spec.service import service_of
+from registrator.spec.variables import Filling, variables_of
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def load_project(path_or_text: Path | str, environment: Mapping[str, str], base_dir: Path) -> Project:
+    """The project of a compose file, or of its text.
+
+    `environment` has the variables; those of a .env in `base_dir` count where it has none. Relative paths in the file
+    start from `base_dir`. Raises SpecError with every fault.
+    """
+    source, text = _read(path_or_text)
+    parsed = document.parse(text)
+    findings = Findings(parsed, list(parsed.faults), broken={f.path for f in parsed.faults})
+    variables = variables_of(environment, base_dir, findings)
+    tree = Filling(findings, _named(parsed.value, variables, base_dir)).tree(parsed.value, ())
+    if tree is not None or not parsed.faults:
+        for place, fault in shape.faults_of(tree):
+            if place not in findings.broken:
+                findings.fault(place, fault)
+    project = _project(Field(tree, (), findings), base_dir, variables)
+    if findings.faults:
+        raise SpecError(source, _in_order(findings.faults))
+    return project
+
+
+def _read(path_or_text: Path | str) -> tuple[str, str]:
+    if isinstance(path_or_text, str):
+        return "the compose file", path_or_text
+    try:
+        with path_or_text.open("rb") as file:
+            return str(path_or_text), file.read(document.MAX_BYTES + 1).decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise SpecError(str(path_or_text), (Fault((), f"is not UTF-8 (byte {err.start})"),)) from err
+    except OSError as err:
+        raise SpecError(str(path_or_text), (Fault((), f"can't be read: {err.strerror}"),)) from err
+
+
+def _in_order(faults: list[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(dict.fromkeys(faults), key=lambda f: (f.line, [str(p) for p in f.path])))
+
+
+def _named(value: Any, variables: dict[str, str], base_dir: Path) -> dict[str, str]:
+    """`variables` with COMPOSE_PROJECT_NAME, as the specification asks."""
+    name = value.get("name") if isinstance(value, dict) else None
+    return {"COMPOSE_PROJECT_NAME": name if isinstance(name, str) else _directory_name(base_dir), **variables}
+
+
+def _directory_name(base_dir: Path) -> str:
+    return re.sub(r"[^a-z0-9_-]", "", base_dir.name.lower()).lstrip("_-")[:63] or "project"
+
+
+def _project(root: Field, base_dir: Path, variables: Mapping[str, str]) -> Project:
+    name = root["name"].matching(_NAME, "lower-case letters, digits, - and _", _directory_name(base_dir))
+    if root["version"].value is not None:
+        root.findings.warn("version is obsolete in Compose and is ignored")
+    if isinstance(root.value, dict) and "x-hecd" in root.value:
+        root["x-hecd"].fault("belongs inside a service")
+    services = []
+    for key, place in root["services"].named():
+        if not is_label(key):
+            place.fault("a service's name must be a DNS label: lower-case letters, digits and -, at most 63")
+        if isinstance(place.value, dict):
+            services.append(service_of(key, place, base_dir, variables))
+    return Project(name, tuple(services), tuple(root.findings.warnings))
