@@ -1,0 +1,1 @@
+"""Containers, images and networks of one host: no daemon, no cluster. `runtime.host.Host` is the way in."""

@@ -1,0 +1,1 @@
+"""What turns a bundle into processes: an OCI runtime below a conmon shim."""

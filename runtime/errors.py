@@ -1,0 +1,139 @@
+"""Every error runtime raises on purpose."""
+
+from __future__ import annotations
+
+
+class RuntimeFault(Exception):
+    """Root of runtime's errors.
+
+    `brief` is one line for the user, `details` are further lines, `hint` says what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, brief: str, *, details: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.details = details
+        self.hint = hint
+
+
+class MissingProgram(RuntimeFault):
+    """A program or library that is needed is not installed; `package` is Debian's name for it."""
+
+    exit_code = 6
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(f"{program} is not installed", hint=f"Install it: apt-get install {package}")
+        self.program = program
+        self.package = package
+
+
+class NotPermitted(RuntimeFault):
+    """Containers are made by root only."""
+
+    exit_code = 6
+
+
+class InvalidSpec(RuntimeFault):
+    """A container was described in a way that cannot be; `faults` has one line for each mistake."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, faults: tuple[str, ...]) -> None:
+        brief = faults[0] if len(faults) == 1 else f"{len(faults)} mistakes in the description of {name!r}"
+        super().__init__(brief, details=faults if len(faults) > 1 else (), hint="docs/runtime.md lists what may stand.")
+        self.faults = faults
+
+
+class ContainerNotFound(RuntimeFault):
+    """No container has this name."""
+
+    exit_code = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no container {name!r}", hint="`hecd-runtime ps -a` lists those there are.")
+
+
+class ContainerExists(RuntimeFault):
+    """The name is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a container {name!r} exists already",
+            hint=f"Remove it (`hecd-runtime rm -f {name}`) or take another name.",
+        )
+
+
+class NotRunning(RuntimeFault):
+    """The container has to run for this, and does not."""
+
+    def __init__(self, name: str, state: str) -> None:
+        super().__init__(
+            f"container {name!r} does not run (it is {state})", hint=f"Start it: hecd-runtime start {name}"
+        )
+
+
+class StartFailed(RuntimeFault):
+    """The OCI runtime refused; `details` has its words."""
+
+
+class ImageNotFound(RuntimeFault):
+    """The image is neither on this host nor in its registry."""
+
+    exit_code = 4
+
+    def __init__(self, ref: str, details: tuple[str, ...] = ()) -> None:
+        super().__init__(
+            f"there is no image {ref!r}, neither on this host nor in its registry",
+            details=details,
+            hint="Check the name, or load it from disk: hecd-runtime image load PATH",
+        )
+        self.ref = ref
+
+
+class InvalidImage(RuntimeFault):
+    """A reference, manifest, archive or layer does not follow its format, or is not what its digest says."""
+
+
+class RegistryUnavailable(RuntimeFault):
+    """The registry did not answer; the call may be repeated after `retry_after_s` seconds."""
+
+    exit_code = 3
+
+    def __init__(self, brief: str, *, details: tuple[str, ...] = (), retry_after_s: float = 5.0) -> None:
+        super().__init__(
+            brief,
+            details=details,
+            hint="Is the registry reachable, and are you logged in (`skopeo login`)? Then try again.",
+        )
+        self.retry_after_s = retry_after_s
+
+
+class NoAddressLeft(RuntimeFault):
+    """Every address of the subnet is taken."""
+
+    def __init__(self, subnet: str) -> None:
+        super().__init__(
+            f"every address of {subnet} is taken",
+            hint="Remove containers (`hecd-runtime ps -a`), or use a larger subnet.",
+        )
+
+
+class PortTaken(RuntimeFault):
+    """A published port is in use on this host."""
+
+    def __init__(self, port: str, by: str) -> None:
+        super().__init__(f"port {port} is taken already, by {by}", hint="Publish another port, or stop what uses it.")
+
+
+class KernelRefused(RuntimeFault):
+    """A system call or a netlink or nftables request failed; `brief` says which."""
+
+
+class StillAlive(RuntimeFault):
+    """A container did not end though it was killed; the call may be repeated."""
+
+    def __init__(self, name: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(f"container {name!r} does not end", hint="A process in it waits for the kernel. Try again.")
+        self.retry_after_s = retry_after_s

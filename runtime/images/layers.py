@@ -1,0 +1,101 @@
+"""Layers on disk: each is unpacked once, into a directory of its own, and shared by all images that have it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from runtime.errors import InvalidImage, MissingProgram
+from runtime.images.blobs import Blobs
+from runtime.images.manifest import Layer
+from runtime.linux import sync_filesystem
+from runtime.state import held
+
+UNPACK = Path(__file__).with_name("unpack.py")
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
+NAME_LENGTH = 24  # of 32 base characters: 120 bits, and 125 layers fit into the 4096 bytes of mount options
+
+
+class Layers:
+    """`root/<name of layer>/`: directories to stack with overlayfs. Whiteouts are in overlayfs' own form."""
+
+    def __init__(self, root: Path, locks: Path) -> None:
+        self._root = root
+        self._locks = locks
+
+    def unpack(self, blobs: Blobs, layer: Layer) -> str:
+        """Make sure that the layer is there; the name of its directory. Raises InvalidImage."""
+        name = directory_name(layer.diff_id)
+        final = self._root / name
+        if final.is_dir():
+            return name
+        with held(self._locks / f"layer-{name}"):
+            if not final.is_dir():
+                self._unpack(blobs.path(layer.digest), layer, final)
+        return name
+
+    def all(self) -> list[str]:
+        return [e.name for e in os.scandir(self._root) if not e.name.startswith(".")]
+
+    def drop(self, name: str) -> None:
+        """Delete a layer, whole or not at all as others see it."""
+        doomed = self._root / f".{os.urandom(8).hex()}"
+        (self._root / name).rename(doomed)
+        shutil.rmtree(doomed)
+
+    def sweep(self) -> None:
+        """Delete what a crash left half unpacked. Only while nobody unpacks."""
+        for entry in self._root.glob(".*"):
+            shutil.rmtree(entry)
+
+    def _unpack(self, blob: Path, layer: Layer, final: Path) -> None:
+        draft = self._root / f".{os.urandom(8).hex()}"
+        draft.mkdir(mode=0o755)
+        try:
+            _run_unpack(blob, layer, draft)
+            sync_filesystem(draft)  # a layer is kept for good: it must be whole after a power cut too
+            draft.rename(final)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+def directory_name(diff_id: str) -> str:
+    """The name of a layer's directory: short, because mount(2) takes 4096 bytes of options in all."""
+    number = int(diff_id.removeprefix("sha256:"), 16) >> (256 - 5 * NAME_LENGTH)
+    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+    return "".join(alphabet[(number >> (5 * i)) & 31] for i in reversed(range(NAME_LENGTH)))
+
+
+def _run_unpack(blob: Path, layer: Layer, draft: Path) -> None:
+    try:
+        source = blob.open("rb")
+    except FileNotFoundError:
+        raise InvalidImage(f"layer {layer.digest} is missing", hint="Pull or load the image again.") from None
+    with source:
+        compression = _compression(source.read(2))
+        source.seek(0)
+        # The child reads descriptor 0 from its present offset, which seek(0) of a buffered file does set back.
+        argv = [sys.executable, "-I", "-S", str(UNPACK), str(draft), layer.diff_id, compression]
+        done = subprocess.run(
+            argv, check=False, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+    if done.returncode:
+        words = tuple(done.stderr.strip().splitlines()[-3:])
+        raise InvalidImage(f"layer {layer.digest} cannot be unpacked", details=words, hint=_hint(done.stderr))
+
+
+def _compression(magic: bytes) -> str:
+    compression = _MAGIC.get(magic, "none")
+    if compression == "zstd" and not shutil.which("zstd", path="/usr/bin"):
+        raise MissingProgram("zstd", "zstd")
+    return compression
+
+
+def _hint(words: str) -> str:
+    if "No space left" in words:
+        return "The disk is full: `hecd-runtime gc --all` frees unused images."
+    return "Pull or load the image again; if that does not help, the image itself is wrong."

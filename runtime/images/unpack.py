@@ -1,0 +1,145 @@
+"""The program that unpacks one layer, confined: python -I -S unpack.py DIRECTORY DIFF_ID COMPRESSION < blob
+
+It runs in a process of its own, with DIRECTORY as its root, so that no name, link or ".." of a hostile layer leads
+anywhere else; without a network, and with the few capabilities that owners, modes and whiteouts need.
+Exit code 0, or 1 with one line of explanation on stderr. Imports nothing of this project: it starts in 20 ms.
+"""
+
+# These are names below another root, and the program shall start fast: no pathlib.
+# ruff: noqa: PTH
+from __future__ import annotations
+
+import ctypes
+import gzip
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+from typing import BinaryIO, cast
+
+KEPT_XATTRS = ("security.capability", "user.")  # trusted.* steers overlayfs itself: never from a layer
+# CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETPCAP, SYS_ADMIN (trusted.overlay.opaque), MKNOD, SETFCAP
+KEPT_CAPABILITIES = {0, 1, 3, 4, 8, 21, 27, 31}
+CLONE_NEWNET = 0x40000000
+
+
+class Hashed:
+    """A stream that knows the digest of what was read from it."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._hasher = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size)
+        self._hasher.update(data)
+        return data
+
+    def rest(self) -> str:
+        """Read to the end; the digest of everything."""
+        while self.read(1 << 20):
+            pass
+        return f"sha256:{self._hasher.hexdigest()}"
+
+
+def main(directory: str, diff_id: str, compression: str) -> None:
+    stream = Hashed(opened(compression))
+    confine(directory)
+    with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|") as tar:
+        for member in tar:
+            put(tar, member)
+    found = stream.rest()
+    if found != diff_id:
+        raise ValueError(f"its content has digest {found}, not {diff_id}")
+
+
+def opened(compression: str) -> BinaryIO:
+    if compression == "gzip":
+        return cast("BinaryIO", gzip.GzipFile(fileobj=sys.stdin.buffer))
+    if compression == "zstd":
+        child = subprocess.Popen(["/usr/bin/zstd", "-dc"], stdin=sys.stdin.buffer, stdout=subprocess.PIPE)
+        return cast("BinaryIO", child.stdout)
+    return sys.stdin.buffer
+
+
+def confine(directory: str) -> None:
+    """Give up everything that unpacking does not need. What is needed of the library has been imported by now."""
+    "warm".encode("idna")
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.unshare(CLONE_NEWNET)
+    os.chroot(directory)
+    os.chdir("/")
+    os.umask(0)
+    for capability in set(range(41)) - KEPT_CAPABILITIES:
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    low = sum(1 << c for c in KEPT_CAPABILITIES)
+    data = (ctypes.c_uint32 * 6)(low, low, 0, 0, 0, 0)
+    if libc.capset(header, data):
+        raise OSError(ctypes.get_errno(), "cannot drop capabilities")
+
+
+def put(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    path = os.path.normpath("/" + member.name)
+    parent, name = os.path.split(path)
+    if path == "/":
+        os.chmod("/", stat.S_IMODE(member.mode))
+        os.chown("/", member.uid, member.gid)
+        return
+    make_parent(parent)
+    if name == ".wh..wh..opq":
+        os.setxattr(parent, "trusted.overlay.opaque", b"y")
+    elif name.startswith(".wh.") and not name.startswith(".wh..wh."):
+        hide(os.path.join(parent, name.removeprefix(".wh.")))
+    elif not name.startswith(".wh."):
+        clear(path, member)
+        member.name = path.lstrip("/")
+        tar.extract(member, "/", numeric_owner=True, filter="fully_trusted")
+        keep_xattrs(path, member)
+
+
+def make_parent(parent: str) -> None:
+    """A layer may leave out the directories above a file; a file in their place gives way."""
+    if os.path.isdir(parent):
+        return
+    make_parent(os.path.dirname(parent))
+    if os.path.lexists(parent):
+        os.unlink(parent)
+    os.mkdir(parent, 0o755)
+
+
+def hide(path: str) -> None:
+    """A whiteout hides what lies below this layer, never what the layer itself brings."""
+    if not os.path.lexists(path):
+        os.mknod(path, stat.S_IFCHR, 0)
+
+
+def clear(path: str, member: tarfile.TarInfo) -> None:
+    """What stood there before makes room, unless both are directories."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(there.st_mode):
+        os.unlink(path)
+    elif not member.isdir():
+        shutil.rmtree(path)
+
+
+def keep_xattrs(path: str, member: tarfile.TarInfo) -> None:
+    for key, value in member.pax_headers.items():
+        name = key.removeprefix("SCHILY.xattr.")
+        if name != key and name.startswith(KEPT_XATTRS):
+            os.setxattr(path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (OSError, ValueError, EOFError, tarfile.TarError, gzip.zlib.error) as err:  # type: ignore[attr-defined]
+        print(f"{type(err).__name__}: {err}", file=sys.stderr)
+        sys.exit(1)

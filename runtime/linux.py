@@ -1,0 +1,124 @@
+"""System calls that Python has no name for, and threads with namespaces of their own.
+
+setns and unshare act on the calling thread only. A thread that used them is thrown away, never given back to a pool.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from runtime.errors import KernelRefused
+
+CLONE_NEWNS = 0x00020000
+CLONE_FS = 0x00000200
+CLONE_NEWNET = 0x40000000
+MS_BIND = 4096
+MNT_DETACH = 2
+IN_MODIFY, IN_CREATE, IN_MOVED_TO = 0x2, 0x100, 0x80
+_OPENAT2 = 437
+_RESOLVE_IN_ROOT = 0x10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    """mount(2). Raises KernelRefused with the arguments."""
+    result = _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    _check(result, f"mount {kind or source} at {target}", (options,) if options else ())
+
+
+def unmount(target: str) -> bool:
+    """Detach a mount; False if nothing is mounted there. Raises KernelRefused."""
+    if _libc.umount2(target.encode(), MNT_DETACH) == 0:
+        return True
+    if ctypes.get_errno() in (22, 2):  # EINVAL: no mount point; ENOENT
+        return False
+    _check(-1, f"unmount {target}")
+    return False
+
+
+def unshare(flags: int) -> None:
+    """unshare(2) of the calling thread. Raises KernelRefused."""
+    _check(_libc.unshare(flags), "unshare namespaces")
+
+
+def setns(path: str) -> None:
+    """Bring the calling thread into the network namespace at `path`. Raises KernelRefused."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(fd, CLONE_NEWNET), f"enter the network namespace {path}")
+    finally:
+        os.close(fd)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Write what is dirty on the file system of `path` to its disk. Raises KernelRefused."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.syncfs(fd), f"sync {path}")
+    finally:
+        os.close(fd)
+
+
+def open_inside(root: Path, path: str, flags: int = os.O_RDONLY) -> int:
+    """Open `path` as if `root` were "/": no link and no ".." leads out of it. Raises OSError."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
+    top = os.open(root, os.O_PATH | os.O_CLOEXEC)
+    try:
+        fd: int = _libc.syscall(_OPENAT2, top, path.lstrip("/").encode() or b".", how, ctypes.c_size_t(len(how)))
+    finally:
+        os.close(top)
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return fd
+
+
+def watch_changes(directory: Path) -> int:
+    """An inotify descriptor that is readable after anything in `directory` was written. The caller closes it."""
+    fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    _check(fd, "watch files")
+    _check(
+        _libc.inotify_add_watch(fd, str(directory).encode(), IN_MODIFY | IN_CREATE | IN_MOVED_TO), f"watch {directory}"
+    )
+    return fd
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Do `work` in a thread of its own, and wait for its result or error."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as err:  # it is raised again in the caller's thread
+            errors.append(err)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _check(result: int, what: str, details: tuple[str, ...] = ()) -> None:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise KernelRefused(f"cannot {what}: {os.strerror(code)}", details=details, hint=_hint(code))
+
+
+def _hint(code: int) -> str:
+    if code == 1:  # EPERM
+        return "Run as root, outside of a container or in a privileged one."
+    if code == 28:  # ENOSPC
+        return "The disk is full: `hecd-runtime gc --all` frees unused images."
+    return "See the last lines of `dmesg`."

@@ -1,0 +1,1 @@
+"""The network of the containers of one host: addresses, bridge, namespaces, published ports."""

@@ -1,0 +1,86 @@
+"""Where everything of one host root lies. Nobody else knows these paths."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class HostPaths:
+    """`lib` outlives a reboot, `run` does not have to. Both belong to one Host root."""
+
+    lib: Path
+    run: Path
+
+    @property
+    def id(self) -> str:
+        """Eight characters that tell this root from others of the machine."""
+        return hashlib.sha256(str(self.lib.resolve()).encode()).hexdigest()[:8]
+
+    @property
+    def images(self) -> Path:
+        return self.lib / "images"
+
+    @property
+    def layers(self) -> Path:
+        return self.lib / "layers"
+
+    @property
+    def containers(self) -> Path:
+        return self.lib / "containers"
+
+    @property
+    def addresses(self) -> Path:
+        return self.lib / "addresses"
+
+    @property
+    def locks(self) -> Path:
+        return self.run / "locks"
+
+    @property
+    def netns(self) -> Path:
+        return self.run / "netns"
+
+    @property
+    def engine(self) -> Path:
+        """State of the OCI runtime."""
+        return self.run / "oci"
+
+    @property
+    def bundles(self) -> Path:
+        return self.run / "containers"
+
+    def container(self, name: str) -> Path:
+        return self.containers / name
+
+    def record(self, name: str) -> Path:
+        """What the container is; a container exists if and only if this file does."""
+        return self.container(name) / "container.json"
+
+    def rootfs(self, name: str) -> Path:
+        return self.container(name) / "rootfs"
+
+    def log(self, name: str) -> Path:
+        return self.container(name) / "log"
+
+    def bundle(self, name: str) -> Path:
+        return self.bundles / name
+
+    def namespace(self, name: str) -> Path:
+        return self.netns / name
+
+    def cgroup(self, name: str) -> str:
+        """The container's control group. Flat, so that no parent group is left behind."""
+        return f"/hecd-{self.id}-{name}"
+
+    def make(self) -> None:
+        """Make the directories. Layers hold setuid files and devices: nobody but root may go in."""
+        for path in (self.lib, self.run):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+        for path in (self.images, self.layers, self.containers, self.addresses):
+            path.mkdir(exist_ok=True)
+        for path in (self.locks, self.netns, self.engine, self.bundles):
+            path.mkdir(exist_ok=True)

@@ -1,0 +1,93 @@
+"""Processes that may have ended, and whose number may have been given to another one since."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process by number and start time (clock ticks since boot): together they name one process of one boot."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has this number now; None if there is none, or only a zombie."""
+        ticks = _start_ticks(pid)
+        return None if ticks is None else cls(pid, ticks)
+
+    def alive(self) -> bool:
+        return _start_ticks(self.pid) == self.start_ticks
+
+    def open(self) -> int | None:
+        """A new pidfd, readable once the process has ended; None if it has. The caller closes it."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():
+            return fd
+        os.close(fd)
+        return None
+
+    def signal(self, number: int) -> bool:
+        """Send a signal; False if the process has ended. Never hits another one with the same number."""
+        fd = self.open()
+        if fd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended, at the latest after `timeout_s`."""
+        fd = self.open()
+        if fd is None:
+            return True
+        try:
+            return readable(fd, timeout_s)
+        finally:
+            os.close(fd)
+
+
+def readable(fd: int, timeout_s: float) -> bool:
+    """Whether `fd` is readable, at the latest after `timeout_s`."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it, parents first."""
+    found = [pid]
+    for parent in found:
+        try:
+            text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        except OSError:
+            continue
+        found.extend(int(child) for child in text.split())
+    return found
+
+
+def boot_id() -> str:
+    """A word that is another one after a reboot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Process 1 may reap late: a zombie is dead.
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,150 @@
+"""What is known of containers, on disk: written whole or not at all, read by any process at any time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ContainerNotFound
+from runtime.model import ContainerSpec, Limits, Mount, PublishedPort
+from runtime.paths import HostPaths
+from runtime.process import Process, boot_id
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """A container as it was created. `layers` are directory names, the topmost first."""
+
+    spec: ContainerSpec
+    image_digest: str
+    layers: tuple[str, ...]
+    address: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """The last start of a container: its first process, and the shim above it."""
+
+    process: Process
+    shim: Process
+    started_at: float
+    boot: str
+
+
+class Records:
+    """Records and starts of all containers of one host root."""
+
+    def __init__(self, paths: HostPaths) -> None:
+        self._paths = paths
+
+    def names(self) -> list[str]:
+        """The containers there are, in the order of their names."""
+        return sorted(e.name for e in os.scandir(self._paths.containers) if self._paths.record(e.name).exists())
+
+    def exists(self, name: str) -> bool:
+        return self._paths.record(name).exists()
+
+    def read(self, name: str) -> Record:
+        """Raises ContainerNotFound."""
+        try:
+            return _record(json.loads(self._paths.record(name).read_bytes()))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ContainerNotFound(name) from None
+
+    def write(self, record: Record) -> None:
+        """From here on the container exists."""
+        write_whole(self._paths.record(record.spec.name), json.dumps({"format": FORMAT, **asdict(record)}).encode())
+
+    def drop(self, name: str) -> None:
+        """From here on it does not."""
+        self._paths.record(name).unlink(missing_ok=True)
+
+    def read_start(self, name: str) -> Start | None:
+        """The last start; None if there was none in this boot."""
+        try:
+            found = json.loads((self._paths.bundle(name) / "start.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        start = Start(Process(**found["process"]), Process(**found["shim"]), found["started_at"], found["boot"])
+        return start if start.boot == boot_id() else None
+
+    def was_started(self, name: str) -> bool:
+        """Whether it was started ever, also before a reboot that emptied `run`."""
+        return (self._paths.container(name) / "started").exists()
+
+    def write_start(self, name: str, start: Start) -> None:
+        (self._paths.container(name) / "started").touch()
+        write_whole(self._paths.bundle(name) / "start.json", json.dumps(asdict(start)).encode())
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Nobody else, of any thread or process, changes this container meanwhile."""
+        with held(self._paths.locks / name):
+            yield
+
+    @contextmanager
+    def locked_at_once(self, name: str) -> Iterator[bool]:
+        """The same without waiting: False where somebody else is at it."""
+        try:
+            with held(self._paths.locks / name, wait=False):
+                yield True
+        except BlockingIOError:
+            yield False
+
+
+@contextmanager
+def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file; an exclusive holder deletes it. Raises BlockingIOError where it may not wait."""
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    fd = _lock(path, kind)
+    try:
+        yield
+    finally:
+        if not shared:
+            path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _lock(path: Path, kind: int) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, kind)
+            if os.fstat(fd).st_nlink:  # else the holder before us deleted it, and another may hold a new one
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file: a reader sees the old or the new content, also after a crash half-way."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _record(found: dict[str, Any]) -> Record:
+    spec = found["spec"]
+    spec["mounts"] = tuple(Mount(**m) for m in spec["mounts"])
+    spec["ports"] = tuple(PublishedPort(**p) for p in spec["ports"])
+    spec["limits"] = Limits(**spec["limits"])
+    for key in ("entrypoint", "command"):
+        spec[key] = None if spec[key] is None else tuple(spec[key])
+    return Record(
+        ContainerSpec(**spec), found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"]
+    )
