@@ -23,7 +23,7 @@ from confd_py.view import View
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
 _ASK_AGAIN_S = 1.0
-_REMEMBER_EVERY_S = 2.0
+_REMEMBER_EVERY_S, _LONG_VIEW, _REMEMBER_LONG_EVERY_S = 0.1, 500, 2.0
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Worker:
         self._text: str | None = None  # in effect
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
+        self._remember_at_s: float | None = None  # when what was seen has to be written down
         self._remembered_s = 0.0
 
     # -- told from outside; never blocks ------------------------------------------------------------
@@ -84,7 +85,7 @@ class Worker:
                     await self._wait()
                     await self.step()
         finally:
-            self._remember(force=True)
+            self._remember()
             await self._parts.applier.close()
 
     async def step(self) -> None:
@@ -92,10 +93,12 @@ class Worker:
         await self._take()
         if self._owed and (self._next_try_s is None or time.monotonic() >= self._next_try_s):
             await self._attempt()
+        if self._remember_at_s is not None and time.monotonic() >= self._remember_at_s:
+            self._remember()
 
     async def _wait(self) -> None:
         now_s = time.monotonic()
-        times = [self._next_try_s if self._owed else None, self._ask_s]
+        times = [self._next_try_s if self._owed else None, self._ask_s, self._remember_at_s]
         waits = [at - now_s for at in times if at is not None]
         release_s = self._view.next_release_s(time.time())
         waits += [release_s] if release_s is not None else []
@@ -114,6 +117,7 @@ class Worker:
             fates = await self._fates(self._view.questions(batch))
             before = len(self._view.ghosts)
             self._view.take(batch, fates, time.time())
+            self._soon_remember()
             self._owed = self._owed or bool(batch.changes)
             self._next_try_s = None if batch.changes else self._next_try_s
             if len(self._view.ghosts) > before:
@@ -183,7 +187,6 @@ class Worker:
                 hint="",
             )
         )
-        self._remember()
 
     def _failed(self, err: ConfdError) -> None:
         failures = self.state.failures + (not isinstance(err, Deferred))
@@ -231,12 +234,16 @@ class Worker:
         except WriteFailed as err:
             _log.error("the applied-state file could not be written error=%s", err.brief)
 
-    def _remember(self, *, force: bool = False) -> None:
-        """Not at every change: it is long, and only a wiped store asks for it."""
-        due = time.monotonic() - self._remembered_s > _REMEMBER_EVERY_S
-        if not self._view.ready or self._parts.noop or not self.resource.guard_grace_s or not (due or force):
+    def _soon_remember(self) -> None:
+        """Not at every change: it can be long, and only a wiped store asks for it."""
+        every_s = _REMEMBER_EVERY_S if len(self._view.entries) < _LONG_VIEW else _REMEMBER_LONG_EVERY_S
+        if self._remember_at_s is None:
+            self._remember_at_s = max(time.monotonic(), self._remembered_s + every_s)
+
+    def _remember(self) -> None:
+        self._remember_at_s, self._remembered_s = None, time.monotonic()
+        if not self._view.ready or self._parts.noop or not self.resource.guard_grace_s:
             return
-        self._remembered_s = time.monotonic()
         with contextlib.suppress(WriteFailed):
             applied.save_view(self._memory, self._view.remembered())
 

@@ -207,7 +207,7 @@ class HaproxyApplier:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
-            if self._wanted is None or wait_s is None:
+            if wait_s is None:
                 continue
             try:
                 if await self._runtime.tend():

@@ -111,7 +111,7 @@ class _Reader:
 
     def feed(self, line: str) -> None:
         text = line.strip()
-        if not text or text.startswith("#"):
+        if not text or text.startswith(("#", f"setenv {STAMP_VARIABLE} ")):
             return
         first, _, rest = text.partition(" ")
         if not line[0].isspace() and first in _SECTIONS:

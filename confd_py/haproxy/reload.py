@@ -43,16 +43,16 @@ class Reloader:
         states until the new process is confirmed.
         """
         old = dest.read(self._resource.dest)
+        self._refuse_taken_ports(config, parse(old or ""))
         async with self._runtime.frozen() as session:
             old_pid = session.pid
             await self._hand_over_states(session, config)
             await asyncio.to_thread(self._put, text)
             try:
                 await self._ask_and_confirm(old_pid, config.stamp)
-            except HaproxyRefused as err:
+            except HaproxyRefused:
                 if old is not None:
                     await asyncio.to_thread(self._put, old)
-                err.details = err.details or self._ports_in_use(config, parse(old or ""))
                 raise
             finally:
                 self._reset_states()
@@ -131,22 +131,31 @@ class Reloader:
             hint="HAProxy's own log says why. The old file is back in place; the reload is tried again.",
         )
 
-    def _ports_in_use(self, new: HaproxyConfig, old: HaproxyConfig) -> tuple[str, ...]:
-        """2.6 tells the reason of a failed start only to its log; the usual one can be found out."""
-        binds = [line for line in new.structure.splitlines() if line.startswith("bind ")]
-        known = set(old.structure.splitlines())
-        return tuple(f"{line}: the address is already in use" for line in binds if line not in known and _in_use(line))
+    def _refuse_taken_ports(self, new: HaproxyConfig, old: HaproxyConfig) -> None:
+        """A new process that cannot bind has the old one pause its frontends for 2 s before it gives up."""
+        ours = {port for _, port in _binds(old)}
+        faults = [(port, fault) for host, port in _binds(new) if port not in ours and (fault := _fault(host, port))]
+        if faults:
+            raise HaproxyRefused(
+                f"HAProxy cannot listen on port {faults[0][0]}: {faults[0][1]}",
+                details=tuple(f"port {port}: {fault}" for port, fault in faults),
+                hint="Publish another port, or stop the program that has it; `ss -ltnp` names it. It is tried again.",
+            )
 
 
-def _in_use(bind: str) -> bool:
-    match = _BIND.match(bind)
-    if match is None:
-        return False
-    host = "0.0.0.0" if match[1] in ("", "*") else match[1].strip("[]")  # noqa: S104 what the line says
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(match[2])))
-        except OSError as err:
-            return err.errno == errno.EADDRINUSE
-    return False
+def _binds(config: HaproxyConfig) -> list[tuple[str, int]]:
+    lines = (line for line in config.structure.splitlines() if "transparent" not in line)
+    found = (_BIND.match(line) for line in lines)
+    return [(match[1], int(match[2])) for match in found if match]
+
+
+def _fault(host: str, port: int) -> str:
+    """Why nobody could listen there, or ""."""
+    address = "0.0.0.0" if host in ("", "*") else host.strip("[]")  # noqa: S104 what the line says
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as err:  # HAProxy may have rights that we lack, so only these count
+        return err.strerror or "" if err.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL) else ""
+    return ""
