@@ -30,8 +30,8 @@ COMMANDS = {
     "rm": ("change", "Remove a service and its instances."),
     "restore": ("change", "Bring the orders back after etcd lost its data."),
     "image": ("images", "Load images from files."),
-    "agent": ("node", "Run the agent of this node."),
-    "control": ("node", "Run the control loop."),
+    "agent": ("agent", "Run the agent of this node."),
+    "control": ("control", "Run the control loop."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

@@ -157,7 +157,7 @@ def _faults(world: World) -> Iterator[str]:
     lost = sorted({i.service for i in world.instances.values()} - set(world.services))
     for name in lost:
         count = sum(1 for _ in world.of_service(name))
-        yield f"{count} instances of {name} run, but nobody ordered them: `hecd deploy`, `hecd restore` or `hecd rm {name}`"
+        yield f"{count} instances of {name} run that nobody ordered: `hecd deploy`, `hecd restore` or `hecd rm {name}`"
     for service in world.services.values():
         view = ServiceView.of(world, service)
         if view.rollout is not None and view.rollout.state in ("paused", "rolled-back"):
@@ -165,4 +165,5 @@ def _faults(world: World) -> Iterator[str]:
         for assignment in view.live:
             if view.broken(assignment):
                 instance = view.instances[assignment.instance]
-                yield f"{assignment.instance} on {assignment.node} is {instance.state}: {instance.reason or instance.health}"
+                why = instance.reason or instance.health
+                yield f"{assignment.instance} on {assignment.node} is {instance.state}: {why}"

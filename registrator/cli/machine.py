@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import click
 
-from registrator.agent import local
 from registrator.cli import session
 from registrator.config import Config
 from registrator.errors import HecdError
@@ -75,6 +74,8 @@ def _print(program: str, line: str) -> None:
 @click.pass_context
 def down(ctx: click.Context) -> None:
     """Stop what `hecd up` runs, then remove the containers it left. The orders stay: `hecd up` brings all back."""
+    from registrator.agent import local  # the runtime, which `up` itself does not need
+
     config = session.settings(ctx)
     stopped = _stop_up(config)
     with machine.lock(config), local.opened(config) as here:

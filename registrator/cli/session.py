@@ -6,10 +6,11 @@ import asyncio
 import getpass
 import json
 import logging
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar
 
@@ -41,6 +42,16 @@ async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]
 def run(work: Coroutine[Any, Any, R]) -> R:
     """Run a command's coroutine; Ctrl-C cancels it."""
     return asyncio.run(work)
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def who() -> str:

@@ -9,7 +9,6 @@ from registrator.errors import MissingProgram
 from registrator.up.machine import data_dir
 
 BUSYBOX = Path("/bin/busybox")
-PORT = 8080
 
 
 def build(layout: Path, release: int) -> str:
@@ -17,7 +16,11 @@ def build(layout: Path, release: int) -> str:
     if not BUSYBOX.exists():
         raise MissingProgram("busybox", "busybox-static")
     name = f"hecd/sample:{release}"
-    base = {"bin/busybox": BUSYBOX.read_bytes(), "bin/sh": Path("busybox"), "bin/usleep": Path("busybox")}
-    app = {"app": (data_dir("examples") / "web" / "app.sh").read_bytes(), "release": f"{release}\n".encode()}
-    build_layout(layout, name, [base, app], command=("/app",), port=PORT)
+    base: dict[str, bytes | str] = {"bin/busybox": BUSYBOX.read_bytes(), "bin/sh": "busybox", "bin/usleep": "busybox"}
+    app: dict[str, bytes | str] = {
+        "app": (data_dir("examples") / "web" / "app.sh").read_bytes(),
+        "tmp/.keep": b"",
+        "release": f"{release}\n".encode(),
+    }
+    build_layout(layout, name, [base, app], ["/app"])
     return name

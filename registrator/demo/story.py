@@ -46,6 +46,7 @@ class Story:
     steps: list[Step] = field(default_factory=list)
     killed: str = ""
     killed_at: float = 0.0
+    reloaded: int = 0  # reloads of HAProxy while the load ran
     report: dict[str, Any] = field(default_factory=dict)
 
     async def deploy(self, project: Project, name: str) -> None:
@@ -65,17 +66,27 @@ class Story:
         ended = await follow.releases(self.store, wanted, after=revision, show=show)
         if ended[WEB].state != "done":
             raise ReleaseFailed(ended[WEB].reason, details=ended[WEB].log_tail)
-        self.steps.append(Step(name, settled[0], f"{changes[0].release} serves, {sum(s.replicas for s in project.services)} replicas"))
+        self.steps.append(
+            Step(name, settled[0], f"{changes[0].release} serves, {sum(s.replicas for s in project.services)} replicas")
+        )
 
     async def kill_one(self) -> None:
         """Kill a container by force; wait until it is out of the load balancer, and until it serves again."""
         victim = min(i.instance for i in self.world().of_service(WEB) if i.serving)
         self.killed, self.killed_at, begun = victim, time.time(), time.monotonic()
         self.local.kill(victim)
-        await follow.until(self.store, lambda w: not self._served(w, victim), 10.0, f"{victim} leaves the load balancer")
+        await follow.until(
+            self.store, lambda w: not self._served(w, victim), 10.0, f"{victim} leaves the load balancer"
+        )
         out_s = time.monotonic() - begun
         await follow.until(self.store, lambda w: self._served(w, victim), 10.0, f"{victim} serves again")
-        self.steps.append(Step("kill -9 of a container", time.monotonic() - begun, f"{victim} out of HAProxy after {out_s * 1000:.0f} ms"))
+        self.steps.append(
+            Step(
+                "kill -9 of a container",
+                time.monotonic() - begun,
+                f"{victim} out of HAProxy after {out_s * 1000:.0f} ms",
+            )
+        )
         self.say(f"{victim} was killed, taken out after {out_s * 1000:.0f} ms, and serves again")
 
     async def scale(self, count: int, before: int) -> None:
@@ -94,7 +105,18 @@ class Story:
     @asynccontextmanager
     async def load(self, kept: int, kept_rate: float, fresh_rate: float) -> AsyncIterator[None]:
         """Requests from a process of their own while the block runs; `report` is what they saw."""
-        words = ["--port", self.port, "--kept", kept, "--kept-rate", kept_rate, "--fresh-rate", fresh_rate, "--seconds", 300]
+        words = [
+            "--port",
+            self.port,
+            "--kept",
+            kept,
+            "--kept-rate",
+            kept_rate,
+            "--fresh-rate",
+            fresh_rate,
+            "--seconds",
+            300,
+        ]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "registrator.demo.load", *map(str, words),
             stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, limit=1 << 24, start_new_session=True,

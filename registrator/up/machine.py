@@ -113,7 +113,7 @@ def _port(file: Path, wanted: int) -> int:
     last = 0
     with suppress(FileNotFoundError, ValueError):
         last = int(file.read_text().rpartition(":")[2])
-    port = next((p for p in (last, wanted) if p and _free(p)), 0) or _any_port()
+    port = next((p for p in (last, wanted) if p and _free(p)), 0) or any_port()
     file.write_text(f"127.0.0.1:{port}")
     return port
 
@@ -128,7 +128,8 @@ def _free(port: int) -> bool:
     return True
 
 
-def _any_port() -> int:
+def any_port() -> int:
+    """A TCP port that nobody uses now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -1,7 +1,7 @@
 """Runs programs as child processes: starts them again with a back-off, prefixes their lines, ends them in reverse.
 
-A child never outlives this process (the kernel ends it when its parent dies), so that a second start finds no strangers.
-Containers are not children: their shims stand apart.
+A child never outlives this process (the kernel ends it when its parent dies), so that a second start finds no
+strangers. Containers are not children: their shims stand apart.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Supervisor:
     async def _keep(self, program: Program) -> None:
         wait_s = 0.1
         while True:
-            while not all(path.exists() for path in program.after):
+            while not all(path.exists() for path in program.after):  # noqa: ASYNC110 - files ring no bell
                 await asyncio.sleep(0.02)
             started = time.monotonic()
             code = await self._run(program)

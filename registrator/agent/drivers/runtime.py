@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from runtime.errors import ImageNotFound, RuntimeFault
 from runtime.host import Host
-from runtime.model import Container, ContainerSpec, Limits, Mount, State
 
 from registrator.agent.ports import Ending, Seen
 from registrator.errors import EngineFault, NotFound
 from registrator.model.names import InstanceName
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
+from runtime.errors import ImageNotFound, RuntimeFault
+from runtime.images.build import build_image, link
+from runtime.model import Container, ContainerSpec, ImageConfig, Limits, Mount, State
 
 RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
 NODE_LABEL = "hecd.node"
@@ -105,6 +106,16 @@ class Local:
         with _mapped():
             return self._host.exec_interactive(instance, list(argv), tty=tty)
 
+    def kill(self, instance: str) -> None:
+        """SIGKILL to everything in the container."""
+        with _mapped():
+            self._host.signal(instance, "SIGKILL")
+
+    def teardown(self) -> None:
+        """Remove all containers, and the network they were in."""
+        with _mapped():
+            self._host.teardown()
+
     def remove_all(self) -> int:
         """Remove every container that an agent started here; how many."""
         with _mapped():
@@ -122,6 +133,12 @@ def open_host(lib: Path, run: Path, subnet: str, bridge: str) -> Host:
     """The runtime of this host below `lib` and `run`. Raises EngineFault when something it needs is missing."""
     with _mapped():
         return Host.open(lib=lib / "runtime", run=run / "runtime", subnet=subnet, bridge=bridge)
+
+
+def build_layout(layout: Path, name: str, layers: Sequence[Mapping[str, bytes | str]], command: Sequence[str]) -> None:
+    """Write an image as an OCI layout; a layer maps paths to content (bytes) or a symbolic link's target (str)."""
+    trees = [{path: link(c) if isinstance(c, str) else c for path, c in layer.items()} for layer in layers]
+    build_image(layout, name, trees, ImageConfig(command=tuple(command)))
 
 
 class _mapped:

@@ -201,7 +201,9 @@ async def test_a_new_agent_adopts_what_runs_and_writes_nothing_new(bench: Bench)
         await bench.until_state("running", "healthy")
     before = bench.store.snapshot().entries["/hecd/instances/web/web.1"]
     async with bench.agent() as agent:
-        await bench.until(lambda: (c := agent.copies.get(InstanceName("web.1"))) is not None and c.health.verdict != "unknown")
+        await bench.until(
+            lambda: (c := agent.copies.get(InstanceName("web.1"))) is not None and c.health.verdict != "unknown"
+        )
         await asyncio.sleep(0.02)
     assert bench.engine.calls == ["start web.1"]
     assert bench.store.snapshot().entries["/hecd/instances/web/web.1"] == before

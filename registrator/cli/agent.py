@@ -1,13 +1,10 @@
-"""hecd agent, hecd control: the two long-running parts of registrator, put together from their drivers."""
+"""hecd agent: the agent of a node, put together from its drivers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -22,8 +19,6 @@ from registrator.agent.edge import EdgeReporter
 from registrator.agent.loop import Agent
 from registrator.cli import session
 from registrator.config import Config
-from registrator.control.backup import Backup
-from registrator.control.loop import Control
 from registrator.model.names import NodeName
 from registrator.model.node import Capacity, Node
 from registrator.registry.etcd import EtcdStore, open_store
@@ -42,16 +37,7 @@ def agent(ctx: click.Context, **flags: Any) -> None:
     ctx.obj = {**(ctx.obj or {}), **flags}
     config = session.settings(ctx)
     session.log_to_stderr(config.log_level)
-    session.run(_until_told(_agent(config)))
-
-
-@click.command()
-@click.pass_context
-def control(ctx: click.Context) -> None:
-    """Run the control loop: it places instances and rolls releases. One leads, the others stand by."""
-    config = session.settings(ctx)
-    session.log_to_stderr(config.log_level)
-    session.run(_until_told(_control(config)))
+    session.run(session.until_told(_agent(config)))
 
 
 async def _agent(config: Config) -> None:
@@ -88,19 +74,3 @@ def _reporter(config: Config, store: EtcdStore, node: Node) -> EdgeReporter:
 def _capacity() -> Capacity:
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Capacity(float(os.cpu_count() or 1), memory_bytes)
-
-
-async def _control(config: Config) -> None:
-    async with open_store(config.access) as store:
-        trust, backup = Trust(config.lib / "control.trust"), Backup(config.lib / "orders.json")
-        await Control(store, config.node, trust, backup, config.lease_ttl, config.node_lost_after).run()
-
-
-async def _until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` until SIGTERM or SIGINT."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await task

@@ -1,0 +1,110 @@
+"""The demo from start to end: a machine of its own, the story, the table, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from registrator.agent import local
+from registrator.config import Config
+from registrator.demo import app
+from registrator.demo.story import Story, at_port
+from registrator.errors import HecdError
+from registrator.model.service import Project
+from registrator.registry.etcd import open_store
+from registrator.spec import load_project
+from registrator.up import machine
+from registrator.up.supervisor import Supervisor
+
+READY_WITHIN_S = 30.0
+# Apart from `hecd up`'s own bridge and pool, so that both can run on one machine.
+BRIDGE, POOL = "hecddemo0", "10.86.0.0/16"
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests a second over `kept` keep-alive connections together, and over connections of their own."""
+
+    kept: int = 64
+    kept_rate: float = 500.0
+    fresh_rate: float = 200.0
+
+
+@dataclass
+class Demo:
+    """Give it `say`, which is handed every line of progress; `run` tells the story."""
+
+    say: Callable[[str], None]
+    load: Load
+    releases: int = 1
+
+    def run(self, tell: Callable[[Story], object]) -> Story:
+        """Run the whole, whatever happens clean up after it, and give the story with its report to `tell`."""
+        root = Path(tempfile.mkdtemp(prefix="hecd-demo-", dir="/var/tmp"))
+        config = Config(node="demo", root=str(root), bridge=BRIDGE, subnet_pool=POOL, lease_ttl=5)
+        lines: deque[str] = deque(maxlen=60)
+        try:
+            with machine.running(config, lambda program, line: lines.append(f"{program:9}| {line}")) as (config, sup):
+                try:
+                    story = asyncio.run(self._machine(config, sup))
+                finally:
+                    with local.opened(config) as here:
+                        here.teardown()
+        except BaseException:
+            for line in lines:
+                self.say(line)
+            raise
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+        tell(story)
+        return story
+
+    async def _machine(self, config: Config, supervisor: Supervisor) -> Story:
+        begun = time.monotonic()
+        supervisor.start()
+        try:
+            try:
+                await machine.ready(config, READY_WITHIN_S)
+            except TimeoutError as err:
+                raise HecdError(f"the machine is not up after {READY_WITHIN_S:g} s") from err
+            self.say(f"etcd, HAProxy, confd-py, control loop and agent are up ({time.monotonic() - begun:.1f} s)")
+            return await self._tell(config)
+        finally:
+            self.say("stopping everything")
+            await supervisor.stop()
+
+    async def _tell(self, config: Config) -> Story:
+        port = machine.any_port()
+        with local.opened(config) as here:
+            for release in (1, 2):
+                layout = Path(config.root, f"image-{release}")
+                app.build(layout, release)
+                here.load(layout)
+            async with open_store(config.access) as store:
+                story = Story(store, here, config.node, port, self.say)
+                await story.deploy(self._project(1, port), "deploy release 1")
+                reloads = story.reloads()
+                self.say(f"load: {self.load.kept_rate:g} requests/s over {self.load.kept} connections, "
+                         f"{self.load.fresh_rate:g}/s over new ones, every third a POST")  # fmt: skip
+                async with story.load(self.load.kept, self.load.kept_rate, self.load.fresh_rate):
+                    await asyncio.sleep(1.0)
+                    for number in range(2, self.releases + 2):
+                        await story.deploy(self._project(number, port), f"release {number - 1} -> {number}")
+                    await story.kill_one()
+                    await story.scale(8, 4)
+                    await story.scale(2, 8)
+                    await asyncio.sleep(1.0)
+                story.reloaded = story.reloads() - reloads
+                return story
+
+    def _project(self, release: int, port: int) -> Project:
+        """examples/web, with the image of `release`; they alternate, as there are two."""
+        folder = machine.data_dir("examples") / "web"
+        words = {"RELEASE": str(2 - release % 2), "GREETING": f"release {release}"}
+        return at_port(load_project(folder / "compose.yaml", words, folder), port)

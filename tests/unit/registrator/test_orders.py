@@ -1,0 +1,154 @@
+"""What a deploy would change, and what the other orders write."""
+
+from __future__ import annotations
+
+import pytest
+
+from registrator.errors import HecdError, NotFound
+from registrator.model.instance import Instance
+from registrator.model.ledger import Ledger
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.release import Settings
+from registrator.model.service import Port, Project, ServiceSpec, Traffic
+from registrator.orders import give
+from registrator.orders.plan import Change, plan
+from registrator.registry import schema
+from registrator.registry.world import Reader, World
+from tests.fakes.store import FakeStore
+
+WEB = ServiceName("web")
+
+
+def spec(name: str = "web", *, replicas: int = 2, published: int = 80, mode: str = "http", hosts: tuple[str, ...] = (),
+         environment: dict[str, str] | None = None) -> ServiceSpec:  # fmt: skip
+    traffic = Traffic((Port(published, 8080, mode, hosts),))
+    return ServiceSpec(ServiceName(name), Settings("image:1", environment=environment or {}), replicas, traffic=traffic)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.store = FakeStore()
+
+    def world(self) -> World:
+        return Reader().read(self.store.snapshot())
+
+    def plan(self, *specs: ServiceSpec, digest: str = "sha256:1") -> list[Change]:
+        return plan(Project("p", specs), self.world(), {"image:1": digest}, now=5.0, who="me")
+
+    async def deploy(self, *specs: ServiceSpec, digest: str = "sha256:1") -> list[Change]:
+        changes = self.plan(*specs, digest=digest)
+        await give.deploy(self.store, changes, now=5.0, who="me")
+        return changes
+
+
+async def test_the_first_deploy_creates_and_confirms() -> None:
+    desk = Desk()
+    (change,) = await desk.deploy(spec())
+    assert (change.kind, change.release, change.reloads) == ("create", 1, True)
+    world = desk.world()
+    assert world.services[WEB].replicas == 2
+    assert world.releases[WEB, ReleaseNumber(1)].settings.digest == "sha256:1"
+    assert world.ledger == Ledger(5.0, "me")
+
+
+async def test_the_same_file_changes_nothing() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    (change,) = desk.plan(spec())
+    assert (change.kind, change.writes) == ("nothing", ())
+
+
+@pytest.mark.parametrize(
+    ("after", "digest", "kind", "release", "reloads", "reason"),
+    [
+        (spec(replicas=5), "sha256:1", "update", 1, False, "replicas: 2 -> 5"),
+        (spec(published=81), "sha256:1", "update", 1, True, "traffic.ports"),
+        (spec(), "sha256:2", "release", 2, False, "digest: sha256:1 -> sha256:2"),
+        (spec(environment={"SECRET": "hush"}), "sha256:1", "release", 2, False, "environment.SECRET changed"),
+    ],
+)
+async def test_what_a_change_means(
+    after: ServiceSpec, digest: str, kind: str, release: int, reloads: bool, reason: str
+) -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    (change,) = desk.plan(after, digest=digest)
+    assert (change.kind, change.release, change.reloads) == (kind, release, reloads)
+    assert reason in " ".join(change.reasons)
+    assert "hush" not in " ".join(change.reasons)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fault"),
+    [
+        (spec("a"), spec("b"), "80 is published by a already"),
+        (spec("a", mode="tcp"), spec("b"), "80 is tcp already"),
+        (spec("a", hosts=("x.y",)), spec("b", hosts=("x.y",)), "80 with host x.y is published by a already"),
+    ],
+)
+async def test_ports_that_clash_are_refused(first: ServiceSpec, second: ServiceSpec, fault: str) -> None:
+    desk = Desk()
+    with pytest.raises(HecdError) as caught:
+        desk.plan(first, second)
+    assert fault in " ".join(caught.value.details)
+    await desk.deploy(first)
+    with pytest.raises(HecdError):
+        desk.plan(second)
+
+
+async def test_hosts_share_a_port() -> None:
+    desk = Desk()
+    assert len(desk.plan(spec("a", hosts=("a.x",)), spec("b", hosts=("b.x",)), spec("c"))) == 3
+
+
+async def test_a_plan_made_on_an_older_world_is_refused() -> None:
+    desk = Desk()
+    changes = desk.plan(spec())
+    await desk.deploy(spec(replicas=7))
+    with pytest.raises(HecdError):
+        await give.deploy(desk.store, changes, now=6.0, who="me")
+    assert desk.world().services[WEB].replicas == 7
+
+
+async def test_numbers_go_on_after_what_runs_even_if_etcd_forgot() -> None:
+    desk = Desk()
+    running = Instance(InstanceName("web.9"), WEB, ReleaseNumber(6), NodeName("n1"))
+    await desk.store.commit([schema.put(running)])
+    (change,) = desk.plan(spec())
+    assert change.release == 7
+
+
+async def test_old_releases_are_forgotten_but_ten() -> None:
+    desk = Desk()
+    for n in range(15):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    assert sorted(n for _, n in desk.world().releases) == list(range(6, 16))
+
+
+async def test_rollback_goes_to_the_release_before_or_the_one_named() -> None:
+    desk = Desk()
+    for n in range(3):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    assert await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me") == 2
+    assert desk.world().services[WEB].release == 2
+    assert await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(3), now=1.0, who="me") == 3
+    with pytest.raises(NotFound, match="no release 9"):
+        await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(9), now=1.0, who="me")
+
+
+async def test_scaling_an_unknown_service_names_the_known_ones() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    with pytest.raises(NotFound) as caught:
+        await give.scale(desk.store, desk.world(), {ServiceName("wbe"): 2}, now=1.0, who="me")
+    assert "web" in caught.value.hint
+
+
+async def test_a_service_is_removed_in_two_steps() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    await give.retire(desk.store, desk.world(), WEB, now=1.0, who="me")
+    assert desk.world().services[WEB].replicas == 0
+    await give.forget(desk.store, desk.world(), WEB)
+    assert not desk.world().services
+    assert not desk.world().releases
