@@ -1,0 +1,122 @@
+"""Keys as a tree, files that change in one step, and what is remembered in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confd_py import applied, dest
+from confd_py.applied import Applied
+from confd_py.errors import WriteFailed
+from confd_py.guard import Ghost, Remembered
+from confd_py.keyspace import KeySpace, covers, join_path
+from confd_py.store import Entry
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.sampled_from(["/a", "/a/b", "/a/c", "/b", "/ab"]))))
+def test_keyspace_is_a_sorted_dictionary(steps) -> None:
+    keys, model = KeySpace(), {}
+    for step, key in steps:
+        if step == "put":
+            keys.put(key, key)
+            model[key] = key
+        else:
+            keys.drop(key)
+            model.pop(key, None)
+    assert list(keys.below("")) == sorted(model.items())
+    assert len(keys) == len(model)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("/a/*", ["/a/b", "/a/c"]),
+        ("/*", ["/a"]),
+        ("/a/?", ["/a/b", "/a/c"]),
+        ("/a/[b]", ["/a/b"]),
+        ("/a/[^b]", ["/a/c"]),
+        ("/a", ["/a"]),
+        ("/a/b/*", ["/a/b/x.y"]),
+        ("/a/b/x.?", ["/a/b/x.y"]),
+        ("/a/b/xz?", []),
+        ("/*/*/*", ["/a/b/x.y"]),
+    ],
+)
+def test_match_is_per_segment(pattern: str, found: list[str]) -> None:
+    keys = KeySpace(dict.fromkeys(["/a", "/a/b", "/a/c", "/a/b/x.y"], ""))
+    assert [key for key, _ in keys.match(pattern)] == found
+
+
+def test_paths() -> None:
+    assert join_path("", "/a/", "b") == "/a/b"
+    assert join_path("", "") == "/"
+    assert covers(("/a",), "/a/b")
+    assert not covers(("/a",), "/ab")
+    assert covers(("/",), "/x")
+
+
+def test_replace_keeps_mode_and_symlink(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.write_text("old")
+    real.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    dest.replace_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_new_files_are_0644_and_asked_modes_count(tmp_path: Path) -> None:
+    dest.replace_text(tmp_path / "a", "x")
+    dest.replace_text(tmp_path / "b", "x", dest.Ownership(mode=0o640))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o640
+    assert dest.fits(tmp_path / "b", "x", dest.Ownership(mode=0o640))
+    assert not dest.fits(tmp_path / "b", "x", dest.Ownership(mode=0o600))
+    assert not dest.fits(tmp_path / "b", "y", dest.Ownership())
+    assert not dest.fits(tmp_path / "c", "y", dest.Ownership())
+
+
+def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WriteFailed, match="could not be written"):
+        dest.replace_text(tmp_path / "no" / "file", "x")
+
+
+def test_bytes_that_are_no_utf8_survive(tmp_path: Path) -> None:
+    text = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    dest.replace_text(tmp_path / "a", text)
+    assert (tmp_path / "a").read_bytes() == b"\xff\xfe"
+    assert dest.read(tmp_path / "a") == text
+
+
+def test_applied_state_goes_round(tmp_path: Path) -> None:
+    state = Applied("r", "/d", revision=7, cluster_id=str(2**64 - 1), reloads=3, error="e", pending_admissions=("b/s",))
+    applied.save(tmp_path / "x", state)
+    loaded = applied.load(tmp_path / "x", "r", "/d")
+    assert (loaded.revision, loaded.cluster_id, loaded.reloads, loaded.error) == (7, str(2**64 - 1), 3, "e")
+    again = applied.load(tmp_path / "x", "r", "/d")
+    applied.save(tmp_path / "x", again)
+    assert applied.load(tmp_path / "x", "r", "/d") == again
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"reloads": "x"}', '{"reloads": []}'])
+def test_a_damaged_applied_state_is_a_fresh_start(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "x").write_text(damage)
+    assert applied.load(tmp_path / "x", "r", "/d") == Applied("r", "/d")
+
+
+def test_remembered_view_goes_round(tmp_path: Path) -> None:
+    entry = Entry("wört\n", 5, 2**62)
+    view = Remembered(9, 2**63 + 1, {"/a": entry}, {"/b": Ghost(entry, "doubt", 1.5)})
+    applied.save_view(tmp_path / "v", view)
+    assert applied.load_view(tmp_path / "v") == view
+    (tmp_path / "v").write_text("{}")
+    assert applied.load_view(tmp_path / "v") is None
+    os.unlink(tmp_path / "v")
+    assert applied.load_view(tmp_path / "v") is None

@@ -1,0 +1,180 @@
+"""Reading configurations and states, and planning between them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confd_py.haproxy.config import Server, parse, read_server, stamped
+from confd_py.haproxy.master import Processes, parse_processes
+from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_commands, plan
+from confd_py.haproxy.state import HEADER, Seen, parse_state, stat_rows, state_file
+from confd_py.haproxy.tender import Admission, admitted, idle, next_look_s
+
+TEXT = """\
+global
+    # comment
+    daemon
+
+defaults
+    mode http
+    default-server inter 5s
+
+backend web.80
+    balance roundrobin
+    default-server check inter 1s weight 100
+    server web.1 10.0.0.1:80
+    server web.2 10.0.0.2:80 weight 0
+listen both
+    bind :1
+    server a 10.0.0.9:80 no-check maxconn 5 # because
+"""
+
+
+def test_parse_spells_servers_out_and_keeps_the_rest_as_structure() -> None:
+    config = parse(TEXT)
+    assert config.backends["web.80"] == {
+        "web.1": Server("web.1", "10.0.0.1:80", 100, ("inter", "1s", "check")),
+        "web.2": Server("web.2", "10.0.0.2:80", 0, ("inter", "1s", "check")),
+    }
+    assert config.backends["both"]["a"].words == ("inter", "5s", "no-check", "maxconn", "5")
+    assert "server " not in config.structure.replace("default-server", "")
+
+
+def test_stamp_changes_with_structure_only() -> None:
+    stamp = parse(TEXT).stamp
+    assert parse(TEXT.replace("10.0.0.1:80", "10.0.0.3:80").replace("    # comment\n", "")).stamp == stamp
+    assert parse(TEXT.replace("roundrobin", "leastconn")).stamp != stamp
+    assert parse(TEXT.replace("check inter 1s", "check inter 2s")).stamp != stamp
+    text = stamped(TEXT, stamp)
+    assert f"global\n    setenv CONFD_PY_CONFIG {stamp}\n" in text
+    assert parse(text).stamp == stamp
+
+
+def test_stamped_makes_a_global_section_if_there_is_none() -> None:
+    assert stamped("backend b\n", "x").startswith("global\n    setenv CONFD_PY_CONFIG x\n")
+
+
+@given(st.text())
+def test_parse_never_fails(text: str) -> None:
+    parse(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "dynamic"), [("a 10.0.0.1:80", True), ("a [::1]:80", True), ("a host:80", False), ("a /run/x", False)]
+)
+def test_dynamic(line: str, dynamic: bool) -> None:
+    assert read_server((), line).dynamic is dynamic
+
+
+SERVER = Server("s", "10.0.0.1:80", 100, ("check", "downinter", "5s"))
+UP = Seen(1, "10.0.0.1:80", 2, 0, 100, False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "tended", "expected"),
+    [
+        ({"s": SERVER}, {"s": UP}, (), []),
+        ({"s": SERVER}, {}, (), [Add]),
+        ({}, {"s": UP}, (), [Remove]),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.9:80", 2, 0, 100, False)}, (), [Remove]),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.9:80", 2, 0, 100, True)}, (), []),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 0, 1, 100, False)}, (), [Remove]),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 8, 100, False)}, (), [Admit]),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 0, 0, False)}, (), [Weigh]),
+        ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 8, 100, False)}, (("b", "s"),), []),
+        ({}, {"s": Seen(1, "10.0.0.1:80", 2, 1, 100, False)}, (("b", "s"),), []),
+    ],
+)
+def test_plan(wanted, seen, tended, expected) -> None:
+    actions = plan("b", wanted, seen, tended)
+    assert [type(action) for action in actions] == expected
+    moved = [a for a in actions if isinstance(a, Remove) and wanted]
+    assert all(a.successor == SERVER for a in moved)
+
+
+def test_add_commands_admit_by_a_check_that_comes_at_once() -> None:
+    assert add_commands(("b", "s"), SERVER, quick=True) == [
+        "add server b/s 10.0.0.1:80 check downinter 2ms weight 100",
+        "enable health b/s",
+        "set server b/s state drain",
+    ]
+    assert add_commands(("b", "s"), SERVER, quick=False)[0].endswith("check downinter 5s weight 100")
+
+
+@pytest.mark.parametrize("server", [Server("s", "1.1.1.1:1", 0, ("check",)), Server("s", "1.1.1.1:1", 9, ())])
+def test_add_commands_need_no_admission_without_check_or_weight(server: Server) -> None:
+    assert add_commands(("b", "s"), server, quick=True)[-1] == "set server b/s state ready"
+
+
+@pytest.mark.parametrize(
+    ("status", "check", "good"),
+    [
+        ("DRAIN", "L7OK", True),
+        ("DRAIN", "* L7OK", True),
+        ("DRAIN", "L4OK", True),
+        ("DRAIN 1/2", "INI", False),
+        ("DRAIN 1/2", "* INI", False),
+        ("DRAIN 1/2", "L7OK", False),
+        ("DOWN", "L7STS", False),
+        ("DOWN 1/2", "L7OK", False),
+        ("no check", "", True),
+    ],
+)
+def test_admitted(status: str, check: str, good: bool) -> None:
+    assert admitted({"status": status, "check_status": check}, SERVER) is good
+
+
+def test_idle_needs_no_session_and_no_used_connection() -> None:
+    assert idle({"scur": "0", "used_conn_cur": "0"})
+    assert not idle({"scur": "1", "used_conn_cur": "0"})
+    assert not idle({"scur": "0", "used_conn_cur": "2"})
+
+
+def test_next_look_slows_down_with_age() -> None:
+    item = Admission(("b", "s"), 1, SERVER, True, 100.0)
+    assert [next_look_s(item, 100.0 + age) for age in (0, 0.5, 5, 60)] == [0.002, 0.02, 0.1, 0.5]
+
+
+ROW = "3 web.80 {id} {name} {ip} {op} {admin} {weight} 100 1 6 3 2 6 0 0 0 - {port} - 0 0 - - 0"
+
+
+def row(name: str, ip: str, *, op: int = 2, admin: int = 0, weight: int = 100) -> str:
+    return ROW.format(id=1, name=name, ip=ip, op=op, admin=admin, weight=weight, port=80)
+
+
+def test_parse_state() -> None:
+    found = parse_state(HEADER + row("web.1", "10.0.0.1", op=0, admin=8, weight=7) + "\n" + row("six", "fe80::1"))
+    assert found["web.80"]["web.1"] == Seen(1, "10.0.0.1:80", 0, 8, 7, False)
+    assert found["web.80"]["six"].address == "[fe80::1]:80"
+
+
+def test_state_file_keeps_the_known_and_closes_the_new() -> None:
+    rows = [row("web.1", "10.0.0.1", op=0, weight=3), row("web.2", "10.0.0.99"), row("gone", "10.0.0.7")]
+    out = parse_state(state_file(HEADER + "\n".join(rows), parse(TEXT)))
+    web = out["web.80"]
+    assert (web["web.1"].operational, web["web.1"].admin, web["web.1"].weight) == (0, 0, 100)
+    assert web["web.2"].in_maintenance  # it moved
+    assert "gone" not in web
+    assert "both" not in out  # not checked, so nothing could let it in
+
+
+def test_state_file_does_not_hand_on_drain_and_maintenance() -> None:
+    out = parse_state(state_file(HEADER + row("web.1", "10.0.0.1", admin=8), parse(TEXT)))
+    assert out["web.80"]["web.1"].in_maintenance
+
+
+def test_stat_rows() -> None:
+    assert list(stat_rows("# pxname,svname,scur\nb,s,0\n\n")) == [{"pxname": "b", "svname": "s", "scur": "0"}]
+
+
+def test_parse_processes_of_two_generations() -> None:
+    old = (
+        "#<PID> <type> <reloads> <uptime> <version>\n"
+        "10 master 3 [failed: 1] 0d00h00m08s 2.6.12\n# workers\n12 worker 1 0d00h00m02s 2.6.12\n# old workers\n"
+        "11 worker 2 0d00h00m08s 2.6.12\n# programs\n"
+    )
+    assert parse_processes(old) == Processes(10, 3, 1, 12)
+    new = "10 master 0 0d00h00m08s 3.0.1\n# workers\n12 worker 0 0d 3.0.1\n# programs\n"
+    assert parse_processes(new) == Processes(10, 0, 0, 12)

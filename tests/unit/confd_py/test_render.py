@@ -1,0 +1,225 @@
+"""Templates: confd's functions, and that no value can add a line or a directive to haproxy.cfg."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confd_py.errors import ConfdError, TemplateFault, UnsafeValue
+from confd_py.escape import haproxy_quote, haproxy_token, json_quote, nginx_token, shell_quote
+from confd_py.haproxy.config import parse
+from confd_py.keyspace import KeySpace
+from confd_py.render import Renderer
+
+SHIPPED = Path(__file__).parents[3] / "templates/haproxy/templates"
+GOLDEN = Path(__file__).parents[2] / "golden/haproxy"
+KEYS = {
+    "/app/name": "web", "/app/port": "8080", "/svc/web/1": "b:80", "/svc/web/2": "a:80", "/svc/api/1": "c:90",
+    "/svc/list": "leaf", "/json": '{"a": [1, "x"]}', "/arr": "[1, 2]", "/bad": "{",
+}  # fmt: skip
+
+
+def render(tmp_path: Path, template: str, values: dict[str, str] | None = None, target: str = "plain") -> str:
+    (tmp_path / "t.j2").write_text(template)
+    return Renderer(tmp_path, "t.j2", target, KeySpace(KEYS if values is None else values), {"HOME": "/h"}).render()
+
+
+@pytest.mark.parametrize(
+    ("template", "output"),
+    [
+        ('{{ getv("/app/name") }}', "web"),
+        ('{{ getv("/nope", "d") }}', "d"),
+        ('{{ get("/app/name").Key }}={{ get("/app/name").Value }}', "/app/name=web"),
+        ('{{ exists("/app") }} {{ exists("/app/name") }}', "False True"),
+        ('{% for kv in gets("/svc/*/*") %}{{ kv.Value }} {% endfor %}', "c:90 b:80 a:80 "),
+        ('{{ join(getvs("/svc/web/*"), ",") }}', "a:80,b:80"),
+        ('{{ gets("/none/*") }}', "[]"),
+        ('{{ ls("/svc") }}', "['api', 'list', 'web']"),
+        ('{{ lsdir("/svc") }}', "['api', 'web']"),
+        ('{{ ls("/") }}', "['arr', 'bad', 'json']"),
+        ('{{ ls("/svc/web/") }}', "['1', '2']"),
+        ('{{ json(getv("/json")).a[1] }}{{ jsonArray(getv("/arr"))[0] }}', "x1"),
+        ('{{ getenv("HOME") }}{{ getenv("NOPE", "d") }}', "/hd"),
+        ('{{ base("/a/b") }} {{ dir("/a/b") }} {{ base("") }} {{ dir("a") }}', "b /a . ."),
+        ('{{ split("a,b", ",") }}', "['a', 'b']"),
+        ('{{ replace("aaa", "a", "b", 2) }}{{ replace("aa", "a", "b", -1) }}', "bbabb"),
+        ('{{ toUpper("x") }}{{ toLower("Y") }}{{ contains("abc", "b") }}', "XyTrue"),
+        ("{{ add(1, 2) }} {{ sub(1, 2) }} {{ mul(2, 3) }} {{ div(-7, 2) }} {{ mod(-7, 2) }}", "3 -1 6 -3 -1"),
+        ("{{ seq(1, 3) }} {{ seq(3, 1) }}", "[1, 2, 3] []"),
+        ('{{ base64Encode("hi") }} {{ base64Decode("aGk=") }}', "aGk= hi"),
+        ('{{ parseBool("T") }} {{ atoi("42") }} {{ trimSuffix("a.b", ".b") }}', "True 42 a"),
+        ("{{ reverse([1, 2]) }} {{ sortByLength(['bb', 'a']) }} {{ map('a', 1).a }}", "[2, 1] ['a', 'bb'] 1"),
+    ],
+)
+def test_functions(tmp_path: Path, template: str, output: str) -> None:
+    assert render(tmp_path, template) == output
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("a\n{{ nope }}", "t.j2:2: 'nope' is undefined"),
+        ('{{ getv("/nope") }}', "t.j2:1: key does not exist: /nope"),
+        ('{{ json(getv("/bad")) }}', "this is not JSON"),
+        ("\n\n{% if %}", "t.j2:3:"),
+        ("{{ 1 / 0 }}", "t.j2:1: division by zero"),
+        ("{{ ''.__class__ }}", "t.j2:1: access to attribute '__class__'"),
+        ('{% include "gone.j2" %}', "there is no template gone.j2"),
+        ('{{ json(getv("/json")).update({}) }}', "t.j2:1:"),
+    ],
+)
+def test_faults_name_file_and_line(tmp_path: Path, template: str, words: str) -> None:
+    with pytest.raises(ConfdError) as caught:
+        render(tmp_path, template)
+    assert words in caught.value.brief
+
+
+def test_go_templates_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TemplateFault, match="Go template"):
+        Renderer(tmp_path, "x.tmpl", "plain", KeySpace(), {}).render()
+
+
+WORDS = st.text() | st.sampled_from(
+    ["a\nserver x", "a b", "a\r", "\x00", "#", "'", '"', "\\", "a\u2028b", "\x85", "\ud800", "x;y", "{", "$HOME"]
+)
+
+
+def is_word(text: str) -> bool:
+    return bool(text) and not any(c.isspace() or ord(c) < 32 or 127 <= ord(c) < 160 or c in "#'\"\\" for c in text)
+
+
+@given(WORDS)
+def test_haproxy_token_is_one_word_or_refused(value: str) -> None:
+    try:
+        token = haproxy_token(value)
+    except UnsafeValue:
+        assert not is_word(value) or "\ud800" <= max(value) <= "\udfff" or "\u2028" in value or "\u2029" in value
+    else:
+        assert token == value
+        assert is_word(token)
+
+
+@given(WORDS)
+def test_quoting_filters_never_give_a_second_line(value: str) -> None:
+    for quote in (haproxy_quote, shell_quote, json_quote, nginx_token):
+        try:
+            quoted = quote(value)
+        except UnsafeValue:
+            continue
+        assert len(quoted.splitlines()) == 1 or not quoted
+
+
+PATHS = (
+    '{{ getv("/v") }}',
+    '{{ getv("/v") | upper }}',
+    '{{ getv("/v") ~ "x" }}',
+    '{{ "%s" | format(getv("/v")) }}',
+    '{{ [getv("/v"), "x"] | join(",") }}',
+    "{% set x = getv('/v') %}{{ x }}",
+    "{% macro m(x) %}{{ x }}{% endmacro %}{% call m(getv('/v')) %}{% endcall %}",
+    "{% for c in gets('/*') %}{{ c.Value }}{% endfor %}",
+    '{{ split(getv("/v"), ",")[0] }}',
+    '{{ getv("/v") | haproxy_token }}',
+    '{{ json(getv("/j")).k }}',
+    '{{ json(getv("/j")).k | haproxy_token }}',
+    '{{ json(getv("/j")) }}',
+)
+
+
+@given(value=WORDS, path=st.sampled_from(PATHS))
+def test_no_value_adds_a_line_or_a_word(value: str, path: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "property"
+    folder.mkdir(exist_ok=True)
+    values = {"/v": value, "/j": json.dumps({"k": value})} if "json" in path else {"/v": value}
+    try:
+        text = render(folder, f"    server a {path} check\n", values, "haproxy")
+    except ConfdError:
+        return
+    assert len(text.splitlines()) == 1
+    assert len(text.split()) in (3, 4)
+    assert "#" not in text
+
+
+NAMES = st.text(max_size=12) | st.sampled_from(["web.1\n server evil 6.6.6.6:80", "a b", "web.1", "10.0.0.1:80", "/h"])
+
+
+@given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES)
+def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, address, path, host, balance) -> None:
+    port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host]}
+    traffic = {"ports": [port], "balance": balance, "check": {"path": path}}
+    instance = {"instance": name, "endpoints": {"80": address}, "state": "running", "health": "healthy", "weight": 1}
+    values = {
+        "/services/web": json.dumps({"service": "web", "traffic": traffic}),
+        "/instances/web/web.1": json.dumps(instance),
+    }
+    try:
+        text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+    except ConfdError:
+        return
+    good = {**traffic, "ports": [{**port, "hostnames": ["h"]}], "balance": "roundrobin", "check": {"path": "/h"}}
+    values["/services/web"] = json.dumps({"service": "web", "traffic": good})
+    values["/instances/web/web.1"] = json.dumps({**instance, "instance": "web.1", "endpoints": {"80": "1.1.1.1:80"}})
+    model = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+
+    def directives(lines: str) -> list[str]:
+        words = [line.split()[0] for line in lines.splitlines() if line.strip()]
+        return [w for w in words if w not in ("hash-type", "option", "http-check")]
+
+    assert directives(text) == directives(model)
+    assert len(parse(text).backends["web.80"]) == 1
+
+
+def record(service: str, number: int, **changes: object) -> str:
+    base = {
+        "instance": f"{service}.{number}", "service": service, "release": 1, "node": "n1", "state": "running",
+        "endpoints": {"80": f"10.87.0.{number}:80"}, "health": "healthy", "weight": 100, "reason": "",
+    }  # fmt: skip
+    return json.dumps({**base, **changes})
+
+
+def service(name: str, *ports: dict[str, object], **traffic: object) -> str:
+    check = {"path": "/health", "interval_s": 1.0, "timeout_s": 1.0, "rise": 1, "fall": 2}
+    whole = {"ports": list(ports), "balance": "roundrobin", "drain_timeout_s": 10.0, "check": check, **traffic}
+    return json.dumps({"service": name, "release": 1, "replicas": 2, "traffic": whole})
+
+
+def port(published: int, mode: str = "http", hostnames: tuple[str, ...] = (), target: int = 80) -> dict[str, object]:
+    return {"published": published, "target": target, "mode": mode, "hostnames": list(hostnames)}
+
+
+CASES = {
+    "empty": {},
+    "one": {
+        "/services/web": service("web", port(8080)),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, state="draining"),
+        "/instances/web/web.3": record("web", 3, state="starting"),
+        "/instances/web/web.4": record("web", 4, health="unhealthy"),
+        "/instances/web/web.5": record("web", 5, weight=1),
+    },
+    "many": {
+        "/services/api": service("api", port(8080, hostnames=("api.example", "*.wild.example")), balance="leastconn"),
+        "/services/db": service("db", port(5432, "tcp"), check={"path": None}, balance="source-hash"),
+        "/services/internal": service("internal"),
+        "/services/mixed": service("mixed", port(7000, "tcp"), port(7001), port(8080, "tcp", target=90)),
+        "/services/two": service("two", port(8080, hostnames=("two.example",)), port(9090, target=81)),
+        "/services/web": service("web", port(8080, hostnames=())),
+        "/instances/api/api.1": record("api", 1),
+        "/instances/two/two.1": record("two", 1, endpoints={"80": "10.87.0.9:80", "81": "10.87.0.9:81"}),
+    },
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shipped_template_against_the_golden_file(name: str) -> None:
+    """HECD_GOLDEN=write writes them anew; read the difference before it is committed."""
+    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(CASES[name]), {}).render()
+    golden = GOLDEN / f"{name}.cfg"
+    if os.environ.get("HECD_GOLDEN") == "write":
+        golden.write_text(text)
+    assert text == golden.read_text()

@@ -1,0 +1,237 @@
+"""Applied is not tried: the loop of one resource, with a fake applier and real time kept short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from confd_py.apply import CommandApplier, Tally
+from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway
+from confd_py.render import Renderer
+from confd_py.resource import Resource
+from confd_py.store import Batch, Change, Entry
+from confd_py.view import View
+from confd_py.worker import Parts, Worker, retry_wait_s
+
+
+class FakeApplier:
+    """Takes every text, or fails with what stands in `faults`; nothing applies before `gate` opens."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.faults: list[Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.tally = Tally()
+        self.changed: Callable[[], None] = lambda: None
+        self.again: Callable[[], None] = lambda: None
+
+    async def apply(self, text: str) -> None:
+        await self.gate.wait()
+        self.texts.append(text)
+        if self.faults:
+            raise self.faults.pop(0)
+
+    async def attend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
+        self.changed, self.again = changed, again
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        return
+
+
+class Bench:
+    def __init__(self, folder: Path, template: str) -> None:
+        (folder / "t.j2").write_text(template)
+        keys = ("/app",)
+        self.resource = Resource("r", "t.j2", folder / "out", keys, applied_file=folder / "state", guard_grace_s=0.3)
+        view = View(keys, "/", 0.3)
+        self.fates: dict[int, str] = {}
+        self.applier = FakeApplier()
+        renderer = Renderer(folder, "t.j2", "plain", view.keys, {})
+
+        async def fate(lease: int):
+            return self.fates.get(lease, "unknown")
+
+        self.worker = Worker(Parts(self.resource, view, renderer, self.applier, fate))
+        self.revision = 0
+
+    def tell(self, key: str, value: str | None, *, old: Entry | None = None, cause: str = "event") -> None:
+        self.revision += 1
+        new = None if value is None else Entry(value, self.revision, old.lease if old else 0)
+        self.worker.notice(Batch(self.revision, (Change(key, old, new, cause),)))  # type: ignore[arg-type]
+
+    def state(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.resource.applied_file.read_text())
+        return found
+
+    async def until(self, probe: Callable[[], object]) -> None:
+        async with asyncio.timeout(3):
+            while not probe():
+                await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    found = Bench(tmp_path, '{{ getv("/app/x", "none") }}')
+    task = asyncio.create_task(found.worker.run())
+    yield found
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_change_is_applied_and_recorded(bench: Bench) -> None:
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.applier.texts == ["1"])
+    await bench.until(bench.resource.applied_file.exists)
+    assert (bench.state()["revision"], bench.state()["error"]) == (1, None)
+
+
+async def test_the_revision_moves_on_without_a_second_apply(bench: Bench) -> None:
+    bench.tell("/app/x", "1")
+    bench.tell("/app/y", "other")
+    await bench.until(lambda: bench.resource.applied_file.exists() and bench.state()["revision"] == 2)
+    assert bench.applier.texts == ["1"]
+
+
+async def test_what_it_does_not_read_wakes_nobody(bench: Bench) -> None:
+    bench.tell("/app/x", "1")
+    await bench.until(bench.resource.applied_file.exists)
+    bench.tell("/application", "z")
+    await asyncio.sleep(0.05)
+    assert bench.state()["revision"] == 1
+
+
+async def test_a_failure_is_recorded_and_tried_again_until_it_holds(bench: Bench) -> None:
+    fault = CommandFailed("check failed", details=("line",), hint="do this")
+    fault.retry_after_s = 0.05
+    bench.applier.faults = [fault, fault]
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.resource.applied_file.exists() and bench.state()["error"])
+    state = bench.state()
+    assert (state["error"], state["error_details"], state["hint"], state["revision"]) == (
+        "check failed", ["line"], "do this", 0,
+    )  # fmt: skip
+    await bench.until(lambda: bench.state()["error"] is None)
+    assert bench.applier.texts == ["1", "1", "1"]
+    assert (bench.state()["revision"], bench.state()["failures"]) == (1, 0)
+
+
+async def test_a_new_change_does_not_wait_for_the_back_off(bench: Bench) -> None:
+    fault = ConfdError("later")
+    fault.retry_after_s = 60.0
+    bench.applier.faults = [fault]
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.applier.texts == ["1"])
+    bench.tell("/app/x", "2")
+    await bench.until(lambda: bench.applier.texts == ["1", "2"])
+
+
+async def test_a_burst_while_it_applies_is_one_change(bench: Bench) -> None:
+    bench.tell("/app/x", "0")
+    await bench.until(lambda: bench.applier.texts == ["0"])
+    bench.applier.gate.clear()
+    bench.tell("/app/x", "1")
+    await asyncio.sleep(0.02)
+    for number in range(2, 500):
+        bench.tell("/app/x", str(number))
+    bench.applier.gate.set()
+    await bench.until(lambda: bench.state()["revision"] == 500 - 1 + 1)
+    assert bench.applier.texts == ["0", "1", "499"]
+
+
+async def test_again_applies_the_same_text_once_more(bench: Bench) -> None:
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.applier.texts == ["1"])
+    bench.applier.again()
+    await bench.until(lambda: bench.applier.texts == ["1", "1"])
+
+
+async def test_progress_of_the_applier_is_recorded(bench: Bench) -> None:
+    bench.tell("/app/x", "1")
+    await bench.until(bench.resource.applied_file.exists)
+    bench.applier.tally = Tally(reloads=2, pending_admissions=("b/s",))
+    bench.applier.changed()
+    assert (bench.state()["reloads"], bench.state()["pending_admissions"]) == (2, ["b/s"])
+
+
+async def test_an_expired_entry_stays_for_the_grace(bench: Bench) -> None:
+    bench.fates[7] = "gone"
+    bench.tell("/app/x", "1")
+    bench.tell("/app/x", None, old=Entry("1", 1, 7))
+    await bench.until(lambda: bench.resource.applied_file.exists() and bench.state()["ghosts"])
+    assert bench.applier.texts == ["1"]
+    await bench.until(lambda: bench.applier.texts == ["1", "none"])
+    assert bench.state()["doubt"] is None
+
+
+async def test_a_bug_in_one_resource_is_only_its_own_error(bench: Bench) -> None:
+    bench.applier.faults = [RuntimeError("boom")]
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.resource.applied_file.exists() and bench.state()["error"])
+    assert bench.state()["error"] == "unexpected RuntimeError: boom"
+    await bench.until(lambda: bench.state()["error"] is None)
+
+
+@pytest.mark.parametrize(
+    ("err", "failures", "low", "high"),
+    [
+        (ConfdError("x"), 1, 0.375, 0.625),
+        (ConfdError("x"), 3, 1.5, 2.5),
+        (ConfdError("x"), 50, 7.5, 12.5),
+        (HaproxyAway("x"), 50, 0.1, 0.1),
+        (Deferred(3.0), 1, 3.0, 3.0),
+    ],
+)
+def test_retry_wait(err: ConfdError, failures: int, low: float, high: float) -> None:
+    assert retry_wait_s(err, failures, 0.0) == pytest.approx(low)
+    assert retry_wait_s(err, failures, 1.0) == pytest.approx(high)
+
+
+def command_applier(folder: Path, *, owed: bool = False, **settings: object) -> CommandApplier:
+    resource = Resource("r", "t", folder / "out", **settings)  # type: ignore[arg-type]
+    return CommandApplier(resource, sync_only=False, keep_stage_file=False, owed=owed)
+
+
+async def test_commands_see_the_staged_and_the_final_file(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    applier = command_applier(
+        tmp_path,
+        check_cmd=f"grep -q good {{{{.src}}}} && echo check >> {log}",
+        reload_cmd=f"cat {{{{ .dest }}}} >> {log}",
+    )
+    await applier.apply("good 1\n")
+    await applier.apply("good 1\n")
+    assert log.read_text() == "check\ngood 1\n"
+    with pytest.raises(CommandFailed, match="failed with code 1"):
+        await applier.apply("bad\n")
+    assert (tmp_path / "out").read_text() == "good 1\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "out"]
+
+
+async def test_a_failed_reload_is_owed_also_when_the_file_no_longer_changes(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    applier = command_applier(tmp_path, reload_cmd=f"test -e {flag}")
+    with pytest.raises(CommandFailed):
+        await applier.apply("x")
+    flag.touch()
+    await applier.apply("x")
+    assert applier.tally.reloads == 1
+    await applier.apply("x")
+    assert applier.tally.reloads == 1
+
+
+async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
+    applier = command_applier(tmp_path, check_cmd=f"sleep 60 & echo $! > {tmp_path}/pid; wait", check_cmd_timeout_s=0.3)
+    with pytest.raises(CommandFailed, match=r"took longer than 0\.3 s"):
+        await applier.apply("x")
+    pid = int((tmp_path / "pid").read_text())
+    async with asyncio.timeout(3):
+        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1]:
+            await asyncio.sleep(0.01)
