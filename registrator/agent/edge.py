@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ class EdgeReporter:
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
         """Report until cancelled. `lease_of` gives the agent's lease of the moment."""
         loop = asyncio.get_running_loop()
-        stop = self.balancer.watch(lambda: loop.call_soon_threadsafe(self._bell.set))
+        stop = self.balancer.watch(functools.partial(self._ring, loop))
         try:
             while True:
                 self._bell.clear()
@@ -45,6 +46,9 @@ class EdgeReporter:
                 await self._wait(CLOSE_S if _unsettled(report) else CALM_S)
         finally:
             stop()
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._bell.set)
 
     async def _say(self, report: BalancerReport, lease: Lease) -> None:
         edge = Edge(self.node, **{name: getattr(report, name) for name in BalancerReport.__dataclass_fields__})

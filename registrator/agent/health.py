@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from registrator.model.release import Healthcheck
+from registrator.model.release import Healthcheck, Settings
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class Probe:
 
     good: bool
     detail: str = ""
+
+
+def check_of(settings: Settings) -> Healthcheck:
+    """The check with its port filled in: the first that the instance serves on; no check where it serves on none."""
+    check = settings.healthcheck
+    if check.kind not in ("http", "tcp") or check.port:
+        return check
+    if not settings.target_ports:
+        return replace(check, kind="none")
+    return replace(check, port=settings.target_ports[0])
 
 
 def judge(health: Health, probe: Probe, check: Healthcheck, age_s: float) -> Health:

@@ -15,7 +15,7 @@ from registrator.agent import converge
 from registrator.agent.announcer import Announcer
 from registrator.agent.converge import Action, BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
-from registrator.agent.health import Health, judge, pace_s
+from registrator.agent.health import Health, check_of, judge, pace_s
 from registrator.agent.ports import Engine, Prober, Seen
 from registrator.errors import EngineFault
 from registrator.model.instance import Assignment
@@ -240,7 +240,7 @@ class Agent:
 
     async def _probe(self, name: InstanceName) -> None:
         first = self.copies[name]
-        check = first.release.settings.healthcheck
+        check = check_of(first.release.settings)
         while (copy := self._probed(name, first)) is not None:
             probe = await self.prober.probe(name, copy.address, check)
             age_s = time.monotonic() - first.since

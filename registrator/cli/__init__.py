@@ -56,9 +56,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            if near:
-                err.message += f" Did you mean `hecd {near[0]}`?"
-            raise
+            hint = f" Did you mean `hecd {near[0]}`?" if near else ""
+            raise click.UsageError(f"{err.message}{hint}", ctx) from err
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -72,7 +71,7 @@ class LazyGroup(click.Group):
 @click.option("--node", metavar="NAME", help="This node's name; the host name if not given.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much the parts tell.")
 @click.pass_context
-def hecd(ctx: click.Context, **flags: Any) -> None:
+def hecd(ctx: click.Context, /, **flags: Any) -> None:
     """Traffic follows containers, and a release loses no request.
 
     \b

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 @click.option("--roles", help="Comma-separated: worker, edge, control.")
 @click.option("--address", help="The address other nodes reach this one at.")
 @click.pass_context
-def agent(ctx: click.Context, **flags: Any) -> None:
+def agent(ctx: click.Context, /, **flags: Any) -> None:
     """Run the agent of this node: it runs, probes and announces what the node is assigned."""
     ctx.obj = {**(ctx.obj or {}), **flags}
     config = session.settings(ctx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import click
@@ -76,12 +77,12 @@ async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
     async with session.registry(ctx) as (store, world):
         for name in names:
             await give.retire(store, world, name, now=time.time(), who=session.who())
-            gone = await follow.until(store, lambda w, n=name: _empty(w, n), SETTLED_WITHIN_S, f"removing {name}")
+            gone = await follow.until(store, functools.partial(_empty, name=name), SETTLED_WITHIN_S, f"removing {name}")
             await give.forget(store, gone, name)
             click.echo(f"{name}: removed")
 
 
-def _empty(world: World, name: ServiceName) -> bool:
+def _empty(world: World, *, name: ServiceName) -> bool:
     wanted_none = (s := world.services.get(name)) is not None and s.replicas == 0
     return wanted_none and not any(world.of_service(name)) and not any(world.assigned(name))
 

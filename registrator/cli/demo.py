@@ -55,12 +55,12 @@ def _print(story: Story, output: str) -> None:
     from rich.table import Table
 
     console = Console()
-    steps = Table(title="what was done", title_justify="left")
+    table = Table(title="what was done", title_justify="left")
     for name in ("step", "seconds", ""):
-        steps.add_column(name, justify="right" if name == "seconds" else "left")
+        table.add_column(name, justify="right" if name == "seconds" else "left")
     for step in story.steps:
-        steps.add_row(step.name, f"{step.seconds:.2f}", step.remark)
-    console.print(steps)
+        table.add_row(step.name, f"{step.seconds:.2f}", step.remark)
+    console.print(table)
     seen = Table(title="what the requests met", title_justify="left", show_header=False)
     for name, value in _rows(story, inside):
         seen.add_row(name, value)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from registrator import config
 from registrator.agent import local
 from registrator.cli import session
 from registrator.errors import HecdError, ReleaseFailed
@@ -119,7 +120,7 @@ def _digests(ctx: click.Context, project: Project) -> dict[str, str]:
 def _project(file: str | None) -> Project:
     from registrator.spec import load_project
 
-    environment = dict(session.config.environment())
+    environment = dict(config.environment())
     if file == "-":
         return load_project(sys.stdin.read(), environment, Path.cwd())
     path = Path(file) if file else next((Path(f) for f in FILES if Path(f).exists()), None)

@@ -12,7 +12,6 @@ import asyncio
 import itertools
 import json
 import signal
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -243,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from registrator.errors import HecdError, NotFound
 from registrator.model.ledger import Ledger
@@ -103,5 +104,5 @@ def _listed(items: Sequence[object]) -> str:
     return ", ".join(str(item) for item in items)
 
 
-def _values(room: Mapping[object, schema.Record]) -> list[schema.Record]:
+def _values(room: Mapping[Any, schema.Record]) -> list[schema.Record]:
     return list(room.values())

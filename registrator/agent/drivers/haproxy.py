@@ -40,8 +40,8 @@ class HaproxyBalancer:
             applied_revision=_int(applied.get("revision")),
             servers=_servers(rows),
             reloads=_int(applied.get("reloads")),
-            error=applied.get("error") or None,
-            doubt=applied.get("doubt") or None,
+            error=_text(applied.get("error")),
+            doubt=_text(applied.get("doubt")),
             usage={row["pxname"]: _figures(row) for row in rows if row["svname"] == "BACKEND" and "." in row["pxname"]},
         )
 
@@ -92,6 +92,10 @@ def _servers(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport
 
 def _figures(row: dict[str, str]) -> dict[str, float]:
     return {name: float(_int(row.get(column))) for name, column in _FIGURES.items()}
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _int(value: object) -> int:
