@@ -1,0 +1,186 @@
+"""One suite for every store: what a resource may rely on, whatever is behind the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import yaml
+
+from confd_py.errors import StoreUnavailable
+from confd_py.store import Batch, Store
+from confd_py.stores.env import EnvStore
+from confd_py.stores.etcd import EtcdStore
+from confd_py.stores.file import FileStore
+from tests.fakes.etcd_server import EtcdServer
+
+VALUES = {"/app/name": "web", "/app/port": "8080", "/other": "x"}
+
+
+class Held(Protocol):
+    """A store under test, and a way to change it."""
+
+    store: Store
+
+    def set(self, values: dict[str, str]) -> None: ...
+
+
+class HeldEtcd:
+    def __init__(self, server: EtcdServer) -> None:
+        self.server = server
+        self.store = EtcdStore([server.endpoint])
+        self._known: set[str] = set()
+
+    def set(self, values: dict[str, str]) -> None:
+        for key in self._known - values.keys():
+            self.server.etcdctl("del", key)
+        for key, value in values.items():
+            self.server.etcdctl("put", key, value)
+        self._known = set(values)
+
+
+class HeldFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.store = FileStore([str(path)])
+
+    def set(self, values: dict[str, str]) -> None:
+        tree: dict[str, object] = {}
+        for key, value in values.items():
+            *parents, name = key.strip("/").split("/")
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})  # type: ignore[assignment]
+            node[name] = value
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump(tree))
+        fresh.rename(self._path)
+
+
+@pytest.fixture(params=["etcd", "file"])
+async def held(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Held]:
+    if request.param == "file":
+        yield HeldFile(tmp_path / "values.yaml")
+        return
+    server = EtcdServer(tmp_path).start()
+    found = HeldEtcd(server)
+    try:
+        yield found
+    finally:
+        await found.store.close()
+        server.kill()
+
+
+def values_of(batch: Batch) -> dict[str, str]:
+    return {change.key: change.new.value for change in batch.changes if change.new is not None}
+
+
+async def until(probe) -> None:
+    async with asyncio.timeout(8):
+        while not probe():
+            await asyncio.sleep(0.01)
+
+
+async def test_read_gives_everything_at_one_revision(held: Held) -> None:
+    held.set(VALUES)
+    batch = await held.store.read(("/app", "/other"))
+    assert values_of(batch) == VALUES
+    assert batch.revision > 0
+    assert {change.cause for change in batch.changes} == {"first"}
+    assert all(change.old is None for change in batch.changes)
+
+
+async def test_follow_delivers_the_whole_first_and_then_each_change(held: Held) -> None:
+    held.set(VALUES)
+    got: list[Batch] = []
+    task = asyncio.create_task(held.store.follow(("/app", "/other"), got.append))
+    try:
+        await until(lambda: got)
+        assert values_of(got[0]) == VALUES
+        held.set({**VALUES, "/app/port": "9090"})
+        await until(lambda: any(c.new and c.new.value == "9090" for b in got[1:] for c in b.changes))
+        changed = next(c for b in got[1:] for c in b.changes if c.key == "/app/port")
+        assert changed.old is not None
+        assert (changed.old.value, changed.cause) == ("8080", "event")
+        held.set({"/app/name": "web"})
+        await until(lambda: {c.key for b in got for c in b.changes if c.new is None} == {"/app/port", "/other"})
+        assert [b.revision for b in got] == sorted(b.revision for b in got)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_an_empty_store_is_an_empty_first_batch(held: Held) -> None:
+    held.set({})
+    got: list[Batch] = []
+    task = asyncio.create_task(held.store.follow(("/app",), got.append))
+    await until(lambda: got)
+    assert got[0].changes == ()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_values_that_are_no_utf8_come_through(tmp_path: Path) -> None:
+    server = EtcdServer(tmp_path).start()
+    store = EtcdStore([server.endpoint])
+    try:
+        import etcdkit
+
+        async with etcdkit.Client([server.endpoint]) as client:
+            await client.put("/app/raw", b"\xff\x00")
+        value = values_of(await store.read(("/app",)))["/app/raw"]
+        assert value.encode("utf-8", "surrogateescape") == b"\xff\x00"
+    finally:
+        await store.close()
+        server.kill()
+
+
+async def test_the_fate_of_leases(tmp_path: Path) -> None:
+    server = EtcdServer(tmp_path).start()
+    store = EtcdStore([server.endpoint])
+    try:
+        lease = server.etcdctl("lease", "grant", "60").split()[1]
+        number = int(lease, 16)
+        assert await store.lease_fate(number) == "alive"
+        server.etcdctl("lease", "revoke", lease)
+        assert await store.lease_fate(number) == "gone"
+        server.kill()
+        assert await store.lease_fate(number) == "unknown"
+    finally:
+        await store.close()
+        server.kill()
+
+
+async def test_etcd_away_is_said_when_asked_once() -> None:
+    store = EtcdStore(["127.0.0.1:1"])
+    with pytest.raises(StoreUnavailable):
+        await store.read(("/app",))
+    await store.close()
+
+
+async def test_the_environment_maps_names_to_paths() -> None:
+    store = EnvStore({"APP_NAME": "web", "APP_DB_HOST": "h", "OTHER": "x"})
+    assert values_of(await store.read(("/app",))) == {"/app/db/host": "h", "/app/name": "web"}
+    assert await store.lease_fate(1) == "alive"
+
+
+async def test_files_flatten_lists_numbers_and_booleans(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("app:\n  ports: [80, 443]\n  flag: true\n  none: null\n")
+    (tmp_path / "b.json").write_text(json.dumps({"app": {"name": "web"}}))
+    (tmp_path / "c.txt").write_text(": not : yaml : [")
+    store = FileStore([str(tmp_path)], "*.[jy]*")
+    expected = {"/app/ports/0": "80", "/app/ports/1": "443", "/app/flag": "true", "/app/name": "web"}
+    assert values_of(await store.read(("/",))) == expected
+
+
+async def test_a_broken_file_is_said_when_asked_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: [")
+    with pytest.raises(StoreUnavailable, match=r"a\.yaml cannot be read"):
+        await FileStore([str(tmp_path / "a.yaml")]).read(("/",))

@@ -1,0 +1,171 @@
+"""confd-py as a person or a unit file starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.etcd_server import EtcdServer
+from tests.integration.confd_py.parts import ROOT, within
+
+
+class Place:
+    """A confdir with one resource over a file store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "out"
+        (folder / "conf.d").mkdir()
+        (folder / "templates").mkdir()
+        self.values = folder / "values.yaml"
+        self.values.write_text("app:\n  name: web\n")
+        self.resource("t", 'name={{ getv("/app/name") }}\n', self.out)
+
+    def resource(self, name: str, template: str, out: Path, more: str = "") -> None:
+        (self.folder / "templates" / f"{name}.j2").write_text(template)
+        text = f'[template]\nsrc = "{name}.j2"\ndest = "{out}"\nkeys = ["/app"]\n{more}'
+        (self.folder / "conf.d" / f"{name}.toml").write_text(text)
+
+    def argv(self, *words: str) -> list[str]:
+        command = [word for word in words if word in ("check", "diff", "status")]
+        flags = ["-backend", "file", "-file", str(self.values), "-confdir", str(self.folder)]
+        return [sys.executable, "-m", "confd_py", *command, *flags, *(w for w in words if w not in command)]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.argv(*words), cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_onetime_writes_and_ends(place: Place) -> None:
+    done = place.run("-onetime")
+    assert (done.returncode, place.out.read_text()) == (0, "name=web\n"), done.stderr
+
+
+def test_onetime_from_the_environment(place: Place) -> None:
+    argv = [sys.executable, "-m", "confd_py", "-onetime", "-backend", "env", "-confdir", str(place.folder)]
+    environ = {**os.environ, "APP_NAME": "from-env"}
+    subprocess.run(argv, cwd=ROOT, env=environ, check=True, timeout=20)
+    assert place.out.read_text() == "name=from-env\n"
+
+
+def test_a_broken_resource_stops_no_other(place: Place) -> None:
+    place.resource("a", "{{ nope }}", place.folder / "a")
+    (place.folder / "conf.d" / "b.toml").write_text("[template")
+    done = place.run("-onetime")
+    assert done.returncode == 1
+    assert place.out.read_text() == "name=web\n"
+    assert "a.j2:1: 'nope' is undefined" in done.stderr
+    assert "b.toml: this is not TOML" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_noop_writes_nothing(place: Place) -> None:
+    assert place.run("-onetime", "-noop").returncode == 0
+    assert not place.out.exists()
+    assert not Path(f"{place.out}.applied").exists()
+
+
+def test_sync_only_runs_no_command(place: Place) -> None:
+    place.resource("t", "x", place.out, f'check_cmd = "false"\nreload_cmd = "touch {place.folder}/reloaded"\n')
+    assert place.run("-onetime", "-sync-only").returncode == 0
+    assert place.out.read_text() == "x"
+    assert not (place.folder / "reloaded").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["-h"], 0, "Usage of confd-py"),
+        (["-nope"], 2, "flag provided but not defined: -nope"),
+        (["-interval", "abc"], 2, 'invalid value "abc" for flag -interval'),
+        (["-onetime", "-backend", "redis"], 1, "the store redis is not served"),
+        (["-onetime", "-confdir", "/nonexistent"], 1, "there is no directory /nonexistent/conf.d"),
+        (["-onetime", "-file", "/nonexistent.yaml"], 1, "/nonexistent.yaml cannot be read"),
+        (["-onetime", "-config-file", "/dev/null/x"], 1, "/dev/null/x"),
+    ],
+)
+def test_faults_are_one_clear_message(place: Place, words: list[str], code: int, told: str) -> None:
+    done = place.run(*words)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version(place: Place) -> None:
+    done = place.run("-version")
+    assert (done.returncode, done.stdout[:9]) == (0, "confd-py ")
+
+
+def test_check_diff_and_status(place: Place) -> None:
+    assert "t: in order" in place.run("check").stdout
+    place.run("-onetime")
+    place.values.write_text("app:\n  name: other\n")
+    done = place.run("diff")
+    assert "-name=web" in done.stdout
+    assert "+name=other" in done.stdout
+    assert place.out.read_text() == "name=web\n"
+    status = place.run("status")
+    assert (status.returncode, "revision=1" in status.stdout) == (0, True)
+    place.resource("t", "{{ nope }}", place.out)
+    assert place.run("check").returncode == 1
+
+
+def test_watch_follows_rereads_and_ends_cleanly(place: Place) -> None:
+    process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        within(5, "first", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
+        place.values.write_text("app:\n  name: second\n")
+        within(5, "second", lambda: place.out.read_text() == "name=second\n")
+        place.resource("t", 'again={{ getv("/app/name") }}\n', place.out)
+        process.send_signal(signal.SIGHUP)
+        within(5, "reread", lambda: place.out.read_text() == "again=second\n")
+        process.terminate()
+        told = process.communicate(timeout=5)[1]
+        assert process.returncode == 0
+        assert "Traceback" not in told
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_failed_check_is_tried_again_without_any_change(place: Place) -> None:
+    flag = place.folder / "flag"
+    place.resource("t", "x", place.out, f'check_cmd = "test -e {flag}"\n')
+    process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        assert not place.out.exists()
+        flag.touch()
+        within(5, "held at last", place.out.exists)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_an_etcd_that_refuses_is_named(place: Place, tmp_path: Path) -> None:
+    etcd = EtcdServer(tmp_path / "etcd").start()
+    try:
+        etcd.etcdctl("user", "add", "root", "--new-user-password=secret")
+        etcd.etcdctl("user", "grant-role", "root", "root")
+        etcd.etcdctl("auth", "enable")
+        argv = [sys.executable, "-m", "confd_py", "-onetime", "-backend", "etcdv3", "-node", etcd.endpoint]
+        argv += ["-confdir", str(place.folder), "-username", "root", "-password"]
+        wrong = subprocess.run([*argv, "bad"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+        assert wrong.returncode == 1
+        assert "etcd refused" in wrong.stderr
+        assert "Traceback" not in wrong.stderr
+        etcd.etcdctl("put", "/app/name", "from-etcd", user="root:secret")
+        subprocess.run([*argv, "secret"], cwd=ROOT, check=True, timeout=20)
+        assert place.out.read_text() == "name=from-etcd\n"
+    finally:
+        etcd.kill()
