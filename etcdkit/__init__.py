@@ -1,12 +1,25 @@
 """An etcd v3 client on grpc.aio: failover, resumable watches, a mirrored prefix, leases. It imports no sister."""
 
 from etcdkit.channels import TLS
-from etcdkit.client import Batch, Client
+from etcdkit.client import Client, MemberStatus
+from etcdkit.election import Leadership, campaign, leader, resign
 from etcdkit.entry import Change, Entry, Snapshot
-from etcdkit.errors import Compacted, EtcdError, LeaseGone, Refused, Unauthorized, Unavailable
+from etcdkit.errors import Compacted, EtcdError, HistoryBroke, LeaseGone, Refused, Unauthorized, Unavailable
 from etcdkit.lease import Lease
 from etcdkit.mirror import Mirror
-from etcdkit.transaction import Compare, Operation, TxnResult, absent, created, delete, put, unchanged
+from etcdkit.transaction import (
+    Compare,
+    Operation,
+    TxnResult,
+    absent,
+    created,
+    delete,
+    delete_prefix,
+    get,
+    put,
+    unchanged,
+)
+from etcdkit.watch import Batch
 
 __all__ = [
     "TLS",
@@ -17,8 +30,11 @@ __all__ = [
     "Compare",
     "Entry",
     "EtcdError",
+    "HistoryBroke",
+    "Leadership",
     "Lease",
     "LeaseGone",
+    "MemberStatus",
     "Mirror",
     "Operation",
     "Refused",
@@ -27,8 +43,13 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "absent",
+    "campaign",
     "created",
     "delete",
+    "delete_prefix",
+    "get",
+    "leader",
     "put",
+    "resign",
     "unchanged",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import grpc
@@ -28,7 +29,7 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
-METHODS = {
+METHODS: dict[str, tuple[str, Any, Any]] = {
     name: (f"/etcdserverpb.{service}/{name}", request, response)
     for service, name, request, response in (
         ("KV", "Range", pb.RangeRequest, pb.RangeResponse),
@@ -39,7 +40,13 @@ METHODS = {
         ("Lease", "LeaseRevoke", pb.LeaseRevokeRequest, pb.LeaseRevokeResponse),
         ("Lease", "LeaseTimeToLive", pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse),
         ("Auth", "Authenticate", pb.AuthenticateRequest, pb.AuthenticateResponse),
+        ("Maintenance", "Status", pb.StatusRequest, pb.StatusResponse),
     )
+}
+
+STREAMS: dict[str, tuple[str, Any, Any]] = {
+    "Watch": ("/etcdserverpb.Watch/Watch", pb.WatchRequest, pb.WatchResponse),
+    "LeaseKeepAlive": ("/etcdserverpb.Lease/LeaseKeepAlive", pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse),
 }
 
 
@@ -53,22 +60,33 @@ class TLS:
 
 
 class Member:
-    """One member's channel and its methods."""
+    """One member: its channel, opened at first use (it belongs to the loop that runs then), and its methods."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.unary: dict[str, Callable[..., Any]] = {
-            name: channel.unary_unary(path, request.SerializeToString, response.FromString)
+    def __init__(self, address: str, open_channel: Callable[[str], grpc.aio.Channel]) -> None:
+        self.address = address
+        self._open_channel = open_channel
+
+    @cached_property
+    def channel(self) -> grpc.aio.Channel:
+        return self._open_channel(self.address)
+
+    @cached_property
+    def unary(self) -> dict[str, Callable[..., Any]]:
+        return {
+            name: self.channel.unary_unary(path, request.SerializeToString, response.FromString)
             for name, (path, request, response) in METHODS.items()
         }
-        self.watch = channel.stream_stream(
-            "/etcdserverpb.Watch/Watch", pb.WatchRequest.SerializeToString, pb.WatchResponse.FromString
-        )
-        self.keep_alive = channel.stream_stream(
-            "/etcdserverpb.Lease/LeaseKeepAlive",
-            pb.LeaseKeepAliveRequest.SerializeToString,
-            pb.LeaseKeepAliveResponse.FromString,
-        )
+
+    @cached_property
+    def streams(self) -> dict[str, Callable[..., Any]]:
+        return {
+            name: self.channel.stream_stream(path, request.SerializeToString, response.FromString)
+            for name, (path, request, response) in STREAMS.items()
+        }
+
+    async def close(self) -> None:
+        if "channel" in self.__dict__:
+            await self.channel.close()
 
 
 class Members:
@@ -80,21 +98,21 @@ class Members:
         secure = tls is not None or any(e.startswith("https://") for e in endpoints)
         addresses = [e.split("://", 1)[-1].rstrip("/") for e in endpoints]
         random.shuffle(addresses)
-        self._members = [Member(_channel(address, tls or TLS(None), secure)) for address in addresses]
+        self.all = [Member(address, lambda a: _channel(a, tls or TLS(None), secure)) for address in addresses]
         self._index = 0
 
     @property
     def current(self) -> Member:
-        return self._members[self._index]
+        return self.all[self._index]
 
     def leave(self, member: Member) -> None:
         """Go on to the next one; of many calls that failed on the same member only the first moves."""
         if self.current is member:
-            self._index = (self._index + 1) % len(self._members)
+            self._index = (self._index + 1) % len(self.all)
 
     async def close(self) -> None:
-        for member in self._members:
-            await member.channel.close()
+        for member in self.all:
+            await member.close()
 
 
 def _channel(address: str, tls: TLS, secure: bool) -> grpc.aio.Channel:

@@ -24,7 +24,7 @@ class Unavailable(EtcdError):
     retry_after_s = 1.0
 
     def __init__(self, brief: str, *, ambiguous: bool = False) -> None:
-        super().__init__(brief, hint="Check that etcd runs and that its endpoints are right.")
+        super().__init__(brief, hint="Check that etcd runs, and that its endpoints and certificates are right.")
         self.ambiguous = ambiguous
 
 
@@ -38,6 +38,13 @@ class Compacted(EtcdError):
     def __init__(self, revision: int) -> None:
         super().__init__(f"history before revision {revision} is compacted")
         self.revision = revision
+
+
+class HistoryBroke(EtcdError):
+    """etcd's data was replaced by other or older data: what was read before says nothing of what is there now."""
+
+    def __init__(self, brief: str) -> None:
+        super().__init__(brief, hint="Read everything again.")
 
 
 class LeaseGone(EtcdError):

@@ -8,19 +8,21 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
+from etcdkit.calls import Backoff
 from etcdkit.client import Client
 from etcdkit.errors import EtcdError, LeaseGone
+from etcdkit.proto import etcd_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.5
-
 
 class Lease:
-    """Granted on entry, or resumed from `resume_id` if that one still lives. Ends only by etcd's word or by `close`.
+    """Granted on entry, or resumed from `resume_id` if that one still lives. Ends only by etcd's word or by `close`:
+    while etcd is away it is kept, as etcd gives leases their whole time again when it comes back.
 
     `deadline` is the time.monotonic() until which it lives for certain: the last renewal was sent then, plus the TTL.
-    A holder that must not act without it stops some margin before.
+    A holder that must not act without it stops some margin before. A new lease in place of a lost one is the holder's
+    decision.
     """
 
     def __init__(self, client: Client, ttl_s: int, *, resume_id: int | None = None) -> None:
@@ -29,17 +31,21 @@ class Lease:
         self._resume_id = resume_id
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
         self.id = 0
         self.deadline = 0.0
 
     async def __aenter__(self) -> Lease:
+        """Raises EtcdError."""
         asked = time.monotonic()
-        if self._resume_id and await self._client.lease_time_to_live(self._resume_id) is not None:
-            self.id = self._resume_id
+        left_s = await self._client.lease_time_to_live(self._resume_id) if self._resume_id else None
+        if self._resume_id and left_s is not None:
+            self.id, self.deadline = self._resume_id, asked + left_s
         else:
+            asked = time.monotonic()
             self.id = await self._client.lease(self._ttl_s)
             self.deadline = asked + self._ttl_s
-        self._task = asyncio.create_task(self._keep())
+        self._task = asyncio.create_task(self._keep(), name=f"lease {self.id:x}")
         return self
 
     async def __aexit__(
@@ -64,20 +70,32 @@ class Lease:
                 log.warning("lease not revoked id=%x reason=%s", self.id, err)
 
     async def _keep(self) -> None:
+        backoff = Backoff(longest_s=0.5)
         while True:
             try:
-                await self._renew()
+                await self._renew(backoff)
             except LeaseGone:
+                log.warning("lease gone id=%x", self.id)
                 self._gone.set()
                 return
             except EtcdError as err:
-                log.info("keep-alive interrupted id=%x reason=%s", self.id, err)
-            await asyncio.sleep(RETRY_S)
+                if not self._interrupted:
+                    log.warning("keep-alive interrupted id=%x reason=%s", self.id, err)
+                self._interrupted = True
+            await backoff.wait()
 
-    async def _renew(self) -> None:
-        """Renew on one member until it is lost."""
-        asked = time.monotonic()
-        async for ttl_s in self._client.keep_alive(self.id):
-            self.deadline = asked + ttl_s
-            await asyncio.sleep(ttl_s / 3)
-            asked = time.monotonic()
+    async def _renew(self, backoff: Backoff) -> None:
+        """Renew on one member until it is lost. Raises LeaseGone, Unavailable."""
+        async with self._client.calls.stream("LeaseKeepAlive") as wire:
+            while True:
+                asked = time.monotonic()
+                await wire.send(pb.LeaseKeepAliveRequest(ID=self.id))
+                answer = await wire.answer()
+                if answer.TTL <= 0:
+                    raise LeaseGone(self.id)
+                self.deadline = asked + answer.TTL
+                if self._interrupted:
+                    log.info("keep-alive back id=%x", self.id)
+                self._interrupted = False
+                backoff.reset()
+                await asyncio.sleep(answer.TTL / 3)

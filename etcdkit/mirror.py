@@ -1,32 +1,33 @@
 """A prefix kept up to date: reads cost no round trip, and a snapshot is of one revision.
 
-On a lost member the watch goes on where it was. After a compaction, or when in doubt, everything is read again; when
-the cluster id changed or the revision went backwards, the snapshot's epoch grows.
+After anything that interrupts the watch everything is read again. When the cluster id changed, the revision went
+backwards, or old revisions hold something else than they did, history broke: the snapshot's epoch grows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from types import MappingProxyType, TracebackType
 
-from etcdkit.client import Batch, Client
-from etcdkit.entry import Change, Entry, Snapshot
-from etcdkit.errors import Compacted, EtcdError, Unauthorized, Unavailable
+from etcdkit.calls import Backoff
+from etcdkit.client import Client
+from etcdkit.entry import Cause, Change, Entry, Snapshot, prefix_range
+from etcdkit.errors import EtcdError, HistoryBroke, Unauthorized
+from etcdkit.watch import Batch, watch_once
 
 log = logging.getLogger(__name__)
-
-LOOK_AGAIN_S = 1.0  # an idle stream says nothing of a store that was replaced: ask it
-LONGEST_BACKOFF_S = 1.0
 
 Listener = Callable[[list[Change]], None]
 
 
 class Mirror:
-    """Use it as an async context manager; it works in a task of its own while the block runs."""
+    """Use it as an async context manager; it works in a task of its own while the block runs.
+
+    `connected` and `last_error` are for displays: whether it is being kept up to date, and why it last was not.
+    """
 
     def __init__(self, client: Client, prefix: str) -> None:
         self._client = client
@@ -43,7 +44,7 @@ class Mirror:
         self.last_error: EtcdError | None = None
 
     async def __aenter__(self) -> Mirror:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=f"mirror of {self._prefix}")
         return self
 
     async def __aexit__(
@@ -55,13 +56,13 @@ class Mirror:
             await self._task
 
     async def ready(self) -> None:
-        """Wait until the first snapshot is there. Raises Unauthorized when etcd refuses."""
+        """Wait until the first snapshot is there, however long etcd is away. Raises Unauthorized when it refuses."""
         await self._first.wait()
-        if self._refused is not None:
+        if self._refused is not None and self._cluster_id == 0:
             raise self._refused
 
     def snapshot(self) -> Snapshot:
-        """The newest state; empty, of cluster 0, while etcd has never answered."""
+        """The newest state; empty, of cluster 0, while etcd has never answered. It costs nothing and never changes."""
         if self._shared is None:
             self._shared = MappingProxyType(self._entries)
         return Snapshot(self._revision, self._cluster_id, self._epoch, self._shared)
@@ -72,125 +73,96 @@ class Mirror:
             await self._moved.wait()
 
     def listen(self, listener: Listener) -> None:
-        """Hand every change to `listener`, in order, before `changed` returns."""
+        """Hand every change to `listener`, in order, before `changed` returns.
+
+        A reset is told even when it changed nothing. An exception in a listener is logged and goes no further.
+        """
         self._listeners.append(listener)
 
-    # -- the task ---------------------------------------------------------------------------------------------------
+    # -- the task -----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        backoff_s = 0.05
+        backoff = Backoff()
         while True:
             try:
-                await self._read_all()
-                backoff_s = 0.05
-                await self._follow()
+                await self._follow(backoff)
             except Unauthorized as err:
                 self._refused = err
                 self._first.set()
                 self._lost(err)
-            except Compacted as err:
-                self._lost(err)
-                continue
             except EtcdError as err:
                 self._lost(err)
-            await asyncio.sleep(backoff_s * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
-            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+            except Exception as err:  # whatever it is, a mirror that stands still in silence is worse
+                log.exception("mirror failed prefix=%s", self._prefix)
+                self._lost(EtcdError(f"unexpected: {err!r}"))
+            await backoff.wait()
+
+    async def _follow(self, backoff: Backoff) -> None:
+        """Read everything, then watch until something is wrong."""
+        self._adopt(await self._client.get_prefix(self._prefix))
+        start, end = prefix_range(self._prefix)
+        async with aclosing(watch_once(self._client.calls, start, end, self._revision + 1)) as batches:
+            async for batch in batches:
+                backoff.reset()
+                self._take(batch)
 
     def _lost(self, err: EtcdError) -> None:
         if self.connected or self.last_error is None:
             log.warning("mirror interrupted prefix=%s reason=%s", self._prefix, err)
         self.connected, self.last_error = False, err
 
-    async def _read_all(self) -> None:
-        snapshot = await self._client.get_prefix(self._prefix)
-        broken = self._cluster_id != 0 and (
-            snapshot.cluster_id != self._cluster_id or snapshot.revision < self._revision
-        )
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Take over what was read."""
+        broken = self._cluster_id != 0 and self._contradicts(snapshot)
         if broken:
             log.warning("history broke prefix=%s revision=%d now=%d", self._prefix, self._revision, snapshot.revision)
             self._epoch += 1
+        elif not self.connected and self.last_error is not None:
+            log.info("mirror back prefix=%s revision=%d", self._prefix, snapshot.revision)
         changes = _difference(self._entries, snapshot.entries, "reset" if broken else "resync")
         self._entries, self._shared = dict(snapshot.entries), None
         self._revision, self._cluster_id = snapshot.revision, snapshot.cluster_id
-        if not self.connected and self.last_error is not None:
-            log.info("mirror back prefix=%s revision=%d", self._prefix, self._revision)
         self.connected, self._refused = True, None
-        self._tell(changes)
+        self._tell(changes, even_if_none=broken)
         self._first.set()
 
-    async def _follow(self) -> None:
-        """Watch until something is wrong with history; a lost member is none such."""
-        resume = self._revision + 1
-        backoff_s = 0.05
-        while True:
-            try:
-                async for batch in self._batches(resume):
-                    resume = self._take(batch, resume)
-                    self.connected, backoff_s = True, 0.05
-            except Unavailable as err:
-                self._lost(err)
-                self._client.leave_member()
-                await asyncio.sleep(backoff_s * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
-                backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
-                if await self._is_other_history():
-                    return
-                self.connected = True
+    def _contradicts(self, snapshot: Snapshot) -> bool:
+        """Whether `snapshot` can't follow from what is here. A store that was wiped keeps its cluster id when it is set
+        up as before, and may be past our revision by now; but then old revisions hold other entries."""
+        if snapshot.cluster_id != self._cluster_id or snapshot.revision < self._revision:
+            return True
+        return any(
+            entry.mod_revision <= self._revision and self._entries.get(key) != entry
+            for key, entry in snapshot.entries.items()
+        )
 
-    async def _batches(self, resume: int):  # type: ignore[no-untyped-def]
-        """The watch's batches, with a look at the store whenever it is silent for a while."""
-        stream = self._client.watch_prefix(self._prefix, resume).__aiter__()
-        pending = asyncio.ensure_future(stream.__anext__())
-        try:
-            while True:
-                done, _ = await asyncio.wait([pending], timeout=LOOK_AGAIN_S)
-                if not done:
-                    if await self._is_other_history():
-                        raise Compacted(0)
-                    continue
-                batch = pending.result()
-                pending = asyncio.ensure_future(stream.__anext__())
-                yield batch
-        finally:
-            pending.cancel()
-            with suppress(asyncio.CancelledError, EtcdError, StopAsyncIteration):
-                await pending
-            await stream.aclose()
-
-    async def _is_other_history(self) -> bool:
-        """Whether the store that answers now is not the one mirrored: other cluster id, or behind us."""
-        probe = await self._client.get_prefix(self._prefix + "\0")  # nothing is there: only the header counts
-        return probe.cluster_id != self._cluster_id or probe.revision < self._revision
-
-    def _take(self, batch: Batch, resume: int) -> int:
-        """Apply a batch; the revision to resume at."""
+    def _take(self, batch: Batch) -> None:
+        """Apply the events of a batch."""
         if batch.cluster_id != self._cluster_id:
-            raise Compacted(0)
-        changes = []
-        for key, entry, revision in batch.events:
-            if revision < resume:
-                continue  # told twice after a resume
-            changes.append(Change(key, self._entries.get(key), entry, "event"))
-        if not changes:
-            return resume
+            raise HistoryBroke("another cluster answers at these endpoints")
+        if not batch.events:
+            return
+        # A snapshot that was handed out must not change: go on with a copy.
         entries = dict(self._entries) if self._shared is not None else self._entries
-        for change in changes:
-            if change.new is None:
-                entries.pop(change.key, None)
-            else:
-                entries[change.key] = change.new
+        changes = []
+        for key, entry, _ in batch.events:
+            changes.append(Change(key, entries.pop(key, None) if entry is None else entries.get(key), entry, "event"))
+            if entry is not None:
+                entries[key] = entry
         self._entries, self._shared = entries, None
         self._revision = batch.events[-1][2]
         self._tell(changes)
-        return self._revision + 1
 
-    def _tell(self, changes: list[Change]) -> None:
-        if changes:
-            for listener in self._listeners:
+    def _tell(self, changes: list[Change], *, even_if_none: bool = False) -> None:
+        for listener in self._listeners if changes or even_if_none else ():
+            try:
                 listener(changes)
+            except Exception:
+                log.exception("a listener failed prefix=%s", self._prefix)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
 
-def _difference(old: Mapping[str, Entry], new: Mapping[str, Entry], cause: str) -> list[Change]:
+def _difference(old: Mapping[str, Entry], new: Mapping[str, Entry], cause: Cause) -> list[Change]:
     changed = [Change(key, old.get(key), entry, cause) for key, entry in new.items() if old.get(key) != entry]
     return changed + [Change(key, entry, None, cause) for key, entry in old.items() if key not in new]
