@@ -1,0 +1,209 @@
+"""A whole machine for end-to-end tests: `hecd up` as a process of its own, typed at like a person would."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registrator.demo import app
+from registrator.up.machine import any_port, data_dir
+
+HECD = str(Path(sys.executable).with_name("hecd"))
+
+
+@dataclass
+class Done:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Machine:
+    """One root directory with everything in it. `hecd` types a command."""
+
+    root: Path
+    bridge: str
+    environment: dict[str, str]
+    port: int = field(default_factory=any_port)
+    _up: subprocess.Popen[bytes] | None = None
+
+    def hecd(self, *words: str, stdin: str | None = None, timeout_s: float = 60.0) -> Done:
+        done = subprocess.run(
+            [HECD, *words], env=self.environment, capture_output=True, text=True, input=stdin, timeout=timeout_s
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self) -> None:
+        log = (self.root / "up.log").open("ab")
+        argv = [HECD, "up"]
+        self._up = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.until(lambda: self.edge() is not None and not self.edge()["error"], 30.0, "the machine is up")
+
+    def kill_up(self) -> None:
+        """kill -9 of `hecd up`; its children go with it, containers do not."""
+        assert self._up is not None
+        self._up.kill()
+        self._up.wait()
+
+    def stop(self) -> None:
+        if self._up is not None and self._up.poll() is None:
+            self._up.send_signal(signal.SIGTERM)
+            self._up.wait(60)
+
+    def deploy(self, release: int = 1, *words: str, **more: str) -> Done:
+        """Deploy the sample app; `more` overrides its variables."""
+        self.environment.update(RELEASE=str(release), PORT=str(self.port), **more)
+        return self.hecd("deploy", "-f", str(data_dir("examples") / "web" / "compose.yaml"), *words)
+
+    def deploy_text(self, text: str) -> Done:
+        return self.hecd("deploy", "-f", "-", stdin=text)
+
+    def instances(self) -> list[dict[str, Any]]:
+        done = self.hecd("ps", "-o", "json")
+        return done.json() if done.code == 0 else []
+
+    def edge(self) -> dict[str, Any] | None:
+        """What the load balancer has applied, as etcd has it."""
+        return self.record("/hecd/edges/one")
+
+    def record(self, key: str) -> Any:
+        out = self.etcdctl("get", "--print-value-only", key)
+        return json.loads(out) if out.strip() else None
+
+    def etcdctl(self, *words: str) -> str:
+        endpoint = (self.root / "run" / "etcd").read_text() if (self.root / "run" / "etcd").exists() else "127.0.0.1:1"
+        argv = ["etcdctl", f"--endpoints={endpoint}", "--command-timeout=2s", *words]
+        done = subprocess.run(argv, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+        return done.stdout
+
+    def pids(self, *words: str) -> list[int]:
+        """Processes of this machine whose command line holds all of `words`."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):
+                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    mine = (
+                        str(self.root) in line or f"HECD_ROOT={self.root}".encode() in (folder / "environ").read_bytes()
+                    )
+                    if mine and all(word in line for word in words):
+                        found.append(int(folder.name))
+        return found
+
+    def kill(self, *words: str) -> list[int]:
+        """kill -9 what `pids` finds; must find something."""
+        found = self.pids(*words)
+        assert found, f"no process with {words}"
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found
+
+    def kill_instance(self, name: str) -> None:
+        """kill -9 of every process in the container of an instance."""
+        mark = f"HECD_INSTANCE={name}\0".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in (folder / "environ").read_bytes():
+                        found.append(int(folder.name))
+        assert found, f"no process of {name}"
+        for pid in sorted(found):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def until(self, good: Callable[[], object], within_s: float, what: str) -> float:
+        """Wait until `good`; how many seconds it took."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < within_s:
+            if good():
+                return time.monotonic() - begun
+            time.sleep(0.02)
+        log = (self.root / "up.log").read_text()[-6000:] if (self.root / "up.log").exists() else ""
+        raise AssertionError(f"not within {within_s} s: {what}\n{log}")
+
+    @contextlib.contextmanager
+    def load(self, *, kept_rate: float = 300, fresh_rate: float = 100, kept: int = 32) -> Iterator[dict[str, Any]]:
+        """Requests while the block runs; the dictionary is the report afterwards."""
+        words = [
+            "--port",
+            self.port,
+            "--kept",
+            kept,
+            "--kept-rate",
+            kept_rate,
+            "--fresh-rate",
+            fresh_rate,
+            "--seconds",
+            180,
+        ]
+        argv = [sys.executable, "-m", "registrator.demo.load", *map(str, words)]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        report: dict[str, Any] = {}
+        try:
+            time.sleep(0.3)  # a little load before the block begins
+            yield report
+        finally:
+            process.terminate()
+            out, _ = process.communicate(timeout=60)
+        report.update(json.loads(out.splitlines()[-1]))
+
+    def clean(self) -> None:
+        """Stop everything and take away what it made."""
+        self.stop()
+        down = self.hecd("down", "--purge")
+        assert down.code == 0, down.err
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The sample app in two releases, as OCI layouts."""
+    folder = tmp_path_factory.mktemp("images")
+    for release in (1, 2):
+        app.build(folder / str(release), release)
+    return [folder / "1", folder / "2"]
+
+
+@pytest.fixture
+def machine(images: list[Path]) -> Iterator[Machine]:
+    """A machine that is up, with the images of the sample app."""
+    root = Path(tempfile.mkdtemp(prefix="hecd-e2e-", dir="/var/tmp"))
+    settings = {
+        "HECD_ROOT": str(root),
+        "HECD_NODE": "one",
+        "HECD_BRIDGE": "hecde2e0",
+        "HECD_SUBNET_POOL": "10.85.0.0/16",
+    }
+    environment = {**os.environ, **settings, "HECD_LEASE_TTL": "5"}
+    made = Machine(root, "hecde2e0", environment)
+    try:
+        made.start()
+        for layout in images:
+            done = made.hecd("image", "load", str(layout))
+            assert done.code == 0, done.err
+        yield made
+    finally:
+        try:
+            made.clean()
+        finally:
+            shutil.rmtree(root, ignore_errors=True)

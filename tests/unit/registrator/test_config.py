@@ -1,0 +1,74 @@
+"""Settings: default < file < environment < flag; unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registrator import config
+from registrator.errors import HecdError
+
+DEFAULTS: dict[str, str] = {}
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flags", "expected"),
+    [
+        ("", {}, {}, "info"),
+        ('log_level = "debug"', {}, {}, "debug"),
+        ('log_level = "debug"', {"HECD_LOG_LEVEL": "warning"}, {}, "warning"),
+        ('log_level = "debug"', {"HECD_LOG_LEVEL": "warning"}, {"log_level": "error"}, "error"),
+        ("", {"HECD_LOG_LEVEL": "warning"}, {"log_level": None}, "warning"),
+    ],
+)
+def test_precedence(
+    tmp_path: Path, file: str, environment: dict[str, str], flags: dict[str, str], expected: str
+) -> None:
+    (tmp_path / "hecd.toml").write_text(file)
+    environment = {**environment, "HECD_CONFIG": str(tmp_path / "hecd.toml")}
+    assert config.load(flags, environment, "host").log_level == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"HECD_LEASE_TTL": "soon"}, "lease_ttl"),
+        ({"HECD_LEASE_TTL": "0"}, "lease_ttl"),
+        ({"HECD_NODE": "a b"}, "DNS label"),
+        ({"HECD_NODE": "a\nserver x"}, "DNS label"),
+    ],
+)
+def test_what_is_wrong_is_named(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(HecdError) as caught:
+        config.load({}, environment, "host")
+    assert said in " ".join(caught.value.details)
+
+
+def test_an_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "hecd.toml").write_text("lease_tll = 3")
+    with pytest.raises(HecdError, match="lease_tll") as caught:
+        config.load({}, {"HECD_CONFIG": str(tmp_path / "hecd.toml")}, "host")
+    assert "lease_ttl" in caught.value.hint
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(HecdError, match="no configuration file"):
+        config.load({}, {"HECD_CONFIG": str(tmp_path / "none.toml")}, "host")
+
+
+def test_root_moves_everything(tmp_path: Path) -> None:
+    settings = config.load({"root": str(tmp_path)}, {}, "host")
+    assert settings.lib == tmp_path / "lib"
+    assert settings.access.endpoints == ("127.0.0.1:2379",)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "etcd").write_text("127.0.0.1:4444")
+    assert settings.access.endpoints == ("127.0.0.1:4444",)
+
+
+def test_the_host_name_is_the_node() -> None:
+    assert config.load({}, {}, "Web-1.example.com").node == "web-1"
+
+
+def test_lists_from_the_environment_are_comma_separated() -> None:
+    assert config.load({}, {"HECD_ETCD": "a:1, b:2"}, "h").access.endpoints == ("a:1", "b:2")
