@@ -27,8 +27,12 @@ def main() -> int:
     took = [step.seconds for step in story.steps if step.name.startswith("release")]
     print(f"releases            {len(took)}: median {statistics.median(took):.2f} s, longest {max(took):.2f} s")
     print(f"requests            {report['sent']}, {report['by_way']}")
-    print(f"failed              {report['failed'] - inside} (and {inside} POSTs inside the one container killed by force)")
-    print(f"latency             p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms, longest {report['max_ms']:.0f} ms")
+    print(
+        f"failed              {report['failed'] - inside} (and {inside} POSTs inside the one container killed by force)"
+    )
+    print(
+        f"latency             p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms, longest {report['max_ms']:.0f} ms"
+    )
     print(f"reloads of HAProxy  {story.reloaded}")
     for step in story.steps:
         print(f"  {step.name:24} {step.seconds:6.2f} s  {step.remark}")
