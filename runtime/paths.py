@@ -59,6 +59,10 @@ class HostPaths:
         """What the container is; a container exists if and only if this file does."""
         return self.container(name) / "container.json"
 
+    def half_record(self, name: str) -> Path:
+        """What the container will be, while it is made, or was, while it is removed."""
+        return self.container(name) / "half.json"
+
     def rootfs(self, name: str) -> Path:
         return self.container(name) / "rootfs"
 

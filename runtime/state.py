@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,26 @@ class Records:
         except (FileNotFoundError, NotADirectoryError):
             raise ContainerNotFound(name) from None
 
-    def write(self, record: Record) -> None:
-        """From here on the container exists."""
-        write_whole(self._paths.record(record.spec.name), json.dumps({"format": FORMAT, **asdict(record)}).encode())
+    def read_half(self, name: str) -> Record | None:
+        """What a half-made or half-removed container was to be; None if nobody noted it."""
+        try:
+            return _record(json.loads(self._paths.half_record(name).read_bytes()))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
-    def drop(self, name: str) -> None:
-        """From here on it does not."""
-        self._paths.record(name).unlink(missing_ok=True)
+    def begin(self, record: Record) -> None:
+        """Note what is going to be made, so that a sweep after a crash knows what to undo."""
+        data = json.dumps({"format": FORMAT, **asdict(record)}).encode()
+        write_whole(self._paths.half_record(record.spec.name), data)
+
+    def commit(self, name: str) -> None:
+        """From here on the container exists."""
+        self._paths.half_record(name).rename(self._paths.record(name))
+
+    def retract(self, name: str) -> None:
+        """From here on it does not; fine if it never did."""
+        if self.exists(name):
+            self._paths.record(name).rename(self._paths.half_record(name))
 
     def read_start(self, name: str) -> Start | None:
         """The last start; None if there was none in this boot."""
@@ -94,11 +107,13 @@ class Records:
     @contextmanager
     def locked_at_once(self, name: str) -> Iterator[bool]:
         """The same without waiting: False where somebody else is at it."""
-        try:
-            with held(self._paths.locks / name, wait=False):
-                yield True
-        except BlockingIOError:
-            yield False
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self._paths.locks / name, wait=False))
+                free = True
+            except BlockingIOError:
+                free = False
+            yield free
 
 
 @contextmanager
@@ -127,11 +142,12 @@ def _lock(path: Path, kind: int) -> int:
         os.close(fd)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file: a reader sees the old or the new content, also after a crash half-way."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         draft.write_bytes(data)
+        draft.chmod(mode)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

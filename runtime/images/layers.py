@@ -72,13 +72,12 @@ def directory_name(diff_id: str) -> str:
 
 def _run_unpack(blob: Path, layer: Layer, draft: Path) -> None:
     try:
-        source = blob.open("rb")
+        source = blob.open("rb", buffering=0)  # the child reads from where the descriptor stands
     except FileNotFoundError:
         raise InvalidImage(f"layer {layer.digest} is missing", hint="Pull or load the image again.") from None
     with source:
         compression = _compression(source.read(2))
         source.seek(0)
-        # The child reads descriptor 0 from its present offset, which seek(0) of a buffered file does set back.
         argv = [sys.executable, "-I", "-S", str(UNPACK), str(draft), layer.diff_id, compression]
         done = subprocess.run(
             argv, check=False, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -6,7 +6,7 @@ Exit code 0, or 1 with one line of explanation on stderr. Imports nothing of thi
 """
 
 # These are names below another root, and the program shall start fast: no pathlib.
-# ruff: noqa: PTH
+# ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH118, PTH120
 from __future__ import annotations
 
 import ctypes

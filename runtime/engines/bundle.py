@@ -1,0 +1,183 @@
+"""The OCI bundle of a container, worked out from its spec and its image: as little power as it can run with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.engines.user import User
+from runtime.model import ContainerSpec, ImageConfig, Limits, Mount
+
+# What a root user keeps. Without: NET_RAW (ping works by ping_group_range), MKNOD, AUDIT_WRITE, SETFCAP.
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INIT = "/dev/init"  # /dev is a fresh tmpfs: nothing is left in the container's own files
+OPEN_FILES = 1048576
+CPU_PERIOD_US = 100_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the host gives to the container. Paths are the host's."""
+
+    rootfs: str
+    namespace: str
+    cgroup: str
+    files: dict[str, str]  # target in the container → source: /etc/hosts and its like
+    init: str  # the init program, "" for none
+    user: User
+    open_files_limit: int  # our own hard limit: nobody may ask for more
+    swap_limited: bool  # whether the kernel counts swap
+    seccomp: dict[str, Any] | None
+
+
+def argv(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...]:
+    """What runs. An entrypoint of one's own drops the image's command, as in Docker."""
+    entrypoint = image.entrypoint if spec.entrypoint is None else spec.entrypoint
+    default = image.command if spec.entrypoint is None else ()
+    return (*entrypoint, *(default if spec.command is None else spec.command))
+
+
+def capabilities(user: User) -> tuple[str, ...]:
+    """Those of the container's processes: none unless they are root's."""
+    return CAPABILITIES if user.uid == 0 else ()
+
+
+def config(spec: ContainerSpec, image: ImageConfig, around: Surroundings) -> dict[str, Any]:
+    """config.json of the bundle."""
+    return {
+        "ociVersion": "1.0.2",
+        "hostname": hostname(spec),
+        "root": {"path": around.rootfs, "readonly": spec.read_only},
+        "process": process(spec, image, around, _with_init(argv(spec, image), around.init)),
+        "mounts": _mounts(spec, around),
+        "annotations": {"hecd.name": spec.name},
+        "linux": _linux(spec.limits, around),
+    }
+
+
+def hostname(spec: ContainerSpec) -> str:
+    return spec.hostname or spec.name
+
+
+def process(spec: ContainerSpec, image: ImageConfig, around: Surroundings, args: tuple[str, ...]) -> dict[str, Any]:
+    """A process in the container; `exec` uses it too, as plain `exec` would forget noNewPrivileges."""
+    user = around.user
+    return {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": list(args),
+        "cwd": spec.working_dir or image.working_dir or "/",
+        "env": [f"{key}={value}" for key, value in _environment(spec, image, user).items()],
+        "noNewPrivileges": True,
+        "capabilities": {kind: list(capabilities(user)) for kind in ("bounding", "effective", "permitted")},
+        "rlimits": [{"type": "RLIMIT_NOFILE", **_open_files(around.open_files_limit)}],
+        "oomScoreAdj": 0,
+    }
+
+
+def _open_files(limit: int) -> dict[str, int]:
+    value = min(OPEN_FILES, limit)
+    return {"soft": value, "hard": value}
+
+
+def _environment(spec: ContainerSpec, image: ImageConfig, user: User) -> dict[str, str]:
+    return {"PATH": PATH, "HOSTNAME": hostname(spec), "HOME": user.home, **image.env, **spec.environment}
+
+
+def _with_init(args: tuple[str, ...], init: str) -> tuple[str, ...]:
+    return (INIT, "--", *args) if init else args
+
+
+def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
+    fixed = [
+        _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=64k"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=64m"),  # noqa: S108
+        _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "ro"),
+    ]
+    scratch = [_scratch(target) for target in ("/run", "/tmp")] if spec.read_only else []  # noqa: S108
+    files = [_bind(target, source, read_only=spec.read_only) for target, source in around.files.items()]
+    init = [_bind(INIT, around.init, read_only=True)] if around.init else []
+    own = sorted(spec.mounts, key=lambda m: m.target.rstrip("/").count("/"))  # a mount below another comes later
+    taken = {m.target.rstrip("/") for m in own}
+    defaults = [m for m in [*scratch, *files] if m["destination"] not in taken]
+    return [*fixed, *init, *defaults, *(_own(m) for m in own)]
+
+
+def _own(mount: Mount) -> dict[str, Any]:
+    if mount.kind == "bind":
+        return _bind(mount.target, mount.source, read_only=mount.read_only)
+    size = (f"size={mount.size_bytes}",) if mount.size_bytes else ()
+    read_only = ("ro",) if mount.read_only else ()
+    return _mount(mount.target, "tmpfs", "nosuid", "nodev", "mode=1777", *size, *read_only)
+
+
+def _scratch(target: str) -> dict[str, Any]:
+    return _mount(target, "tmpfs", "nosuid", "nodev", "mode=1777")
+
+
+def _bind(target: str, source: str, *, read_only: bool) -> dict[str, Any]:
+    # Read-only does not reach mounts below: those are left out of a read-only bind.
+    options = ["bind", "ro"] if read_only else ["rbind", "rw"]
+    return {"destination": target, "type": "bind", "source": source, "options": [*options, "rprivate"]}
+
+
+def _mount(target: str, kind: str, *options: str) -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": kind, "options": list(options)}
+
+
+def _linux(limits: Limits, around: Surroundings) -> dict[str, Any]:
+    namespaces = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
+    return {
+        "namespaces": [*namespaces, {"type": "network", "path": around.namespace}],
+        "cgroupsPath": around.cgroup,
+        "resources": _resources(limits, swap_limited=around.swap_limited),
+        "maskedPaths": list(MASKED),
+        "readonlyPaths": list(READ_ONLY),
+        "rootfsPropagation": "private",
+        **({"seccomp": around.seccomp} if around.seccomp else {}),
+    }
+
+
+def _resources(limits: Limits, *, swap_limited: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+    if limits.pids:
+        found["pids"] = {"limit": limits.pids}
+    if limits.memory_bytes:
+        # Swap is counted together with memory: an equal limit means none.
+        swap = {"swap": limits.memory_bytes} if swap_limited else {}
+        found["memory"] = {"limit": limits.memory_bytes, **swap}
+    if limits.cpus:
+        found["cpu"] = {"period": CPU_PERIOD_US, "quota": int(limits.cpus * CPU_PERIOD_US)}
+    return found

@@ -1,0 +1,52 @@
+"""Control groups as this host has them: version 1, version 2, or both beside each other (hybrid)."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+HYBRID_CONTROLLERS = ROOT / "unified" / "cgroup.controllers"
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """`unified`: pure version 2. `hybrid_controllers`: version 2 beside version 1 has controllers of its own."""
+
+    root: Path
+    unified: bool
+    hybrid_controllers: bool
+    swap_limited: bool
+
+    @classmethod
+    def probe(cls, root: Path = ROOT) -> Cgroups:
+        """Look at what is mounted."""
+        unified = (root / "cgroup.controllers").exists()
+        beside = root / "unified" / "cgroup.controllers"
+        hybrid = not unified and beside.exists() and bool(beside.read_text().strip())
+        pattern = "*/memory.swap.max" if unified else "memory/memory.memsw.limit_in_bytes"
+        return cls(root, unified, hybrid, any(True for _ in root.glob(pattern)))
+
+    def oom_kills(self, group: str) -> int:
+        """How many processes of the group the kernel killed for want of memory; 0 if the group is gone."""
+        path = self._directories(group)[0] / ("memory.events" if self.unified else "memory.oom_control")
+        with contextlib.suppress(OSError):
+            for line in path.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
+    def drop(self, group: str) -> None:
+        """Delete what an engine left of the group, where no process is in it."""
+        for directory in self._directories(group):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+    def _directories(self, group: str) -> list[Path]:
+        """The memory controller's first."""
+        name = group.lstrip("/")
+        if self.unified:
+            return [self.root / name]
+        first = self.root / "memory" / name
+        return [first, *(path for path in self.root.glob(f"*/{name}") if path != first)]

@@ -1,0 +1,182 @@
+"""The OCI runtime (crun, else runc) below conmon, which keeps log and exit code when its caller dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from runtime.engines.cgroups import HYBRID_CONTROLLERS, Cgroups
+from runtime.errors import MissingProgram, StartFailed
+from runtime.paths import HostPaths
+from runtime.ports import EngineFacts, Launched
+from runtime.process import Process, readable
+from runtime.state import write_whole
+
+INIT = "/usr/bin/tini-static"
+SECCOMP = (Path("/usr/share/containers/seccomp.json"), Path("/etc/containers/seccomp.json"))
+LOG_LIMIT_BYTES = 64 << 20  # conmon starts the log anew when it is longer than this
+LAUNCH_TIMEOUT_S = 30.0
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+# crun refuses to create containers where version 2 of cgroups has a controller beside version 1. An empty file over the
+# list of controllers helps; it lies there in a mount namespace that lasts as long as `crun create`, so that nothing on
+# the host changes and no other program notices.
+HYBRID_SCRIPT = """#!/bin/sh
+exec {unshare} sh -c 'mount -o bind /dev/null {controllers} && exec {runtime} "$@"' crun "$@"
+"""
+
+
+class OciEngine:
+    """See ports.Engine. One for each host root."""
+
+    def __init__(self, paths: HostPaths, runtime: str, conmon: str) -> None:
+        self._root = paths.engine
+        self._id = paths.id
+        self._runtime = runtime
+        self._conmon = conmon
+        self._cgroups = Cgroups.probe()
+        self._creator = self._hybrid_creator(paths) if self._needs_hybrid_creator() else runtime
+
+    @classmethod
+    def open(cls, paths: HostPaths) -> OciEngine:
+        """Find the programs. Raises MissingProgram."""
+        runtime = shutil.which("crun") or shutil.which("runc")
+        if runtime is None:
+            raise MissingProgram("crun", "crun")
+        conmon = shutil.which("conmon")
+        if conmon is None:
+            raise MissingProgram("conmon", "conmon")
+        return cls(paths, runtime, conmon)
+
+    def launch(self, name: str, bundle: Path, log: Path) -> Launched:
+        for left in ("exit", "oom", "pid", "conmon.pid"):
+            (bundle / left).unlink(missing_ok=True)
+        pid = self._create(name, bundle, log)
+        # Who they are is noted before anything runs: a process may end before the next line.
+        launched = Launched(self._known(pid, name), self._known(int((bundle / "conmon.pid").read_text()), name))
+        started = self._call("start", name)
+        if started.returncode:
+            self.discard(name)
+            raise _refused(name, started.stderr)
+        return launched
+
+    def discard(self, name: str) -> None:
+        if (self._root / name).exists():
+            self._call("delete", "--force", name)
+        self._cgroups.drop(f"/hecd-{self._id}-{name}")
+
+    def oom_kills(self, cgroup: str) -> int:
+        return self._cgroups.oom_kills(cgroup)
+
+    def exec_argv(self, name: str, process: dict[str, Any], scratch: Path) -> Sequence[str]:
+        (scratch / "process.json").write_text(json.dumps(process))
+        tty = ("--tty",) if process["terminal"] else ()
+        files = (f"--process={scratch / 'process.json'}", f"--pid-file={scratch / 'pid'}")
+        return (self._runtime, f"--root={self._root}", "exec", *tty, *files, name)
+
+    def surroundings(self) -> EngineFacts:
+        return self._facts
+
+    @cached_property
+    def _facts(self) -> EngineFacts:
+        if not Path(INIT).exists():
+            raise MissingProgram("tini-static", "tini")
+        profile = next((path for path in SECCOMP if path.exists()), None)
+        if profile is None:
+            raise MissingProgram(str(SECCOMP[0]), "golang-github-containers-common")
+        return EngineFacts(INIT, self._cgroups.swap_limited, json.loads(profile.read_bytes()))
+
+    def _create(self, name: str, bundle: Path, log: Path) -> int:
+        reader, writer = os.pipe()
+        try:
+            try:
+                # conmon returns after a double fork. It writes `oom` into its working directory.
+                subprocess.run(
+                    self._conmon_argv(name, bundle, log),
+                    check=False,
+                    cwd=bundle,
+                    env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
+                    pass_fds=[writer],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,  # a pipe here would be held open by the container
+                    stderr=subprocess.DEVNULL,
+                )
+            finally:
+                os.close(writer)
+            return self._created(name, reader)
+        finally:
+            os.close(reader)
+
+    def _created(self, name: str, reader: int) -> int:
+        """conmon's report: {"data": pid} or {"data": -1, "message": why}."""
+        said = b""
+        while not said.endswith(b"\n") and readable(reader, LAUNCH_TIMEOUT_S):
+            chunk = os.read(reader, 65536)
+            if not chunk:
+                break
+            said += chunk
+        report = json.loads(said or b'{"data": -1, "message": "conmon said nothing"}')
+        if report["data"] <= 0:
+            self.discard(name)
+            raise _refused(name, str(report.get("message", "")))
+        return int(report["data"])
+
+    def _conmon_argv(self, name: str, bundle: Path, log: Path) -> list[str]:
+        return [
+            self._conmon,
+            "--api-version=1",
+            f"--cid={name}",
+            f"--cuuid={name}",
+            f"--name={name}",
+            f"--runtime={self._creator}",
+            f"--runtime-arg=--root={self._root}",
+            f"--bundle={bundle}",
+            f"--container-pidfile={bundle / 'pid'}",
+            f"--conmon-pidfile={bundle / 'conmon.pid'}",
+            f"--log-path=k8s-file:{log}",
+            f"--log-size-max={LOG_LIMIT_BYTES}",
+            f"--persist-dir={bundle}",  # the exit code goes to bundle/exit
+            f"--socket-dir-path={self._root.parent}",
+            "--full-attach",
+            "--no-sync-log",
+        ]
+
+    def _call(self, *args: str) -> subprocess.CompletedProcess[str]:
+        argv = [self._runtime, f"--root={self._root}", *args]
+        return subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+    def _known(self, pid: int, name: str) -> Process:
+        process = Process.of(pid)
+        if process is None:
+            self.discard(name)
+            raise _refused(name, f"process {pid} ended before it was started")
+        return process
+
+    def _needs_hybrid_creator(self) -> bool:
+        return self._cgroups.hybrid_controllers and Path(self._runtime).name == "crun"
+
+    def _hybrid_creator(self, paths: HostPaths) -> str:
+        busybox = shutil.which("busybox")
+        # A shell of busybox-static starts in a third of the time.
+        unshare = f"{busybox} unshare -m {busybox}" if busybox else "unshare --mount"
+        script = paths.run / "crun-hybrid"
+        text = HYBRID_SCRIPT.format(unshare=unshare, controllers=HYBRID_CONTROLLERS, runtime=self._runtime)
+        text = text.replace("/bin/sh", f"{busybox} sh") if busybox else text
+        if not script.exists() or script.read_text() != text:
+            write_whole(script, text.encode(), 0o700)
+        return str(script)
+
+
+def _refused(name: str, words: str) -> StartFailed:
+    lines = tuple(line for line in words.strip().splitlines() if line)[-4:]
+    return StartFailed(
+        f"container {name!r} could not be started: {lines[-1] if lines else 'no reason was given'}",
+        details=lines[:-1],
+        hint="Check command, user, working_dir and mounts against the image.",
+    )

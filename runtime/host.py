@@ -1,0 +1,243 @@
+"""One host: what it runs, what it has, and what it can do. Everything else in this package stands behind this."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal as signals
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime import execute, logs
+from runtime.engines.oci import OciEngine
+from runtime.errors import ContainerNotFound, ImageNotFound, InvalidSpec, NotPermitted, NotRunning, StillAlive
+from runtime.images import archive, reference
+from runtime.images.layers import Layers
+from runtime.images.registry import Registry
+from runtime.images.store import ImageStore
+from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
+from runtime.model import Container, ContainerSpec, Image, LogLine, State, Swept
+from runtime.networks import topology
+from runtime.networks.ipam import Addresses
+from runtime.networks.network import Network
+from runtime.paths import HostPaths
+from runtime.ports import Engine
+from runtime.process import readable
+from runtime.seen import container_of
+from runtime.state import Records, held
+
+__all__ = ["Host", "HostPaths"]
+
+LIB = Path("/var/lib/hecd/runtime")
+RUN = Path("/run/hecd/runtime")
+SUBNET = "10.87.0.0/24"
+BRIDGE = "hecd0"
+
+
+class Host:
+    """Containers, images and networks below one pair of directories.
+
+    Calls are short and blocking. Any number of threads and processes may use one root at once; the state is on disk and
+    in the kernel, so that whoever opens the root next finds everything, whatever happened to the one before.
+    """
+
+    def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine) -> None:
+        self._paths = paths
+        self._records = Records(paths)
+        layers = Layers(paths.layers, paths.locks)
+        self._images = ImageStore(paths.images, layers, paths.locks)
+        self._registry = Registry(self._images, paths.images)
+        self._addresses = Addresses(paths.addresses, bridge.subnet, paths.locks)
+        self._network = Network(paths, bridge)
+        self._engine = engine
+        self._life = Lifecycle(paths, self._records, self._images, self._addresses, self._network, engine)
+
+    @classmethod
+    def open(cls, lib: Path = LIB, run: Path = RUN, subnet: str = SUBNET, bridge: str = BRIDGE) -> Host:
+        """Open a root, make it if it is new, and take away what crashes left. Raises NotPermitted, MissingProgram."""
+        if os.geteuid() != 0:
+            raise NotPermitted("containers are made by root only", hint="Run it with sudo.")
+        try:
+            planned = topology.bridge(bridge, subnet)
+        except ValueError as err:
+            raise InvalidSpec(bridge, (str(err),)) from err
+        paths = HostPaths(lib, run)
+        paths.make()
+        host = cls(paths, planned, OciEngine.open(paths))
+        host._life.sweep()
+        return host
+
+    def close(self) -> None:
+        """Let go. Containers run on; without any, bridge and rules go away too."""
+        with held(self._paths.locks / "network"):
+            if self._network.exists and not self._addresses.all():
+                self._network.teardown()
+
+    # images
+
+    def resolve(self, ref: str) -> Image:
+        """What `ref` names: here, else in its registry. Raises ImageNotFound, RegistryUnavailable, InvalidImage."""
+        parsed = reference.parse(ref)
+        found = self._images.find(parsed)
+        if found is not None:
+            return found
+        if parsed.bare:
+            raise ImageNotFound(ref)
+        return self._registry.resolve(parsed)
+
+    def pull(self, ref: str, *, refresh: bool = False) -> Image:
+        """Make the image present; if it is, nothing happens unless `refresh` asks the registry what a tag names now.
+        Raises as `resolve`."""
+        parsed = reference.parse(ref)
+        with self._images.using():
+            found = self._images.find(parsed)
+            if found is not None and (parsed.digest or not refresh):
+                return found
+            if parsed.bare:
+                raise ImageNotFound(ref)
+            return self._registry.pull(parsed)
+
+    def load(self, path: Path) -> list[Image]:
+        """Bring in the images of an OCI layout, an OCI archive or a `docker save` archive. Raises InvalidImage."""
+        with self._images.using():
+            return archive.load(self._images, path)
+
+    def images(self) -> list[Image]:
+        """Every image of this host, once for each of its names."""
+        return self._images.images()
+
+    def untag(self, ref: str) -> None:
+        """Take a name away; the image goes with the next `gc`. Raises ImageNotFound."""
+        if not self._images.untag(reference.parse(ref)):
+            raise ImageNotFound(ref)
+
+    def gc(self, *, keep: Iterable[str] = (), unused: bool = False) -> Swept:
+        """Delete images that have no name, with `unused` also those that no container uses, and what only they needed.
+
+        `keep` are digests to leave in any case. Also sweeps what crashes left.
+        """
+        self._life.sweep()
+        records = [self._records.read(name) for name in self._records.names()]
+        needed = {record.image_digest for record in records} | set(keep)
+        layers = {layer for record in records for layer in record.layers}
+        return self._images.collect(needed, layers, unused=unused)
+
+    # containers
+
+    def create(self, spec: ContainerSpec) -> Container:
+        """Make a container of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec,
+        NoAddressLeft, PortTaken, KernelRefused; then nothing is left of it."""
+        image = self._images.find(reference.parse(spec.image))
+        if image is None:
+            raise ImageNotFound(spec.image)
+        self._life.create(spec, image)
+        return self.inspect(spec.name)
+
+    def start(self, name: str) -> Container:
+        """Run it, for the first time or again, with the same address, files and log; fine if it runs.
+        Raises ContainerNotFound, StartFailed."""
+        self._life.start(name)
+        return self.inspect(name)
+
+    def inspect(self, name: str) -> Container:
+        """Raises ContainerNotFound."""
+        return container_of(name, self._paths, self._records, self._engine)
+
+    def list(self) -> list[Container]:
+        """All containers, by name."""
+        found = []
+        for name in self._records.names():
+            with contextlib.suppress(ContainerNotFound):  # removed meanwhile
+                found.append(self.inspect(name))
+        return found
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal ("SIGTERM", "TERM" or "15") to its first process; fine if it has ended.
+        Raises ContainerNotFound, InvalidSpec."""
+        self._records.read(name)
+        start = self._records.read_start(name)
+        number = _number(name, signal)
+        if start is not None:
+            start.process.signal(number)
+
+    def exit_fd(self, name: str) -> int | None:
+        """A new file descriptor that is readable once the container has ended and its exit code is known; None if it
+        does not run. The caller closes it. Raises ContainerNotFound."""
+        self._records.read(name)
+        start = self._records.read_start(name)
+        if start is None:
+            return None
+        shim = start.shim.open()
+        return shim if shim is not None else start.process.open()
+
+    def stop(self, name: str, grace_s: float = 10.0) -> Container:
+        """Stop signal, `grace_s` of patience, then SIGKILL. Raises ContainerNotFound, StillAlive."""
+        self.signal(name, self._records.read(name).spec.stop_signal or "SIGTERM")
+        if not self.wait(name, grace_s):
+            self.signal(name, "SIGKILL")
+            if not self.wait(name, KILL_TIMEOUT_S):
+                raise StillAlive(name)
+        return self.inspect(name)
+
+    def wait(self, name: str, timeout_s: float) -> bool:
+        """Whether it has ended, at the latest after `timeout_s`. Raises ContainerNotFound."""
+        fd = self.exit_fd(name)
+        if fd is None:
+            return True
+        try:
+            return readable(fd, timeout_s)
+        finally:
+            os.close(fd)
+
+    def remove(self, name: str) -> None:
+        """Kill it if it runs, and give back address, namespaces, mounts and files; fine if there is none.
+        Raises StillAlive."""
+        self._life.remove(name)
+
+    # what happens inside
+
+    def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command inside: exit code, and the end of what it wrote. At the deadline it is killed inside, and the
+        code is 124. Raises ContainerNotFound, NotRunning."""
+        process = execute.with_argv(self._process(name), argv)
+        return execute.probe(self._engine, name, process, timeout_s, self._paths.bundle(name))
+
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+        """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
+        process = execute.with_argv(self._process(name), argv, terminal=tty)
+        return execute.interactive(self._engine, name, process, self._paths.bundle(name))
+
+    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound."""
+        self._records.read(name)
+        return logs.read(self._paths.log(name), tail)
+
+    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """The same, and what it writes from now on until it ends. Raises ContainerNotFound."""
+        self._records.read(name)
+        return logs.follow(self._paths.log(name), tail, lambda: self.exit_fd(name))
+
+    def tail(self, name: str, n: int) -> Sequence[str]:
+        """The text of the last `n` lines it wrote. Raises ContainerNotFound."""
+        self._records.read(name)
+        return [line.text for line in logs.last(self._paths.log(name), n)]
+
+    def _process(self, name: str) -> dict[str, Any]:
+        """The process of the bundle. Raises ContainerNotFound, NotRunning."""
+        container = self.inspect(name)
+        if container.state is not State.RUNNING:
+            raise NotRunning(name, container.state)
+        found: dict[str, Any] = json.loads((self._paths.bundle(name) / "config.json").read_bytes())["process"]
+        return found
+
+
+def _number(name: str, signal: str) -> int:
+    """The number of a signal that is named as people name them."""
+    if signal.isdecimal() and int(signal) in signals.valid_signals():
+        return int(signal)
+    try:
+        return int(signals.Signals[f"SIG{signal.upper().removeprefix('SIG')}"])
+    except KeyError:
+        raise InvalidSpec(name, (f"{signal!r} is no signal, as SIGTERM is",)) from None

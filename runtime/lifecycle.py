@@ -1,0 +1,232 @@
+"""The life of a container: created, started, ended, removed; each step can be repeated, and undone in reverse."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runtime.engines import bundle, seccomp, user
+from runtime.errors import ContainerExists, InvalidSpec, StillAlive
+from runtime.images.manifest import architecture
+from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
+from runtime.images.store import ImageStore
+from runtime.model import ContainerSpec, Image, ImageConfig, checked
+from runtime.networks import topology
+from runtime.networks.ipam import Addresses
+from runtime.networks.network import Network
+from runtime.paths import HostPaths
+from runtime.ports import Engine
+from runtime.process import Process, boot_id
+from runtime.state import Record, Records, Start
+
+RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+KILL_TIMEOUT_S = 10.0
+
+
+class Lifecycle:
+    """Makes and unmakes containers. One container is changed by one thread or process at a time."""
+
+    def __init__(
+        self,
+        paths: HostPaths,
+        records: Records,
+        images: ImageStore,
+        addresses: Addresses,
+        network: Network,
+        engine: Engine,
+    ) -> None:
+        self._paths = paths
+        self._records = records
+        self._images = images
+        self._addresses = addresses
+        self._network = network
+        self._engine = engine
+        self._profiles: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def create(self, spec: ContainerSpec, image: Image) -> None:
+        """Make all that the container needs before it can run. Raises ContainerExists, InvalidSpec, NoAddressLeft,
+        PortTaken, KernelRefused; then nothing is left of it."""
+        name = checked(spec).name
+        with self._records.locked(name), self._images.using(), self._undone_on_error(name):
+            if self._records.exists(name):
+                raise ContainerExists(name)
+            self._erase(name)  # what a crash left
+            address = self._addresses.claim(name)
+            spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
+            layers = self._images.layer_names(image.digest)
+            record = Record(spec, image.digest, layers, address, time.time())
+            self._paths.container(name).mkdir()
+            self._records.begin(record)
+            self._prepare(record, image.config)
+            self._records.commit(name)
+
+    def start(self, name: str) -> None:
+        """Run it, also again; fine if it runs. Raises ContainerNotFound, StartFailed, KernelRefused."""
+        with self._records.locked(name):
+            record = self._records.read(name)
+            last = self._records.read_start(name)
+            if last is not None and last.process.alive():
+                return
+            if last is not None:
+                last.shim.wait(KILL_TIMEOUT_S)  # it has the last lines of the log to write
+            self._forget_run(name)
+            self._prepare(record, self._images.image(record.image_digest).config)
+            launched = self._engine.launch(name, self._paths.bundle(name), self._paths.log(name))
+            self._records.write_start(name, Start(launched.process, launched.shim, time.time(), boot_id()))
+
+    def remove(self, name: str) -> None:
+        """Kill it if it runs, and give back all it had; fine if it is not there. Raises StillAlive."""
+        with self._records.locked(name):
+            last = self._records.read_start(name)
+            if last is not None and last.process.signal(9) and not last.process.wait(KILL_TIMEOUT_S):
+                raise StillAlive(name)
+            self._erase(name)
+
+    def sweep(self) -> list[str]:
+        """Take away what crashes left: parts without a container, and processes that nobody recorded."""
+        swept = []
+        for name in sorted(self._traces()):
+            with self._records.locked_at_once(name) as free:
+                if free and self._sweep(name):
+                    swept.append(name)
+        return swept
+
+    def _sweep(self, name: str) -> bool:
+        if not self._records.exists(name):
+            self._erase(name)
+            return True
+        record = self._records.read(name)
+        self._addresses.take(record.address, name)  # a power cut may have lost the claim, not the record
+        if self._records.read_start(name) is None and (self._paths.bundle(name) / "conmon.pid").exists():
+            self._forget_run(name)
+            return True
+        return False
+
+    def _traces(self) -> set[str]:
+        """The names of all containers, whole or half made."""
+        places = (self._paths.containers, self._paths.bundles, self._paths.netns, self._paths.engine)
+        found = {entry.name for place in places for entry in os.scandir(place)}
+        return found | set(self._addresses.all().values())
+
+    @contextmanager
+    def _undone_on_error(self, name: str) -> Iterator[None]:
+        """Undo everything where the block fails, unless the container is somebody's already."""
+        with ExitStack() as undo:
+            undo.callback(self._erase_half_made, name)
+            yield
+            undo.pop_all()
+
+    def _erase_half_made(self, name: str) -> None:
+        if not self._records.exists(name):
+            self._erase(name)
+
+    def _prepare(self, record: Record, image: ImageConfig) -> None:
+        """Everything around the processes. Fine for what is there: after a reboot, mounts and namespaces are not."""
+        spec, name = record.spec, record.spec.name
+        _check_sources(spec)
+        container = self._paths.container(name)
+        mount_rootfs(self._paths.layers, record.layers, container)
+        files = _write_files(container, spec, record.address)
+        self._network.connect(name, record.address, spec.ports)
+        self._write_bundle(record, image, files)
+
+    def _write_bundle(self, record: Record, image: ImageConfig, files: dict[str, str]) -> None:
+        spec, name = record.spec, record.spec.name
+        rootfs = self._paths.rootfs(name)
+        if not bundle.argv(spec, image):
+            raise InvalidSpec(name, (f"neither {spec.image} nor the container says what to run: give a command",))
+        who = user.resolve(
+            spec.user or image.user, read_inside(rootfs, "/etc/passwd"), read_inside(rootfs, "/etc/group")
+        )
+        facts = self._engine.surroundings()
+        around = bundle.Surroundings(
+            rootfs=str(rootfs),
+            namespace=str(self._paths.namespace(name)),
+            cgroup=self._paths.cgroup(name),
+            files=files,
+            init=facts.init if spec.init else "",
+            user=who,
+            open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            swap_limited=facts.swap_limited,
+            seccomp=self._profile(facts.seccomp, bundle.capabilities(who)),
+        )
+        directory = self._paths.bundle(name)
+        directory.mkdir(exist_ok=True)
+        (directory / "config.json").write_text(json.dumps(bundle.config(spec, image, around)))
+
+    def _profile(self, source: dict[str, Any] | None, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
+        if source is None:
+            return None
+        if capabilities not in self._profiles:
+            kernel = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
+            found = seccomp.profile(source, capabilities, architecture(), (kernel[0], kernel[1]))
+            self._profiles[capabilities] = found
+        return self._profiles[capabilities]
+
+    def _forget_run(self, name: str) -> None:
+        """Away with the last run's processes and traces, which are dead or were never recorded."""
+        directory = self._paths.bundle(name)
+        self._engine.discard(name)
+        _kill_stray_shim(directory)
+        for left in ("start.json", "exit", "oom", "pid", "conmon.pid"):
+            (directory / left).unlink(missing_ok=True)
+
+    def _erase(self, name: str) -> None:
+        """Undo everything, the last made first; fine for what is not there."""
+        self._records.retract(name)
+        record = self._records.read_half(name)
+        self._forget_run(name)
+        self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
+        unmount_rootfs(self._paths.container(name))
+        shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
+        shutil.rmtree(self._paths.container(name), ignore_errors=True)
+        self._addresses.release(name)
+
+
+def _check_sources(spec: ContainerSpec) -> None:
+    missing = tuple(m.source for m in spec.mounts if m.kind == "bind" and not Path(m.source).exists())
+    if missing:
+        raise InvalidSpec(spec.name, tuple(f"the source {path} of a bind mount does not exist" for path in missing))
+
+
+def _write_files(container: Path, spec: ContainerSpec, address: str) -> dict[str, str]:
+    """The files that make the container's network usable: target → source."""
+    directory = container / "etc"
+    directory.mkdir(exist_ok=True)
+    hostname = bundle.hostname(spec)
+    texts = {
+        "hosts": topology.hosts_file(hostname, address),
+        "hostname": f"{hostname}\n",
+        "resolv.conf": topology.resolv_file([path.read_text() for path in RESOLV_FILES if path.exists()]),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+        (directory / name).chmod(0o644)
+    return {f"/etc/{name}": str(directory / name) for name in texts}
+
+
+def _kill_stray_shim(bundle_directory: Path) -> None:
+    """A shim whose container was never recorded as started: only its pid file knows it."""
+    try:
+        shim = Process.of(int((bundle_directory / "conmon.pid").read_text()))
+    except (FileNotFoundError, ValueError):
+        return
+    if shim is not None and _is_shim_of(shim.pid, bundle_directory):
+        shim.signal(9)
+
+
+def _is_shim_of(pid: int, bundle_directory: Path) -> bool:
+    """Guards against a number that another process has by now."""
+    try:
+        return f"--bundle={bundle_directory}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,125 @@
+"""Bridges, cables and namespaces, made in the kernel with netlink and no fork.
+
+pyroute2 takes 0.1 to 0.4 s to import, so it is imported on first use. A netlink socket stays in the network namespace
+where it was opened, and belongs to one thread: each call opens its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import KernelRefused
+from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
+from runtime.networks.topology import INTERFACE, Bridge, Link
+
+_ABSENT = (2, 19)  # ENOENT, ENODEV
+_EXISTS = 17
+
+
+def ensure_bridge(bridge: Bridge) -> None:
+    """Make the bridge, or bring what is there to its address and up. Raises KernelRefused."""
+    with _netlink(f"make the bridge {bridge.name}") as ip:
+        # The fixed MAC matters: else the bridge takes a port's, which changes as containers come and go, and neighbours
+        # send to the old one for seconds.
+        try:
+            ip.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu, address=bridge.mac)
+        except Exception as err:
+            if getattr(err, "code", None) != _EXISTS:  # else another process was faster
+                raise
+        index = socket.if_nametoindex(bridge.name)
+        ip.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
+        ip.link("set", index=index, state="up")
+    _set("net/ipv4/ip_forward", "1")
+    _set(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
+
+
+def drop_bridge(name: str) -> None:
+    """Fine if it is not there."""
+    try:
+        index = socket.if_nametoindex(name)
+    except OSError:
+        return
+    with _netlink(f"delete the bridge {name}") as ip:
+        try:
+            ip.link("del", index=index)
+        except Exception as err:
+            if getattr(err, "code", None) not in _ABSENT:
+                raise
+
+
+def ensure_namespace(path: Path) -> bool:
+    """Make a network namespace pinned at `path`; False if one is there."""
+    if os.path.ismount(path):
+        return False
+    path.touch()
+    in_thread(lambda: _make_namespace(path))
+    return True
+
+
+def drop_namespace(path: Path) -> None:
+    """Unpin it; the kernel deletes it and its cable soon after its last process has ended. Fine if it is gone.
+
+    Deleting the cable by hand takes 30 ms, in which nobody else can change the network.
+    """
+    if path.exists():
+        unmount(str(path))
+        path.unlink(missing_ok=True)
+
+
+def plug(link: Link, namespace: Path) -> None:
+    """Connect the namespace with the bridge, and bring it up. Raises KernelRefused."""
+    fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with _netlink(f"connect {link.address}") as ip:
+            # The inner end is born inside, under its final name; the outer one as a port of the bridge, and up.
+            peer = {"ifname": INTERFACE, "net_ns_fd": fd, "mtu": link.bridge.mtu, "address": link.mac}
+            master = socket.if_nametoindex(link.bridge.name)
+            mtu = link.bridge.mtu
+            ip.link("add", ifname=link.host_name, kind="veth", mtu=mtu, master=master, state="up", peer=peer)
+    finally:
+        os.close(fd)
+    in_thread(lambda: _bring_up(link, namespace))
+
+
+def _make_namespace(path: Path) -> None:
+    unshare(CLONE_NEWNET)
+    _set("net/ipv4/ip_unprivileged_port_start", "0")  # it is the container's own: whoever runs there may listen on 80
+    _set("net/ipv4/ping_group_range", "0 2147483647")
+    mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
+
+
+def _bring_up(link: Link, namespace: Path) -> None:
+    setns(str(namespace))
+    with _netlink(f"bring {link.address} up") as ip:
+        index = socket.if_nametoindex(INTERFACE)
+        ip.link("set", index=1, state="up")
+        ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
+        ip.link("set", index=index, state="up")
+        ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
+
+
+@contextlib.contextmanager
+def _netlink(what: str) -> Iterator[Any]:
+    """A netlink socket of this thread's namespace; its errors become ours. Raises KernelRefused."""
+    from pyroute2.iproute import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as ip:
+            yield ip
+    except (NetlinkError, OSError) as err:
+        raise KernelRefused(f"cannot {what}: {err}", hint="Run as root; `ip link` shows what is there.") from err
+
+
+def _set(name: str, value: str) -> None:
+    path = Path("/proc/sys") / name
+    try:
+        if path.read_text().split() != value.split():
+            path.write_text(value)
+    except OSError as err:
+        raise KernelRefused(f"cannot set {name} to {value}: {err.strerror}", hint="Run as root.") from err

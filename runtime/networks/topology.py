@@ -1,0 +1,83 @@
+"""Names, addresses and files of a container's network: worked out, not made."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+INTERFACE = "eth0"
+MTU_BYTES = 1500
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The switch of one host root: its name, its address with prefix length, its fixed MAC."""
+
+    name: str
+    subnet: str
+    address: str
+    prefix: int
+    mac: str
+    mtu: int = MTU_BYTES
+
+
+@dataclass(frozen=True)
+class Link:
+    """A container's cable: the end in the host, and the end inside."""
+
+    host_name: str
+    address: str
+    mac: str
+    bridge: Bridge
+
+
+def bridge(name: str, subnet: str) -> Bridge:
+    """Raises ValueError where `subnet` is no IPv4 network of at least 4 addresses, or `name` no interface name."""
+    network = ipaddress.IPv4Network(subnet)
+    if network.num_addresses < 4:
+        raise ValueError(f"{subnet} has no room for a container")
+    if not 0 < len(name) <= 15 or "/" in name or not name.isprintable() or any(c.isspace() or c in '":' for c in name):
+        raise ValueError(f"{name!r} is no name of a network interface")
+    address = str(network.network_address + 1)
+    return Bridge(name, str(network), address, network.prefixlen, mac_of(address))
+
+
+def link(of: Bridge, address: str, token: str) -> Link:
+    """`token` is a word of at most 13 letters and digits that no cable had before.
+
+    A cable vanishes some time after its namespace: a name that is used again would still be there.
+    """
+    return Link(f"hv{token}", address, mac_of(address), of)
+
+
+def mac_of(address: str) -> str:
+    """A MAC that is a function of the address: who gets a used address has the MAC that neighbours remember."""
+    return "02:48:" + ":".join(f"{octet:02x}" for octet in ipaddress.IPv4Address(address).packed)
+
+
+def hosts_file(hostname: str, address: str) -> str:
+    return (
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        f"{address}\t{hostname}\n"
+    )  # fmt: skip
+
+
+def resolv_file(candidates: list[str]) -> str:
+    """The first of the host's files that names a server which a container can reach; loopback ones are not."""
+    for text in candidates:
+        lines = [line for line in text.splitlines() if not _unreachable(line)]
+        if any(line.split()[:1] == ["nameserver"] for line in lines):
+            return "\n".join(lines) + "\n"
+    return "# The host has no name server that is reachable from here.\n"
+
+
+def _unreachable(line: str) -> bool:
+    words = line.split()
+    if len(words) < 2 or words[0] != "nameserver":
+        return False
+    try:
+        address = ipaddress.ip_address(words[1].partition("%")[0])
+    except ValueError:
+        return True
+    return address.is_loopback

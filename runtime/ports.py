@@ -1,0 +1,47 @@
+"""What the life of a container needs of the program that makes processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.process import Process
+
+
+@dataclass(frozen=True)
+class Launched:
+    """The first process of a container, and the shim that writes its log and its exit code."""
+
+    process: Process
+    shim: Process
+
+
+class Engine(Protocol):
+    """Makes processes from bundles. A bundle directory afterwards has `exit`, with the exit code, once it ended."""
+
+    def launch(self, name: str, bundle: Path, log: Path) -> Launched:
+        """Run what `bundle`/config.json says; lines go to the end of `log`. Raises StartFailed."""
+
+    def discard(self, name: str) -> None:
+        """Kill what runs under this name and forget it; fine if there is nothing."""
+
+    def oom_kills(self, cgroup: str) -> int:
+        """How many of its processes were killed for want of memory."""
+
+    def exec_argv(self, name: str, process: dict[str, Any], scratch: Path) -> Sequence[str]:
+        """The command that runs `process` in the container, on the stdio it is given. `scratch`/pid will hold its
+        process number; the caller deletes `scratch`."""
+
+    def surroundings(self) -> EngineFacts:
+        """What bundles for this engine have to know."""
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """`init`: path of the small init, "" if there is none. `seccomp`: the default profile's source, None for none."""
+
+    init: str
+    swap_limited: bool
+    seccomp: dict[str, Any] | None
