@@ -71,9 +71,8 @@ def _print(program: str, line: str) -> None:
 
 
 @click.command()
-@click.option("--purge", is_flag=True, help="Also remove this host's container network.")
 @click.pass_context
-def down(ctx: click.Context, purge: bool) -> None:
+def down(ctx: click.Context) -> None:
     """Stop what `hecd up` runs, then remove the containers it left. The orders stay: `hecd up` brings all back."""
     from registrator.agent import local  # the runtime, which `up` itself does not need
 
@@ -81,8 +80,6 @@ def down(ctx: click.Context, purge: bool) -> None:
     stopped = _stop_up(config)
     with machine.lock(config), local.opened(config) as here:
         removed = here.remove_all()
-        if purge:
-            here.teardown()
     if not stopped and not removed:
         click.echo("nothing was up", err=True)
         return

@@ -55,7 +55,7 @@ class Demo:
                     story = asyncio.run(self._machine(config, sup))
                 finally:
                     with local.opened(config) as here:
-                        here.teardown()
+                        here.remove_all()
         except BaseException:
             for line in lines:
                 self.say(line)

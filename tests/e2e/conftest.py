@@ -171,7 +171,7 @@ class Machine:
     def clean(self) -> None:
         """Stop everything and take away what it made."""
         self.stop()
-        down = self.hecd("down", "--purge")
+        down = self.hecd("down")
         assert down.code == 0, down.err
 
 

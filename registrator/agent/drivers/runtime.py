@@ -111,13 +111,8 @@ class Local:
         with _mapped():
             self._host.signal(instance, "SIGKILL")
 
-    def teardown(self) -> None:
-        """Remove all containers, and the network they were in."""
-        with _mapped():
-            self._host.teardown()
-
     def remove_all(self) -> int:
-        """Remove every container that an agent started here; how many."""
+        """Remove every container that an agent started here; how many. `close` takes the network of the last one."""
         with _mapped():
             ours = [c for c in self._host.list() if NODE_LABEL in c.spec.labels]
             for container in ours:
