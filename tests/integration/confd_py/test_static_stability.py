@@ -44,7 +44,7 @@ def test_an_expired_lease_keeps_its_servers_for_the_grace(idle_ring: Ring) -> No
         idle_ring.instance(2)  # its agent is back
     assert running.failures == []
     idle_ring.until_serving(2)
-    assert idle_ring.confd.state()["doubt"] is None
+    within(2, "no doubt is left", lambda: idle_ring.confd.state()["doubt"] is None)
 
 
 def test_etcd_away_stops_nothing_and_a_dead_server_goes(ring: Ring) -> None:
