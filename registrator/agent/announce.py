@@ -32,6 +32,8 @@ def state(copy: Copy) -> str:
             return "running"
         return "failed" if copy.health.verdict == "unhealthy" else "starting"
     if copy.phase == "down":
+        if copy.stopped:
+            return "stopping"
         return "exited" if copy.was_healthy else "failed"
     return copy.phase
 

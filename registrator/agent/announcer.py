@@ -83,11 +83,11 @@ class Announcer:
             writes.append(schema.put(replace(self.node, joined_at=time.time()), self.lease.id))
         if not writes:
             return
+        for name in gone:
+            self._written.pop(name, None)  # before the commit: the mirror may hear of it sooner than we do
         revision = await self.store.commit(writes)
         self._joined = True
         self._written.update({record.instance: (record, revision) for record in puts})
-        for name in gone:
-            self._written.pop(name, None)
         for record in puts:
             log.info(
                 "announced %s state=%s health=%s reason=%s", record.instance, record.state, record.health, record.reason

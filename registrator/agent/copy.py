@@ -26,6 +26,7 @@ class Copy:
     restarts: int = 0
     retry_at: float = 0.0
     adopted: bool = False  # it ran before this agent did; nothing is said of it before the first probe
+    stopped: bool = False  # its stop signal was sent: its end is no failure
     killed: bool = False  # SIGKILL was sent after the grace period
     reason: str = ""
     log_tail: tuple[str, ...] = ()

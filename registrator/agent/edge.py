@@ -73,7 +73,7 @@ class EdgeReporter:
 
 def _unsettled(report: BalancerReport) -> bool:
     """Whether a server is on its way in or out, so that the next change is awaited by somebody."""
-    return any(not r.state.startswith("UP") for servers in report.servers.values() for r in servers.values())
+    return any(not r.open for servers in report.servers.values() for r in servers.values())
 
 
 def _news(said: Edge, edge: Edge, now: float) -> bool:
@@ -87,6 +87,6 @@ def _news(said: Edge, edge: Edge, now: float) -> bool:
 def _states(edge: Edge) -> dict[str, dict[str, tuple[str, int, bool]]]:
     """Of each server what others wait for: its state, its weight, and while it drains whether it is idle."""
     return {
-        backend: {name: (r.state, r.weight, r.state.startswith("UP") or r.sessions == 0) for name, r in servers.items()}
+        backend: {name: (r.state, r.weight, r.open or r.sessions == 0) for name, r in servers.items()}
         for backend, servers in edge.servers.items()
     }

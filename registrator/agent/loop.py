@@ -133,7 +133,7 @@ class Agent:
             case BeginDrain():
                 self._update(name, phase="draining", since=now, reason=action.reason)
             case Stop():
-                self._update(name, phase="stopping", since=now, reason=action.reason)
+                self._update(name, phase="stopping", since=now, stopped=True, reason=action.reason)
                 self._begin(name, self._signal(name, self.copies[name].release.settings.stop_signal))
             case Kill():
                 self._update(name, killed=True)

@@ -153,8 +153,8 @@ class Story:
         seen = world.instances.get(InstanceName(instance))
         names = [backend_name(WEB, p.target) for p in service.traffic.ports]
         edges = world.edges.values()
-        states = [r.state for e in edges for n in names if (r := e.servers.get(n, {}).get(instance)) is not None]
-        return seen is not None and seen.serving and bool(states) and all(s.startswith("UP") for s in states)
+        states = [r.open for e in edges for n in names if (r := e.servers.get(n, {}).get(instance)) is not None]
+        return seen is not None and seen.serving and bool(states) and all(states)
 
 
 def at_port(project: Project, port: int) -> Project:

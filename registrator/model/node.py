@@ -39,6 +39,11 @@ class ServerReport:
     weight: int = 0
     sessions: int = 0
 
+    @property
+    def open(self) -> bool:
+        """Whether it is sent new requests. A server of weight 0 gets none, though HAProxy calls it UP."""
+        return self.state.startswith(("UP", "no check")) and self.weight > 0
+
 
 @dataclass(frozen=True)
 class Edge:

@@ -9,16 +9,13 @@ from registrator.model.names import backend_name
 from registrator.model.node import Edge, ServerReport
 from registrator.model.service import Traffic
 
-_ADMITTED = ("UP", "no check")
-_CLOSED = ("DRAIN", "MAINT", "DOWN")
-
 
 def admitted(instance: Instance, traffic: Traffic, edges: Collection[Edge]) -> bool:
     """Whether `instance` serves, as the agent and every edge say. An edge is alive while its record exists."""
     if not instance.serving:
         return False
     return all(
-        (report := _report(edge, instance, port.target)) is not None and report.state.startswith(_ADMITTED)
+        (report := _report(edge, instance, port.target)) is not None and report.open
         for edge in edges
         for port in traffic.ports
     )
@@ -34,7 +31,7 @@ def released(instance: Instance, revision: int, edges: Collection[Edge]) -> bool
 
 def _idle(edge: Edge, instance: Instance) -> bool:
     reports = (servers.get(instance.instance) for servers in edge.servers.values())
-    return all(r is None or (r.state.startswith(_CLOSED) and r.sessions == 0) for r in reports)
+    return all(r is None or (not r.open and r.sessions == 0) for r in reports)
 
 
 def _report(edge: Edge, instance: Instance, target_port: int) -> ServerReport | None:
