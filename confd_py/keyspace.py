@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 _WILD = re.compile(r"[*?\[\\]")
@@ -73,6 +73,17 @@ def covers(prefixes: tuple[str, ...], key: str) -> bool:
 def join_path(*parts: str) -> str:
     """An absolute, clean path of these parts (Go's path.Join behind a slash)."""
     return posixpath.normpath("/" + "/".join(part.strip("/") for part in parts if part.strip("/")))
+
+
+def common_path(paths: Iterable[str]) -> str:
+    """The longest path that all `paths` equal or lie below."""
+    split = [path.strip("/").split("/") for path in paths]
+    shared = []
+    for parts in zip(*split, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return "/" + "/".join(part for part in shared if part)
 
 
 @lru_cache(maxsize=1024)

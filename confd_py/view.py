@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from confd_py import guard
@@ -138,14 +138,3 @@ class View:
             self.keys.drop(name)
         else:
             self.keys.put(name, entry.value)
-
-
-def common_path(paths: Iterable[str]) -> str:
-    """The longest path that all `paths` equal or lie below."""
-    split = [path.strip("/").split("/") for path in paths]
-    shared = []
-    for parts in zip(*split, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return "/" + "/".join(part for part in shared if part)

@@ -9,8 +9,8 @@ from typing import cast
 
 import etcdkit
 from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
+from confd_py.keyspace import common_path
 from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
-from confd_py.view import common_path
 
 
 class EtcdStore:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from confd_py.guard import Ghost, Remembered, changes_since, judge, released
+from confd_py.keyspace import common_path
 from confd_py.store import Batch, Change, Entry
-from confd_py.view import View, common_path
+from confd_py.view import View
 
 PLAIN, LEASED = Entry("v", 5), Entry("v", 5, 77)
 OTHER = Entry("w", 6, 77)
