@@ -26,7 +26,7 @@ from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.process import readable
 from runtime.seen import container_of
-from runtime.state import Records, held
+from runtime.state import Records, held, write_whole
 
 __all__ = ["Host", "HostPaths"]
 
@@ -34,6 +34,7 @@ LIB = Path("/var/lib/hecd/runtime")
 RUN = Path("/run/hecd/runtime")
 SUBNET = "10.87.0.0/24"
 BRIDGE = "hecd0"
+SPARE_SUBNETS = "10.87.{}.0/24"  # one of 1-255 for a root elsewhere
 
 
 class Host:
@@ -55,17 +56,17 @@ class Host:
         self._life = Lifecycle(paths, self._records, self._images, self._addresses, self._network, engine)
 
     @classmethod
-    def open(cls, lib: Path = LIB, run: Path = RUN, subnet: str = SUBNET, bridge: str = BRIDGE) -> Host:
-        """Open a root, make it if it is new, and take away what crashes left. Raises NotPermitted, MissingProgram."""
+    def open(cls, lib: Path = LIB, run: Path = RUN, subnet: str | None = None, bridge: str | None = None) -> Host:
+        """Open a root, make it if it is new, and take away what crashes left.
+
+        Without `subnet` and `bridge` they are those the root had last.
+        Raises NotPermitted, MissingProgram, InvalidSpec.
+        """
         if os.geteuid() != 0:
             raise NotPermitted("containers are made by root only", hint="Run it with sudo.")
-        try:
-            planned = topology.bridge(bridge, subnet)
-        except ValueError as err:
-            raise InvalidSpec(bridge, (str(err),)) from err
-        paths = HostPaths(lib, run)
+        paths = HostPaths(lib.absolute(), run.absolute())
         paths.make()
-        host = cls(paths, planned, OciEngine.open(paths))
+        host = cls(paths, _planned(paths, subnet, bridge), OciEngine.open(paths))
         host._life.sweep()
         return host
 
@@ -231,6 +232,23 @@ class Host:
             raise NotRunning(name, container.state)
         found: dict[str, Any] = json.loads((self._paths.bundle(name) / "config.json").read_bytes())["process"]
         return found
+
+
+def _planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topology.Bridge:
+    """The network as asked for, else as it was, else one of its own. Raises InvalidSpec."""
+    number = 1 + int(paths.id, 16) % 255
+    elsewhere = {"subnet": SPARE_SUBNETS.format(number), "bridge": f"hecd-{paths.id}"}
+    known = {"subnet": SUBNET, "bridge": BRIDGE} if paths.lib == LIB else elsewhere
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        known = json.loads(paths.network_file.read_bytes())
+    wanted = {"subnet": subnet or known["subnet"], "bridge": bridge or known["bridge"]}
+    try:
+        planned = topology.bridge(wanted["bridge"], wanted["subnet"])
+    except ValueError as err:
+        raise InvalidSpec(wanted["bridge"], (str(err),)) from err
+    if wanted != known or not paths.network_file.exists():
+        write_whole(paths.network_file, json.dumps(wanted).encode())
+    return planned
 
 
 def _number(name: str, signal: str) -> int:

@@ -40,6 +40,16 @@ class HostPaths:
         return self.run / "locks"
 
     @property
+    def container_locks(self) -> Path:
+        """Apart from the other locks, as a container may have any name."""
+        return self.locks / "containers"
+
+    @property
+    def network_file(self) -> Path:
+        """Subnet and bridge of this root, for who opens it without naming them."""
+        return self.lib / "network.json"
+
+    @property
     def netns(self) -> Path:
         return self.run / "netns"
 
@@ -86,5 +96,5 @@ class HostPaths:
             path.chmod(0o700)
         for path in (self.images, self.layers, self.containers, self.addresses):
             path.mkdir(exist_ok=True)
-        for path in (self.locks, self.netns, self.engine, self.bundles):
+        for path in (self.locks, self.container_locks, self.netns, self.engine, self.bundles):
             path.mkdir(exist_ok=True)

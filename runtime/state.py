@@ -101,7 +101,7 @@ class Records:
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Nobody else, of any thread or process, changes this container meanwhile."""
-        with held(self._paths.locks / name):
+        with held(self._paths.container_locks / name):
             yield
 
     @contextmanager
@@ -109,7 +109,7 @@ class Records:
         """The same without waiting: False where somebody else is at it."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(self._paths.locks / name, wait=False))
+                stack.enter_context(held(self._paths.container_locks / name, wait=False))
                 free = True
             except BlockingIOError:
                 free = False

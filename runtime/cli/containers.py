@@ -1,0 +1,102 @@
+"""hecd-runtime ps, start, stop, kill, rm, inspect."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import click
+
+from runtime.cli import session
+from runtime.model import Container, State
+
+names = click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=session.complete_names)
+
+
+@click.command()
+@click.option("-a", "--all", "everything", is_flag=True, help="Also those that do not run.")
+@click.option("-q", "--quiet", is_flag=True, help="Only names.")
+@session.output_option
+@click.pass_context
+def ps(ctx: click.Context, everything: bool, quiet: bool, output: str) -> None:
+    """List the containers that run."""
+    with session.opened(ctx) as host:
+        found = [c for c in host.list() if everything or c.state is State.RUNNING]
+    if quiet:
+        for container in found:
+            click.echo(container.name)
+        return
+    session.print_rows([_row(c) for c in found], found, output)
+
+
+@click.command()
+@names
+@click.pass_context
+def start(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Run containers that have ended, with the files, address and log they had."""
+    with session.opened(ctx) as host:
+        for name in names:
+            click.echo(host.start(name).name)
+
+
+@click.command()
+@names
+@click.option(
+    "-t", "--time", "grace_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Patience, in s."
+)
+@click.pass_context
+def stop(ctx: click.Context, names: tuple[str, ...], grace_s: float) -> None:
+    """Send the stop signal, wait, and kill what is still there."""
+    with session.opened(ctx) as host:
+        for name in names:
+            click.echo(host.stop(name, grace_s).name)
+
+
+@click.command()
+@names
+@click.option("-s", "--signal", default="SIGKILL", show_default=True, help="Which signal.")
+@click.pass_context
+def kill(ctx: click.Context, names: tuple[str, ...], signal: str) -> None:
+    """Send a signal to the first process of containers."""
+    with session.opened(ctx) as host:
+        for name in names:
+            host.signal(name, signal)
+            click.echo(name)
+
+
+@click.command()
+@names
+@click.option("-f", "--force", is_flag=True, help="Kill those that run; do not mind those that are not there.")
+@click.pass_context
+def rm(ctx: click.Context, names: tuple[str, ...], force: bool) -> None:
+    """Remove containers, and all they wrote outside of mounts."""
+    with session.opened(ctx) as host:
+        for name in names:
+            if not force and host.inspect(name).state is State.RUNNING:
+                raise click.ClickException(f"{name} runs. Stop it first, or give -f.")
+            host.remove(name)
+            click.echo(name)
+
+
+@click.command()
+@names
+@click.pass_context
+def inspect(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Show all that is known of containers, as JSON."""
+    with session.opened(ctx) as host:
+        session.print_json([asdict(host.inspect(name)) for name in names])
+
+
+def _row(c: Container) -> dict[str, str]:
+    ports = (f"{p.address + ':' if p.address else ''}{p.published}→{p.target}/{p.protocol}" for p in c.spec.ports)
+    return {"name": c.name, "image": c.spec.image, "state": _state(c), "address": c.address, "ports": " ".join(ports)}
+
+
+def _state(c: Container) -> str:
+    now = time.time()
+    if c.state is State.RUNNING:
+        return f"running {session.ago(now - (c.started_at or now))}"
+    if c.state is State.EXITED:
+        how = "out of memory" if c.oom_killed else c.signal or f"code {c.exit_code}"
+        return f"exited ({how}) {session.ago(now - (c.finished_at or now))} ago"
+    return str(c.state)

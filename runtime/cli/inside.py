@@ -1,0 +1,40 @@
+"""hecd-runtime logs, exec."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from runtime.cli import session
+
+name = click.argument("name", shell_complete=session.complete_names)
+
+
+@click.command()
+@name
+@click.option("-f", "--follow", is_flag=True, help="Go on with what it writes, until it ends.")
+@click.option("-n", "--tail", type=click.IntRange(0), help="Only the last N lines.")
+@click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
+@click.pass_context
+def logs(ctx: click.Context, name: str, follow: bool, tail: int | None, timestamps: bool) -> None:
+    """Show what a container wrote; its stderr goes to stderr."""
+    with session.opened(ctx) as host:
+        for line in host.follow_logs(name, tail) if follow else host.logs(name, tail):
+            when = f"{line.timestamp.isoformat(timespec='milliseconds')} " if timestamps else ""
+            click.echo(f"{when}{line.text}", err=line.stream == "stderr")
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-i", "--interactive", is_flag=True, help="Accepted as in Docker: stdin is passed on anyway.")
+@click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")
+@name
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def exec_(ctx: click.Context, interactive: bool, tty: bool, name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND inside a container, as in `hecd-runtime exec -it web sh`; its exit code becomes ours."""
+    if tty and not sys.stdin.isatty():
+        raise click.UsageError("-t needs a terminal, and stdin is none")
+    with session.opened(ctx) as host:
+        code = host.exec_interactive(name, command[1:] if command[0] == "--" else command, tty)
+    ctx.exit(code)

@@ -1,0 +1,76 @@
+"""What the commands share: the open host, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runtime.host import LIB, RUN, Host
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@contextmanager
+def opened(ctx: click.Context) -> Iterator[Host]:
+    """The host that the flags of the top command name."""
+    flags = ctx.find_root().obj
+    root = Path(flags["root"]) if flags["root"] else None
+    lib, run = (root / "lib" / "runtime", root / "run" / "runtime") if root else (LIB, RUN)
+    host = Host.open(lib, run, flags["subnet"], flags["bridge"])
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def output_option(command: F) -> F:
+    """-o table | json, on every command that prints."""
+    kinds = click.Choice(["table", "json"])
+    return click.option("-o", "--output", type=kinds, default="table", show_default=True, help="How to print.")(command)
+
+
+def print_rows(rows: Sequence[Mapping[str, str]], whole: Sequence[Any], output: str) -> None:
+    """`rows` as a table, or the dataclasses `whole` as JSON."""
+    if output == "json":
+        print_json([asdict(item) for item in whole])
+        return
+    if not rows:
+        return
+    columns = list(rows[0])
+    widths = {c: max(len(c), *(len(row[c]) for row in rows)) for c in columns}
+    for row in [{c: c.upper() for c in columns}, *rows]:
+        click.echo("  ".join(row[c].ljust(widths[c]) for c in columns).rstrip())
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of containers, for the shell."""
+    with opened(ctx) as host:
+        return [c.name for c in host.list() if c.name.startswith(incomplete)]
+
+
+def ago(seconds: float) -> str:
+    """A span of time as people say it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def size(count_bytes: float) -> str:
+    """A number of bytes as people say it."""
+    units = ("KiB", "MiB", "GiB", "TiB")
+    if count_bytes < 1024:
+        return f"{count_bytes:.0f} B"
+    power = min(int(math.log(count_bytes, 1024)), len(units))
+    return f"{count_bytes / 1024**power:.1f} {units[power - 1]}"
