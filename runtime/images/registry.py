@@ -81,4 +81,4 @@ def _mapped(ref: Reference, words: str) -> ImageNotFound | RegistryUnavailable:
     lines = tuple(words.strip().splitlines()[-2:])
     if any(absent in words.lower() for absent in _ABSENT):
         return ImageNotFound(str(ref), details=lines)
-    return RegistryUnavailable(f"cannot read {ref} from its registry", details=lines)
+    return RegistryUnavailable(f"{ref} is not on this host, and its registry cannot be read", details=lines)

@@ -1,0 +1,188 @@
+"""The caller dies by SIGKILL, anywhere: what runs goes on and is found again, what is half made goes away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ContainerNotFound
+from runtime.host import Host
+from runtime.model import ContainerSpec, State
+from runtime.networks.network import Network
+from runtime.process import Process
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, run, texts, traces
+
+# Where the caller dies. Each is patched to kill the process before, or after, it does its work.
+PLACES = [
+    "runtime.networks.ipam:Addresses.claim:after",
+    "runtime.lifecycle:mount_rootfs:before",
+    "runtime.lifecycle:mount_rootfs:after",
+    "runtime.networks.kernel:ensure_namespace:after",
+    "runtime.networks.kernel:plug:after",
+    "runtime.networks.network:Network._publish:after",
+    "runtime.state:Records.commit:before",
+    "runtime.state:Records.commit:after",
+    "runtime.engines.oci:OciEngine._create:before",
+    "runtime.engines.oci:OciEngine._create:after",
+    "runtime.engines.oci:OciEngine.launch:after",
+    "runtime.state:Records.write_start:after",
+]
+REMOVE_PLACES = [
+    "runtime.state:Records.retract:after",
+    "runtime.engines.oci:OciEngine.discard:before",
+    "runtime.engines.oci:OciEngine.discard:after",
+    "runtime.networks.network:Network.disconnect:after",
+    "runtime.lifecycle:unmount_rootfs:after",
+]
+DYING = """
+    import importlib, os, signal, sys
+    from pathlib import Path
+    from runtime.host import Host
+    from runtime.model import ContainerSpec, PublishedPort
+
+    place, lib, run, subnet, bridge, port, *steps = sys.argv[1:]
+    host = Host.open(Path(lib), Path(run), subnet, bridge)
+    if place:
+        module, path, when = place.split(":")
+        owner = importlib.import_module(module)
+        *outer, name = path.split(".")
+        for part in outer:
+            owner = getattr(owner, part)
+        original = getattr(owner, name)
+
+        def dying(*args, **kwargs):
+            if when == "after":
+                original(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(owner, name, dying)
+    for step in steps:
+        if step == "create":
+            host.create(ContainerSpec("web.1", "hecd/test:1", ports=(PublishedPort(int(port), 80),)))
+        else:
+            getattr(host, step)("web.1")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def die(root: Root, *steps: str, place: str = "", port: int = 28080) -> None:
+    """Another process does `steps` with the container web.1, and dies at `place`, else at the end."""
+    given = [place, str(root.lib), str(root.run), root.subnet, root.bridge, str(port), *steps]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(DYING), *given], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_what_runs_is_adopted(runtime_host: Host, root: Root) -> None:
+    die(root, "create", "start")
+    found = root.open()
+    container = found.inspect("web.1")
+    assert container.state is State.RUNNING
+    assert "hello" in answers(container.address)
+    assert "hello" in answers("127.0.0.1", 28080)
+    fd = found.exit_fd("web.1")
+    assert fd is not None
+    assert found.stop("web.1").exit_code == 143
+
+
+def test_log_and_exit_code_outlive_the_caller(runtime_host: Host, root: Root) -> None:
+    spec = ContainerSpec(
+        "web.1", IMAGE, command=("/bin/sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; exit 42")
+    )
+    runtime_host.create(spec)
+    die(root, "start")
+    assert runtime_host.wait("web.1", 10.0)
+    assert runtime_host.inspect("web.1").exit_code == 42
+    assert texts(runtime_host, "web.1") == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_crash_half_way_leaves_nothing_half_made(runtime_host: Host, root: Root, place: str) -> None:
+    die(root, "create", "start", place=place)
+    host = root.open()
+    try:
+        container = host.inspect("web.1")
+    except ContainerNotFound:
+        host.close()
+        becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
+        container = run(host, "web.1")
+    else:
+        host.start("web.1")
+        assert "hello" in answers("127.0.0.1", 28080)
+    assert "hello" in answers(container.address)
+    other = run(host, "web.2")
+    assert other.address != container.address
+
+
+@pytest.mark.parametrize("place", REMOVE_PLACES)
+def test_a_crash_while_removing_is_finished_later(runtime_host: Host, root: Root, place: str) -> None:
+    die(root, "create", "start", "remove", place=place)
+    host = root.open()
+    host.remove("web.1")
+    host.close()
+    becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
+
+
+def test_a_crash_between_leaves_published_ports_free(runtime_host: Host, root: Root) -> None:
+    die(root, "create", place="runtime.state:Records.commit:before")
+    root.open()
+    die(root, "create", "start")
+    assert "hello" in answers("127.0.0.1", 28080)
+
+
+def test_a_killed_shim_does_not_hide_the_container(runtime_host: Host) -> None:
+    container = run(runtime_host, "web")
+    start = runtime_host._records.read_start("web")
+    assert start is not None
+    start.shim.signal(9)
+    assert start.shim.wait(5.0)
+    assert runtime_host.inspect("web").state is State.RUNNING
+    assert "hello" in answers(container.address)
+    runtime_host.signal("web", "SIGKILL")
+    assert runtime_host.wait("web", 5.0)
+    ended = runtime_host.inspect("web")
+    assert (ended.state, ended.exit_code) == (State.LOST, None)
+    assert runtime_host.start("web").state is State.RUNNING
+
+
+def test_after_a_reboot_containers_start_again(runtime_host: Host, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reboot takes processes, mounts, namespaces and `run`; addresses, records and written files stay."""
+    before = run(runtime_host, "web", "/bin/sh", "-c", "echo kept >/kept; exec /bin/busybox httpd -f -p 80 -h /srv")
+    becomes((root.lib / "containers/web/upper/kept").exists)
+    start = runtime_host._records.read_start("web")
+    assert start is not None
+    _reboot(root, runtime_host, start.process)
+    host = root.open()
+    assert host.inspect("web").state is State.LOST
+    after = host.start("web")
+    assert after.address == before.address
+    assert "hello" in answers(after.address)
+    assert host.exec_probe("web", ["/bin/cat", "/kept"], 5.0) == (0, "kept")
+
+
+def _reboot(root: Root, host: Host, process: Process) -> None:
+    process.signal(9)
+    assert host.wait("web", 5.0)
+    host._engine.discard("web")
+    host._network.disconnect("web", "", ())
+    subprocess.run(["umount", root.lib / "containers/web/rootfs"], check=True)
+    _network(host).teardown()
+    subprocess.run(["rm", "-rf", root.run], check=True)
+
+
+def _network(host: Host) -> Network:
+    return host._network
+
+
+def test_lost_claims_are_taken_again_from_records(runtime_host: Host, root: Root) -> None:
+    first = run(runtime_host, "web.1")
+    Path(root.lib / "addresses" / first.address).unlink()
+    host = root.open()
+    assert run(host, "web.2").address != first.address
+    assert host._addresses.all()[first.address] == "web.1"

@@ -1,0 +1,212 @@
+"""Containers run, end, run again and go, with real crun and conmon."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ContainerExists, ContainerNotFound, ImageNotFound, InvalidSpec, StartFailed
+from runtime.host import Host
+from runtime.model import ContainerSpec, Limits, Mount, State
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, finished, run, texts, traces
+
+
+def test_a_container_serves_until_it_is_stopped(runtime_host: Host) -> None:
+    container = run(runtime_host, "web.1")
+    assert container.state is State.RUNNING
+    assert container.pid is not None and Path(f"/proc/{container.pid}").exists()
+    assert "hello" in answers(container.address)
+    stopped = runtime_host.stop("web.1", grace_s=5.0)
+    assert (stopped.state, stopped.exit_code, stopped.signal) == (State.EXITED, 143, "SIGTERM")
+    assert stopped.finished_at is not None and stopped.finished_at >= (stopped.started_at or 0)
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 127])
+def test_the_exit_code_is_the_commands(runtime_host: Host, code: int) -> None:
+    container = finished(runtime_host, "c", "/bin/sh", "-c", f"exit {code}")
+    assert (container.state, container.exit_code, container.signal) == (State.EXITED, code, None)
+    assert not container.oom_killed
+
+
+def test_a_command_that_ends_at_once_is_seen_whole(runtime_host: Host) -> None:
+    for i in range(10):
+        assert finished(runtime_host, f"quick.{i}", "/bin/true").exit_code == 0
+
+
+def test_stop_kills_what_does_not_listen(runtime_host: Host) -> None:
+    run(runtime_host, "deaf", "/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
+    becomes(lambda: texts(runtime_host, "deaf") == ["ready"])
+    stopped = runtime_host.stop("deaf", grace_s=0.2)
+    assert (stopped.exit_code, stopped.signal, stopped.oom_killed) == (137, "SIGKILL", False)
+
+
+def test_the_images_stop_signal_is_known(runtime_host: Host) -> None:
+    runtime_host.create(ContainerSpec("c", IMAGE, stop_signal="SIGUSR1"))
+    runtime_host.start("c")
+    assert runtime_host.stop("c", 5.0).signal == "SIGUSR1"
+
+
+def test_want_of_memory_is_told_apart(runtime_host: Host) -> None:
+    greedy = 'x=aaaaaaaaaaaaaaaa; while :; do x="$x$x"; done'
+    limits = Limits(memory_bytes=16 << 20)
+    container = finished(runtime_host, "greedy", "/bin/sh", "-c", greedy, limits=limits, within_s=30.0)
+    assert (container.exit_code, container.oom_killed) == (137, True)
+    again = runtime_host.start("greedy")
+    assert not again.oom_killed
+
+
+def test_limits_reach_the_kernel(runtime_host: Host) -> None:
+    limits = Limits(cpus=0.5, memory_bytes=64 << 20, pids=7)
+    run(runtime_host, "small", limits=limits)
+    group = runtime_host._paths.cgroup("small").lstrip("/")
+    names = ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max")
+    files = [path for path in Path("/sys/fs/cgroup").rglob("*") if group in path.parts and path.name in names]
+    found = {path.name: path.read_text().split() for path in files}
+    assert [str(64 << 20)] in found.values()
+    assert found["pids.max"] == ["7"]
+    assert found.get("cpu.cfs_quota_us") == ["50000"] or found.get("cpu.max") == ["50000", "100000"]
+
+
+def test_a_fork_bomb_meets_its_limit(runtime_host: Host) -> None:
+    bomb = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; wait"
+    container = finished(runtime_host, "bomb", "/bin/sh", "-c", bomb, limits=Limits(pids=6))
+    assert container.exit_code != 0
+    assert "can't fork" in " ".join(texts(runtime_host, "bomb"))
+
+
+def test_a_start_again_keeps_address_files_and_log(runtime_host: Host) -> None:
+    script = "echo run; cat /kept 2>/dev/null; echo written >/kept; id -u"
+    first = finished(runtime_host, "again", "/bin/sh", "-c", script)
+    runtime_host.start("again")
+    assert runtime_host.wait("again", 5.0)
+    second = runtime_host.inspect("again")
+    assert second.address == first.address
+    assert second.exit_code == 0
+    assert (second.started_at or 0) > (first.started_at or 0)
+    assert texts(runtime_host, "again") == ["run", "0", "run", "written", "0"]
+
+
+def test_start_of_what_runs_changes_nothing(runtime_host: Host) -> None:
+    first = run(runtime_host, "web")
+    assert runtime_host.start("web") == first
+
+
+def test_exit_fd_tells_the_end(runtime_host: Host) -> None:
+    run(runtime_host, "c", "/bin/sleep", "60")
+    fds = [runtime_host.exit_fd("c"), runtime_host.exit_fd("c")]
+    assert None not in fds and fds[0] != fds[1]
+    assert select.select(fds, [], [], 0.1)[0] == []
+    runtime_host.signal("c", "KILL")
+    for fd in fds:
+        assert fd is not None
+        assert select.select([fd], [], [], 5.0)[0] == [fd]
+        os.close(fd)
+    assert runtime_host.inspect("c").exit_code == 137
+    assert runtime_host.exit_fd("c") is None
+
+
+def test_a_signal_to_what_has_ended_is_no_error(runtime_host: Host) -> None:
+    finished(runtime_host, "c", "/bin/true")
+    runtime_host.signal("c", "SIGTERM")
+    with pytest.raises(InvalidSpec, match="no signal"):
+        runtime_host.signal("c", "SIGNONSENSE")
+
+
+def test_remove_can_be_repeated_and_kills(runtime_host: Host, root: Root) -> None:
+    container = run(runtime_host, "c", "/bin/sleep", "60")
+    runtime_host.remove("c")
+    runtime_host.remove("c")
+    runtime_host.remove("never.there")
+    assert not Path(f"/proc/{container.pid}").exists() or _is_zombie(container.pid or 0)
+    runtime_host.close()
+    becomes(lambda: traces(root) == [])
+
+
+def test_unknown_names_and_images(runtime_host: Host) -> None:
+    for call in (runtime_host.inspect, runtime_host.start, runtime_host.exit_fd):
+        with pytest.raises(ContainerNotFound):
+            call("nobody")
+    with pytest.raises(ImageNotFound):
+        runtime_host.create(ContainerSpec("c", "hecd/nothing:1"))
+    with pytest.raises(ImageNotFound):
+        runtime_host.pull("sha256:" + "0" * 64)
+
+
+def test_a_name_is_given_once(runtime_host: Host) -> None:
+    first = run(runtime_host, "web.1")
+    with pytest.raises(ContainerExists):
+        runtime_host.create(ContainerSpec("web.1", IMAGE))
+    assert runtime_host.inspect("web.1") == first, "the refused one must not harm the one that is there"
+    assert "hello" in answers(first.address)
+
+
+def test_parallel_creates_get_distinct_addresses(runtime_host: Host) -> None:
+    names = [f"web.{i}" for i in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        containers = list(pool.map(lambda name: run(runtime_host, name), names))
+        assert len({c.address for c in containers}) == len(names)
+        assert all("hello" in text for text in pool.map(lambda c: answers(c.address), containers))
+        list(pool.map(runtime_host.remove, names))
+    assert runtime_host.list() == []
+
+
+def test_one_name_from_many_threads_is_made_once(runtime_host: Host) -> None:
+    barrier = threading.Barrier(6)
+
+    def attempt(_: int) -> bool:
+        barrier.wait()
+        try:
+            runtime_host.create(ContainerSpec("one", IMAGE))
+        except ContainerExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(attempt, range(6))) == [False] * 5 + [True]
+    assert [c.state for c in runtime_host.list()] == [State.CREATED]
+
+
+def test_a_refused_start_says_why_and_can_be_mended(runtime_host: Host, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("from the host\n")
+    spec = ContainerSpec("c", IMAGE, command=("/nowhere",), init=False, mounts=(Mount("bind", "/given", str(source)),))
+    runtime_host.create(spec)
+    with pytest.raises(StartFailed, match="/nowhere"):
+        runtime_host.start("c")
+    assert runtime_host.inspect("c").state is State.CREATED
+    runtime_host.remove("c")
+    runtime_host.create(replace(spec, command=("/bin/cat", "/given")))
+    runtime_host.start("c")
+    assert runtime_host.wait("c", 5.0)
+    assert texts(runtime_host, "c") == ["from the host"]
+
+
+def test_a_missing_source_is_named_and_leaves_nothing(runtime_host: Host, root: Root) -> None:
+    spec = ContainerSpec("c", IMAGE, mounts=(Mount("bind", "/x", "/does/not/exist"),))
+    with pytest.raises(InvalidSpec, match="/does/not/exist"):
+        runtime_host.create(spec)
+    runtime_host.close()
+    assert traces(root) == []
+
+
+def test_a_full_subnet_is_said_and_leaves_nothing(root: Root, layout: Path) -> None:
+    small = replace(root, subnet=root.subnet.replace("/24", "/29"))
+    host = small.open()
+    host.load(layout)
+    for i in range(5):
+        host.create(ContainerSpec(f"c.{i}", IMAGE))
+    with pytest.raises(Exception, match="every address"):
+        host.create(ContainerSpec("c.6", IMAGE))
+    host.remove("c.2")
+    assert host.create(ContainerSpec("c.7", IMAGE)).address
+    host.close()
+
+
+def _is_zombie(pid: int) -> bool:
+    return " Z " in Path(f"/proc/{pid}/stat").read_text()
