@@ -1,6 +1,7 @@
 """Trust: is what etcd says an order, or has etcd lost its memory?
 
-A store that answers with another cluster id, or with a revision lower than one already seen, was wiped or restored.
+A store that answers with another cluster id, with a revision lower than one already seen, or without the operator's
+last confirmation, was wiped or restored. Revisions grow again, so a doubt that was raised stays until it is answered.
 Then absence means nothing: who runs containers keeps them running until an operator confirms the records
 (`hecd deploy`, `hecd restore`).
 """
@@ -21,6 +22,7 @@ class Memory:
     cluster_id: int = 0
     revision: int = 0
     confirmed_at: float = 0.0
+    doubt: str = ""
 
 
 def doubt(memory: Memory, world: World) -> str | None:
@@ -30,17 +32,21 @@ def doubt(memory: Memory, world: World) -> str | None:
         return "etcd has not answered yet"
     if memory == Memory() or confirmed_at > memory.confirmed_at:
         return None
+    if memory.doubt:
+        return memory.doubt
     if world.cluster_id != memory.cluster_id:
         return "etcd's data was replaced (its cluster id changed)"
     if world.revision < memory.revision:
         return f"etcd's data is older than it was (revision {world.revision}, seen {memory.revision})"
+    if confirmed_at < memory.confirmed_at:
+        return "etcd's data was replaced (the last confirmed orders are not in it)"
     return None
 
 
 def remember(memory: Memory, world: World) -> Memory:
     """The memory after `world` was trusted."""
     confirmed_at = world.ledger.confirmed_at if world.ledger else memory.confirmed_at
-    return replace(memory, cluster_id=world.cluster_id, revision=world.revision, confirmed_at=confirmed_at)
+    return Memory(world.cluster_id, world.revision, confirmed_at)
 
 
 class Trust:
@@ -55,12 +61,10 @@ class Trust:
     def judge(self, world: World, now: float, *, save: bool = True) -> str | None:
         """The doubt about `world`, or None. `now` is monotonic seconds; `save` False only looks."""
         reason = doubt(self.memory, world)
-        if reason is None and save:
-            self.memory, before = remember(self.memory, world), self.memory
-            lasting = (before.cluster_id, before.confirmed_at) != (
-                self.memory.cluster_id,
-                self.memory.confirmed_at,
-            )
+        if save and world.cluster_id:
+            before = self.memory
+            self.memory = remember(before, world) if reason is None else replace(before, doubt=reason)
+            lasting = replace(before, revision=0) != replace(self.memory, revision=0)
             if before != self.memory and (lasting or now - self._saved_at >= self._save_every_s):
                 self._save(now)
         return reason

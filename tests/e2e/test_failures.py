@@ -119,7 +119,7 @@ def test_etcd_wiped_is_doubt_not_an_order(machine: Machine) -> None:
         machine.until(lambda: len(machine.instances()) == 4, 20.0, "agents say again what they run")
         status = machine.hecd("status")
         assert status.code == 1
-        assert "etcd's data was replaced" in status.out
+        assert "etcd's data" in status.out
         assert "hecd restore" in status.out
         time.sleep(3.0)
         assert sorted(machine.pids("conmon")) == before

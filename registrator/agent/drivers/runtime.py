@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from runtime.host import Host
-
 from registrator.agent.ports import Ending, Seen
 from registrator.errors import EngineFault, NotFound
 from registrator.model.names import InstanceName
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
 from runtime.errors import ImageNotFound, RuntimeFault
+from runtime.host import Host
 from runtime.images.build import build_image, link
 from runtime.model import Container, ContainerSpec, ImageConfig, Limits, Mount, State
 

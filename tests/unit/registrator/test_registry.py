@@ -118,6 +118,11 @@ async def test_only_what_changed_is_read_again() -> None:
         (Memory(1, 5), 1, 4, 0.0, True),
         (Memory(1, 5), 2, 9, 0.0, True),
         (Memory(1, 5, 10.0), 2, 9, 10.0, True),
+        (Memory(1, 5, 10.0), 1, 9, 0.0, True),
+        (Memory(1, 5, 10.0), 1, 9, 9.0, True),
+        (Memory(1, 5, 10.0), 1, 9, 10.0, False),
+        (Memory(1, 5, 10.0, "lost"), 1, 9, 10.0, True),
+        (Memory(1, 5, 10.0, "lost"), 1, 9, 11.0, False),
         (Memory(1, 5, 10.0), 2, 9, 11.0, False),
         (Memory(1, 5), 0, 0, 0.0, True),
         (Memory(), 0, 0, 0.0, True),
@@ -135,6 +140,15 @@ def test_trust_outlives_a_restart(tmp_path: Path) -> None:
     assert Trust(tmp_path / "trust").judge(world, 0.0) is None
     assert Trust(tmp_path / "trust").judge(World(cluster_id=2, revision=99), 1.0) is not None
     assert Trust(tmp_path / "trust").judge(World(cluster_id=2, revision=99, ledger=Ledger(1.0)), 2.0) is None
+
+
+def test_a_doubt_stays_though_revisions_grow_until_it_is_answered(tmp_path: Path) -> None:
+    trust = Trust(tmp_path / "trust")
+    assert trust.judge(World(cluster_id=1, revision=60), 0.0) is None
+    assert trust.judge(World(cluster_id=1, revision=5), 1.0) is not None
+    assert trust.judge(World(cluster_id=1, revision=99), 2.0) is not None
+    assert Trust(tmp_path / "trust").judge(World(cluster_id=1, revision=100), 3.0) is not None
+    assert trust.judge(World(cluster_id=1, revision=101, ledger=Ledger(1.0)), 4.0) is None
 
 
 def test_a_damaged_memory_file_is_no_memory(tmp_path: Path) -> None:
