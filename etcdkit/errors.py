@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+_HINT = "Check that etcd runs and that its endpoints are right."
+_TLS_HINT = (
+    "TLS was not agreed on: check the authority, and whether etcd asks for a certificate (or for no TLS at all)."
+)
+_TLS_WORDS = re.compile(r"TSI_|SSL_|certificate|[Hh]andshake")  # how gRPC speaks of TLS
+
 
 class EtcdError(Exception):
     """Root: `brief` is one line, `details` are more, `hint` says what to do.
@@ -24,7 +32,7 @@ class Unavailable(EtcdError):
     retry_after_s = 1.0
 
     def __init__(self, brief: str, *, ambiguous: bool = False) -> None:
-        super().__init__(brief, hint="Check that etcd runs, and that its endpoints and certificates are right.")
+        super().__init__(brief, hint=_TLS_HINT if _TLS_WORDS.search(brief) else _HINT)
         self.ambiguous = ambiguous
 
 

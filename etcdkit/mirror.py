@@ -98,10 +98,14 @@ class Mirror:
             await backoff.wait()
 
     async def _follow(self, backoff: Backoff) -> None:
-        """Read everything, then watch until something is wrong."""
-        self._adopt(await self._client.get_prefix(self._prefix))
-        start, end = prefix_range(self._prefix)
-        async with aclosing(watch_once(self._client.calls, start, end, self._revision + 1)) as batches:
+        """Watch, read everything, and apply what the watch tells until something is wrong.
+
+        The watch comes first: were the store replaced between a read and a watch that begins after it, nobody would
+        notice, while a watch that is there breaks.
+        """
+        async with aclosing(watch_once(self._client.calls, *prefix_range(self._prefix), 0)) as batches:
+            await anext(batches)
+            self._adopt(await self._client.get_prefix(self._prefix))
             async for batch in batches:
                 backoff.reset()
                 self._take(batch)
@@ -140,17 +144,18 @@ class Mirror:
         """Apply the events of a batch."""
         if batch.cluster_id != self._cluster_id:
             raise HistoryBroke("another cluster answers at these endpoints")
-        if not batch.events:
+        events = [event for event in batch.events if event[2] > self._revision]  # the others were read already
+        if not events:
             return
         # A snapshot that was handed out must not change: go on with a copy.
         entries = dict(self._entries) if self._shared is not None else self._entries
         changes = []
-        for key, entry, _ in batch.events:
+        for key, entry, _ in events:
             changes.append(Change(key, entries.pop(key, None) if entry is None else entries.get(key), entry, "event"))
             if entry is not None:
                 entries[key] = entry
         self._entries, self._shared = entries, None
-        self._revision = batch.events[-1][2]
+        self._revision = events[-1][2]
         self._tell(changes)
 
     def _tell(self, changes: list[Change], *, even_if_none: bool = False) -> None:

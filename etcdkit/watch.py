@@ -52,20 +52,20 @@ async def watch(calls: Calls, start: bytes, end: bytes, start_revision: int) -> 
     while True:
         try:
             async with aclosing(watch_once(calls, start, end, resume)) as batches:
+                there = await anext(batches)
+                if resume:
+                    await _same_history(calls, start, resume, cluster_id)
+                resume, cluster_id = resume or there.revision + 1, there.cluster_id
                 async for batch in batches:
-                    cluster_id = cluster_id or batch.cluster_id
-                    if batch.cluster_id != cluster_id:
-                        raise HistoryBroke("another cluster answers at these endpoints")
                     backoff.reset()
                     if not batch.events:
-                        resume = resume or batch.revision + 1
                         continue
                     # The header's revision would skip what a watcher that is catching up has not been told yet.
                     resume = batch.events[-1][2] + 1
                     yield batch
         except Unavailable:
             await backoff.wait()
-            if cluster_id or start_revision:
+            if resume:
                 await _same_history(calls, start, resume, cluster_id)
 
 

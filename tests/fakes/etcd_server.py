@@ -1,4 +1,4 @@
-"""A real etcd for tests, on free ports of loopback: to be stopped, frozen, wiped, restarted."""
+"""A real etcd for tests, on free ports of loopback and in a directory of its own, to be killed, frozen and wiped."""
 
 from __future__ import annotations
 

@@ -1,0 +1,110 @@
+"""Three members, some of which are killed or frozen while others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+
+from etcdkit import Client, Lease, Mirror, Unavailable
+from tests.fakes.becoming import becomes
+from tests.fakes.etcd_server import EtcdServer
+
+
+def in_use(client: Client, members: list[EtcdServer]) -> EtcdServer:
+    """The member that `client` speaks to now."""
+    return next(m for m in members if m.endpoint == client.calls.members.current.address)
+
+
+async def write_until(client: Client, stop: asyncio.Event) -> dict[int, str]:
+    """Keep writing; what was written for certain, by revision."""
+    written: dict[int, str] = {}
+    number = 0
+    while not stop.is_set():
+        number += 1
+        try:
+            written[await client.put("/k/counter", str(number).encode())] = str(number)
+        except Unavailable:
+            continue  # it may have happened: whoever watches sees it or does not
+        await asyncio.sleep(0.002)
+    return written
+
+
+async def test_nothing_is_lost_or_told_twice_while_members_are_killed_and_frozen(members: list[EtcdServer]) -> None:
+    endpoints = [m.endpoint for m in members]
+    stop = asyncio.Event()
+    seen: list[tuple[int, str]] = []
+    async with Client(endpoints) as writer, Client(endpoints) as reader, Mirror(reader, "/k/") as mirror:
+        await mirror.ready()
+        start = mirror.snapshot().revision + 1
+
+        async def watching() -> None:
+            async with aclosing(reader.watch_prefix("/k/", start)) as batches:
+                async for batch in batches:
+                    seen.extend((revision, entry.value.decode()) for _, entry, revision in batch.events if entry)
+
+        watcher = asyncio.create_task(watching())
+        writing = asyncio.create_task(write_until(writer, stop))
+        for round_number in range(6):
+            victim = in_use(reader, members)
+            await becomes(lambda: bool(seen), within_s=15)
+            if round_number % 2:
+                victim.freeze()
+            else:
+                victim.kill()
+            reached = seen[-1][0]
+            took_s = await becomes(lambda reached=reached: seen[-1][0] > reached + 20, within_s=20)  # type: ignore[misc]
+            assert took_s < 15
+            if round_number % 2:
+                victim.thaw()
+            else:
+                await asyncio.to_thread(victim.start)
+        stop.set()
+        written = await writing
+        last = max(written)
+        await becomes(lambda: seen[-1][0] >= last and mirror.snapshot().revision >= last, within_s=15)
+        watcher.cancel()
+    revisions = [revision for revision, _ in seen]
+    assert revisions == sorted(set(revisions)), "told twice, or out of order"
+    assert written.items() <= dict(seen).items(), "lost"
+    assert mirror.snapshot().entries["/k/counter"].value.decode() == seen[-1][1] and mirror.snapshot().epoch == 0
+    assert len(written) > 100
+
+
+async def test_calls_and_leases_go_on_without_the_member_in_use(members: list[EtcdServer]) -> None:
+    async with Client([m.endpoint for m in members]) as client, Lease(client, 6) as lease:
+        await client.put("/k/a", b"1", lease.id)
+        for harm in ("kill", "freeze"):
+            victim = in_use(client, members)
+            getattr(victim, harm)()
+            begun = time.monotonic()
+            assert await client.get("/k/a") is not None
+            assert time.monotonic() - begun < 5
+            renewed = lease.deadline
+            await becomes(lambda renewed=renewed: lease.deadline > renewed, within_s=8)  # type: ignore[misc]
+            if harm == "kill":
+                victim.start()
+            else:
+                victim.thaw()
+
+
+async def test_without_a_majority_nothing_is_pretended(members: list[EtcdServer]) -> None:
+    async with Client([m.endpoint for m in members], timeout_s=3.0) as client, Mirror(client, "/k/") as mirror:
+        await client.put("/k/a", b"1")
+        await mirror.ready()
+        alone = in_use(client, members)
+        for member in members:
+            if member is not alone:
+                member.kill()
+        await becomes(lambda: not mirror.connected, within_s=15)
+        failed = None
+        try:
+            await client.put("/k/a", b"2")
+        except Unavailable as err:
+            failed = err
+        assert failed is not None
+        for member in members:
+            if member is not alone:
+                member.start(wait=False)
+        await becomes(lambda: mirror.connected, within_s=20)
+        assert mirror.snapshot().epoch == 0

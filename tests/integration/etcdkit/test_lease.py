@@ -1,0 +1,109 @@
+"""Leases through outages, resumed, revoked and wiped; and the election that stands on them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from etcdkit import Client, Lease, LeaseGone, campaign, delete, leader, put, resign
+from tests.fakes.becoming import answers, becomes
+from tests.fakes.etcd_server import EtcdServer
+
+TTL_S = 3
+
+
+async def test_it_outlives_an_etcd_that_is_away_longer_than_its_ttl(etcd: EtcdServer, client: Client) -> None:
+    async with Lease(client, TTL_S) as lease:
+        made = await client.put("/k/a", b"1", lease.id)
+        etcd.kill()
+        await becomes(lambda: time.monotonic() > lease.deadline + 1, within_s=TTL_S + 3)
+        etcd.start()
+        await becomes(lambda: lease.deadline > time.monotonic())
+        entry = await client.get("/k/a")
+        assert entry is not None and entry.create_revision == made and entry.lease == lease.id
+
+
+async def test_its_deadline_is_never_later_than_the_truth(etcd: EtcdServer, client: Client) -> None:
+    async with Lease(client, TTL_S) as lease:
+        await client.put("/k/a", b"1", lease.id)
+        assert lease.deadline <= time.monotonic() + TTL_S
+        begun = lease.deadline
+        await becomes(lambda: lease.deadline > begun)  # it was renewed
+        await lease.close(revoke=False)
+        while time.monotonic() < lease.deadline:
+            assert await client.get("/k/a") is not None
+            await asyncio.sleep(0.1)
+
+
+async def test_gone_is_only_what_etcd_says_is_gone(etcd: EtcdServer, client: Client) -> None:
+    async with Lease(client, TTL_S) as revoked, Lease(client, TTL_S) as kept:
+        etcd.etcdctl("lease", "revoke", f"{revoked.id:x}")
+        await asyncio.wait_for(revoked.lost(), TTL_S)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.lost(), TTL_S)
+        assert await client.lease_time_to_live(kept.id) is not None
+
+
+async def test_a_wiped_store_has_lost_it(etcd: EtcdServer, client: Client) -> None:
+    async with Lease(client, TTL_S) as lease:
+        etcd.kill()
+        etcd.wipe()
+        etcd.start()
+        await asyncio.wait_for(lease.lost(), 5)
+
+
+async def test_one_who_comes_back_goes_on_with_it(client: Client) -> None:
+    first = await Lease(client, 10).__aenter__()
+    await client.put("/k/a", b"1", first.id)
+    await first.close(revoke=False)
+    async with Lease(client, 10, resume_id=first.id) as second:
+        assert second.id == first.id
+        assert time.monotonic() < second.deadline <= time.monotonic() + 10
+    assert await client.get("/k/a") is None
+    async with Lease(client, 10, resume_id=first.id) as third:
+        assert third.id != first.id and await client.lease_time_to_live(third.id) is not None
+
+
+async def test_one_leads_at_a_time_and_the_next_one_follows(client: Client) -> None:
+    async with Lease(client, 10) as one, Lease(client, 10) as two:
+        first = await campaign(client, "/leader", b"one", one.id)
+        waiting = asyncio.ensure_future(campaign(client, "/leader", b"two", two.id))
+        again = await campaign(client, "/leader", b"one", one.id)  # whoever leads already is told so
+        assert again == first and not waiting.done()
+        seen = await leader(client, "/leader")
+        assert seen is not None and seen.value == b"one"
+
+        await resign(client, first)
+        second = await asyncio.wait_for(waiting, 5)
+        deposed = await client.transaction(compare=[first.guard()], success=[put("/written", b"by one")])
+        leads = await client.transaction(compare=[second.guard()], success=[put("/written", b"by two")])
+        assert not deposed.succeeded and leads.succeeded
+        await resign(client, first)  # says nothing about the second one's place
+        assert await leader(client, "/leader") is not None
+
+
+async def test_the_next_one_leads_when_the_leaders_lease_ends(etcd: EtcdServer, client: Client) -> None:
+    async with Lease(client, 10) as two:
+        one = await Lease(client, TTL_S).__aenter__()
+        await campaign(client, "/leader", b"one", one.id)
+        waiting = asyncio.ensure_future(campaign(client, "/leader", b"two", two.id))
+        await one.close(revoke=False)
+        etcd.kill()  # and an etcd that goes away meanwhile is no end of waiting
+        etcd.start()
+        await asyncio.wait_for(waiting, TTL_S + 10)
+
+        async def leads() -> bool:
+            entry = await leader(client, "/leader")
+            return entry is not None and entry.value == b"two"
+
+        await answers(leads)
+
+
+async def test_nobody_leads_with_a_dead_lease(client: Client) -> None:
+    lease = await client.lease(10)
+    await client.revoke(lease)
+    with pytest.raises(LeaseGone):
+        await campaign(client, "/leader", b"x", lease)
+    await client.transaction(success=[delete("/leader")])
