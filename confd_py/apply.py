@@ -23,6 +23,7 @@ class Tally:
     drift_repairs: int = 0
     pending_admissions: tuple[str, ...] = ()
     pending_removals: tuple[str, ...] = ()
+    held_by_old_processes: tuple[str, ...] = ()  # drained, but a process behind a reload may still use them
 
 
 class Applier(Protocol):

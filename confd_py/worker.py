@@ -51,6 +51,7 @@ class Worker:
         self._bell = asyncio.Event()
         self._owed = False
         self._text: str | None = None  # in effect
+        self._reached: int | None = None  # the revision of that text; told once nothing holds it back
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
         self._remember_at_s: float | None = None  # when what was seen has to be written down
@@ -171,11 +172,11 @@ class Worker:
         if self.state.error:
             _log.info("in effect again resource=%s old_error=%s", self.resource.name, self.state.error)
         self._owed, self._next_try_s = False, None
+        self._reached = revision
         digest = hashlib.sha256(text.encode(*_ENCODE)).hexdigest()
         self._record(
             replace(
                 self.state,
-                revision=revision,
                 sha256=digest,
                 applied_at=time.time(),
                 cluster_id=str(self._view.cluster_id),
@@ -192,8 +193,11 @@ class Worker:
         failures = self.state.failures + (not isinstance(err, Deferred))
         wait_s = retry_wait_s(err, failures, random.random())  # noqa: S311 jitter
         self._next_try_s = time.monotonic() + wait_s
-        if err.brief != self.state.error and not isinstance(err, Deferred):
-            _log.error("not applied resource=%s error=%s %s", self.resource.name, err.brief, " | ".join(err.details))
+        if err.brief != self.state.error:
+            level = logging.INFO if isinstance(err, HaproxyAway | Deferred) else logging.ERROR
+            _log.log(
+                level, "not applied resource=%s error=%s %s", self.resource.name, err.brief, " | ".join(err.details)
+            )
         self._record(
             replace(
                 self.state,
@@ -224,6 +228,8 @@ class Worker:
             drift_repairs=self._base.drift_repairs + tally.drift_repairs,
             pending_admissions=tally.pending_admissions,
             pending_removals=tally.pending_removals,
+            held_by_old_processes=tally.held_by_old_processes,
+            revision=state.revision if tally.held_by_old_processes or self._reached is None else self._reached,
             ghosts=tuple(ghosts),
             doubt=applied.doubt(self._view.ghosts),
         )

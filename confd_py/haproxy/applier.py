@@ -14,12 +14,16 @@ from confd_py.apply import Tally, ownership
 from confd_py.commands import fill, run_program, run_shell
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, HaproxyRefused
 from confd_py.haproxy.config import HaproxyConfig, Server, parse, stamped
+from confd_py.haproxy.elders import Elders
+from confd_py.haproxy.master import Master
+from confd_py.haproxy.plan import Key
 from confd_py.haproxy.reload import Reloader
 from confd_py.haproxy.runtime import Runtime
 from confd_py.haproxy.state import HEADER
 from confd_py.resource import Resource
 
 _log = logging.getLogger("confd-py.haproxy")
+_ELDERS_S = 0.05
 _SETTLE_S = 0.025  # admissions that end within this are part of the apply: one report instead of two
 
 
@@ -32,6 +36,7 @@ class HaproxyApplier:
         self._sync_only = sync_only
         self._runtime = Runtime(settings.socket, settings.removal_timeout_s)
         self._reloader = Reloader(resource, self._runtime)
+        self._elders = Elders(Master(settings.master_socket)) if settings.master_socket else None
         self._wanted: HaproxyConfig | None = None  # in effect, as far as known
         self._pid = 0
         self._reloads = 0
@@ -52,6 +57,7 @@ class HaproxyApplier:
             self._drift,
             tuple(sorted(names["Admission"])),
             tuple(sorted(names["Removal"])),
+            tuple(sorted("/".join(key) for key in self._held())),
         )
 
     async def apply(self, text: str) -> None:
@@ -62,6 +68,7 @@ class HaproxyApplier:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tend(changed, again))
             tasks.create_task(self._watch_drift(changed, again))
+            tasks.create_task(self._watch_elders(changed))
 
     async def close(self) -> None:
         await self._runtime.disconnect()
@@ -79,6 +86,7 @@ class HaproxyApplier:
         except HaproxyAway:
             await self._wait_for_haproxy(text)
             raise
+        before = self._wanted or parse(dest.read(self._resource.dest) or "")
         if session.pid != self._pid:
             self._wanted = None
         if session.stamp == config.stamp and not self._words_changed(config, text):
@@ -87,6 +95,8 @@ class HaproxyApplier:
             await self._by_reload(config, text)
         self._pid, self._wanted = (await self._runtime.connect()).pid, config
         self._wake.set()
+        if self._elders is not None:
+            await self._elders.drain(before, config)
         await self._settle()
 
     async def _by_runtime(self, config: HaproxyConfig, text: str) -> None:
@@ -191,6 +201,9 @@ class HaproxyApplier:
         finally:
             staged.unlink(missing_ok=True)
 
+    def _held(self) -> set[Key]:
+        return self._elders.drained if self._elders is not None and self._elders.holding else set()
+
     # -- beside -------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
@@ -236,6 +249,15 @@ class HaproxyApplier:
                     self._wanted = None
                     again()
             await asyncio.sleep(0.02)
+
+    async def _watch_elders(self, changed: Callable[[], None]) -> None:
+        while self._elders is not None:
+            await asyncio.sleep(_ELDERS_S)
+            if self._elders.holding:
+                async with self._turn:
+                    still = await self._elders.look()
+                if not still:
+                    changed()
 
     async def _look_for_drift(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
         wanted = self._wanted

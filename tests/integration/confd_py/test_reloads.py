@@ -99,6 +99,22 @@ def test_a_server_that_comes_with_a_reload_is_admitted_by_a_check_too(ring: Ring
     assert ring.haproxy.servers()["web.2"][2] == 0
 
 
+def test_a_server_that_other_directives_name_is_admitted_where_it_stands(idle_ring: Ring) -> None:
+    """HAProxy refuses to delete it, so it cannot be put there again."""
+    template = idle_ring.confd.confdir / "templates" / "haproxy.cfg.j2"
+    rule = "    use-server web.1 if { req.hdr(x-pin) 1 }\n    default-server check"
+    whole = template.read_text()
+    idle_ring.start()
+    idle_ring.confd.stop()
+    template.write_text(whole.replace("    default-server check", rule))
+    idle_ring.service()
+    revision = idle_ring.instance(1)
+    idle_ring.confd.start()
+    idle_ring.until_applied(revision)
+    idle_ring.until_serving(1)
+    assert status(idle_ring.port) == 200
+
+
 def test_a_draining_server_stays_drained_over_a_reload(ring: Ring) -> None:
     ring.service()
     ring.instance(1)
@@ -191,6 +207,29 @@ def test_a_failed_start_of_the_new_process_puts_the_old_file_back(ring: Ring) ->
     template.write_text(whole)
     ring.until_applied(revision, 25)
     ring.until_serving(1)
+
+
+def test_a_drain_counts_only_when_no_old_process_can_use_the_server(ring: Ring) -> None:
+    """A client that was idle during a reload still talks to the old process, which takes no orders any more."""
+    ring.service()
+    ring.until_applied(ring.instance(1))
+    ring.until_serving(1)
+    client = http.client.HTTPConnection("127.0.0.1", ring.port, timeout=10)
+    client.request("GET", "/")
+    assert client.getresponse().read() == b"web.1"
+    ring.until_applied(ring.service(balance="leastconn"))
+    ring.instance(2)
+    ring.until_serving(1, 2)
+    revision = ring.instance(1, state="draining")
+    within(2, "held", lambda: ring.confd.state()["held_by_old_processes"] == ["web.80/web.1"])
+    assert ring.haproxy.serving() == {"web.2"}
+    time.sleep(0.3)
+    assert not ring.confd.applied(revision)
+    client.request("GET", "/")
+    assert client.getresponse().read() == b"web.1"
+    ring.until_applied(revision, 3)
+    # What was not in use before needs no such wait.
+    ring.until_applied(ring.instance(3), 2)
 
 
 def test_haproxy_restarted_comes_back_in_step(ring: Ring) -> None:

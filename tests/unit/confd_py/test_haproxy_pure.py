@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from confd_py.haproxy.config import Server, parse, read_server, stamped
+from confd_py.haproxy.elders import drained_between, longest_idle_s
 from confd_py.haproxy.master import Processes, parse_processes
 from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_commands, plan
 from confd_py.haproxy.state import HEADER, Seen, parse_state, stat_rows, state_file
@@ -169,12 +170,35 @@ def test_stat_rows() -> None:
     assert list(stat_rows("# pxname,svname,scur\nb,s,0\n\n")) == [{"pxname": "b", "svname": "s", "scur": "0"}]
 
 
+def test_drained_between() -> None:
+    after = TEXT.replace("server web.1 10.0.0.1:80", "server web.1 10.0.0.8:80").replace(
+        "web.2 10.0.0.2:80 weight 0", ""
+    )
+    assert drained_between(parse(TEXT), parse(TEXT)) == set()
+    assert drained_between(parse(TEXT), parse(after)) == {("web.80", "web.1")}
+    assert drained_between(parse(TEXT), parse("global\n")) == {("web.80", "web.1"), ("both", "a")}
+    assert drained_between(parse("global\n"), parse(TEXT)) == set()
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        ("timeout http-keep-alive 10s", 10.0),
+        ("timeout client 2m", 120.0),
+        ("timeout client 60s\n  timeout http-keep-alive 500", 0.5),
+        ("mode http", 60.0),
+    ],
+)
+def test_longest_idle(lines: str, seconds: float) -> None:
+    assert longest_idle_s(parse(f"defaults\n  {lines}\n")) == seconds
+
+
 def test_parse_processes_of_two_generations() -> None:
     old = (
         "#<PID> <type> <reloads> <uptime> <version>\n"
         "10 master 3 [failed: 1] 0d00h00m08s 2.6.12\n# workers\n12 worker 1 0d00h00m02s 2.6.12\n# old workers\n"
         "11 worker 2 0d00h00m08s 2.6.12\n# programs\n"
     )
-    assert parse_processes(old) == Processes(10, 3, 1, 12)
-    new = "10 master 0 0d00h00m08s 3.0.1\n# workers\n12 worker 0 0d 3.0.1\n# programs\n"
-    assert parse_processes(new) == Processes(10, 0, 0, 12)
+    assert parse_processes(old) == Processes(10, 3, 1, 12, 2.0, (11,))
+    new = "10 master 0 0d00h00m08s 3.0.1\n# workers\n12 worker 0 1d02h03m04s 3.0.1\n# programs\n"
+    assert parse_processes(new) == Processes(10, 0, 0, 12, 93784.0, ())
