@@ -23,6 +23,7 @@ from registrator.up import machine
 from registrator.up.supervisor import Supervisor
 
 READY_WITHIN_S = 30.0
+PAUSE_S = 2.0  # between the steps, so that each one's effect on the requests can be told apart
 # Apart from `hecd up`'s own bridge and pool, so that both can run on one machine.
 BRIDGE, POOL = "hecddemo0", "10.86.0.0/16"
 
@@ -56,7 +57,7 @@ class Demo:
                 finally:
                     with local.opened(config) as here:
                         here.remove_all()
-        except BaseException:
+        except Exception:
             for line in lines:
                 self.say(line)
             raise
@@ -93,13 +94,15 @@ class Demo:
                 self.say(f"load: {self.load.kept_rate:g} requests/s over {self.load.kept} connections, "
                          f"{self.load.fresh_rate:g}/s over new ones, every third a POST")  # fmt: skip
                 async with story.load(self.load.kept, self.load.kept_rate, self.load.fresh_rate):
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(PAUSE_S)
                     for number in range(2, self.releases + 2):
                         await story.deploy(self._project(number, port), f"release {number - 1} -> {number}")
+                    await asyncio.sleep(PAUSE_S)
                     await story.kill_one()
-                    await story.scale(8, 4)
-                    await story.scale(2, 8)
-                    await asyncio.sleep(1.0)
+                    for before, count in ((4, 8), (8, 2)):
+                        await asyncio.sleep(PAUSE_S)
+                        await story.scale(count, before)
+                    await asyncio.sleep(PAUSE_S)
                 story.reloaded = story.reloads() - reloads
                 return story
 
