@@ -8,7 +8,7 @@ import time
 import click
 
 from registrator.cli import session
-from registrator.cli.deploy import _raise_failures
+from registrator.cli.deploy import raise_failures
 from registrator.control.backup import Backup
 from registrator.errors import HecdError
 from registrator.model.names import ReleaseNumber, ServiceName
@@ -20,10 +20,13 @@ SETTLED_WITHIN_S = 120.0
 
 @click.command()
 @click.argument("wanted", nargs=-1, required=True, metavar="SERVICE=REPLICAS...")
+@session.output_option
 @click.pass_context
-def scale(ctx: click.Context, wanted: tuple[str, ...]) -> None:
+def scale(ctx: click.Context, wanted: tuple[str, ...], output: str) -> None:
     """Set how many instances of a service run, as in `hecd scale web=5`."""
-    session.run(_scale(ctx, dict(_pair(word) for word in wanted)))
+    counts = dict(_pair(word) for word in wanted)
+    session.run(_scale(ctx, counts))
+    session.print_object(counts, output, [f"{name}: {count} serving" for name, count in counts.items()])
 
 
 def _pair(word: str) -> tuple[ServiceName, int]:
@@ -42,35 +45,37 @@ async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
             return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
 
         await follow.until(store, there, SETTLED_WITHIN_S, "scaling")
-    for name, count in wanted.items():
-        click.echo(f"{name}: {count} serving")
 
 
 @click.command()
 @click.argument("service")
 @click.argument("release", type=int, required=False)
+@session.output_option
 @click.pass_context
-def rollback(ctx: click.Context, service: str, release: int | None) -> None:
+def rollback(ctx: click.Context, service: str, release: int | None, output: str) -> None:
     """Go back to the release before the one that serves, or to RELEASE."""
-    session.run(_rollback(ctx, ServiceName(service), None if release is None else ReleaseNumber(release)))
+    to = session.run(_rollback(ctx, ServiceName(service), None if release is None else ReleaseNumber(release)))
+    session.print_object({"service": service, "release": to}, output, [f"{service}: release {to} serves"])
 
 
-async def _rollback(ctx: click.Context, name: ServiceName, release: ReleaseNumber | None) -> None:
+async def _rollback(ctx: click.Context, name: ServiceName, release: ReleaseNumber | None) -> ReleaseNumber:
     async with session.registry(ctx) as (store, world):
         to = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
         ended = await follow.releases(
             store, {name: to}, after=world.revision + 1, show=lambda s: session.progress(f"  {s.line()}")
         )
-    _raise_failures(ended)
-    click.echo(f"{name}: release {to} serves")
+    raise_failures(ended)
+    return to
 
 
 @click.command()
 @click.argument("services", nargs=-1, required=True)
+@session.output_option
 @click.pass_context
-def rm(ctx: click.Context, services: tuple[str, ...]) -> None:
+def rm(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
     """Remove services: their instances drain and stop, then their records go."""
     session.run(_rm(ctx, [ServiceName(s) for s in services]))
+    session.print_object({"removed": services}, output, [f"{name}: removed" for name in services])
 
 
 async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
@@ -79,7 +84,6 @@ async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
             await give.retire(store, world, name, now=time.time(), who=session.who())
             gone = await follow.until(store, functools.partial(_empty, name=name), SETTLED_WITHIN_S, f"removing {name}")
             await give.forget(store, gone, name)
-            click.echo(f"{name}: removed")
 
 
 def _empty(world: World, *, name: ServiceName) -> bool:

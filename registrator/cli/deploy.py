@@ -82,7 +82,7 @@ async def _deploy(ctx: click.Context, project: Project, detach: bool, output: st
         output,
         [f"{n}: release {r.release} serves ({took_s:.1f} s)" for n, r in ended.items() if r.state == "done"],
     )
-    _raise_failures(ended)
+    raise_failures(ended)
 
 
 def _need_helpers(world: World) -> None:
@@ -95,7 +95,8 @@ def _need_helpers(world: World) -> None:
         session.progress("note: no node has joined yet; the release starts when one does (`hecd up`, `hecd agent`)")
 
 
-def _raise_failures(ended: dict[ServiceName, Rollout]) -> None:
+def raise_failures(ended: dict[ServiceName, Rollout]) -> None:
+    """Raise ReleaseFailed if a rollout ended otherwise than done, with its reason and its last words."""
     failed = {n: r for n, r in ended.items() if r.state != "done"}
     if not failed:
         return

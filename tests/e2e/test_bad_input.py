@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+from pathlib import Path
 
 from tests.e2e.conftest import Machine
 
@@ -62,3 +65,15 @@ def test_wrong_words_get_an_answer(machine: Machine) -> None:
         done = machine.hecd(*words)
         assert (done.code, said in done.err) == (code, True), (words, done.code, done.err)
         assert "Traceback" not in done.err
+
+
+def test_a_missing_program_is_named_with_its_package(machine: Machine, tmp_path: Path) -> None:
+    for name in ("setpriv", "haproxy"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    machine.environment = {**machine.environment, "PATH": str(tmp_path), "HECD_ROOT": str(tmp_path / "root")}
+    done = machine.hecd("up")
+    machine.environment["HECD_ROOT"] = str(machine.root)
+    machine.environment["PATH"] = os.environ["PATH"]
+    assert done.code == 6
+    assert "etcd is not installed" in done.err
+    assert "apt-get install etcd-server" in done.err

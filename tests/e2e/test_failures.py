@@ -128,3 +128,33 @@ def test_etcd_wiped_is_doubt_not_an_order(machine: Machine) -> None:
     assert report["failures"] == []
     assert sorted(machine.pids("conmon")) == before
     assert machine.deploy(2).code == 0
+
+
+def test_etcd_restored_from_an_old_backup_is_doubt_not_an_order(machine: Machine) -> None:
+    assert machine.deploy(1).code == 0
+    machine.etcdctl("snapshot", "save", str(machine.root / "backup"))
+    assert machine.deploy(2).code == 0
+    before = sorted(machine.pids("conmon"))
+    restored = machine.root / "restored"
+    peer = (machine.root / "run" / "etcd.peer").read_text()
+    machine.etcdctl(
+        "snapshot", "restore", str(machine.root / "backup"), f"--data-dir={restored}", "--name=hecd",
+        f"--initial-cluster=hecd=http://{peer}", f"--initial-advertise-peer-urls=http://{peer}",
+    )  # fmt: skip
+    assert restored.is_dir()
+    with machine.load() as report:
+        machine.kill("--listen-client-urls")
+        shutil.rmtree(machine.root / "lib" / "etcd")
+        restored.rename(machine.root / "lib" / "etcd")
+        machine.until(
+            lambda: sum(i["release"] == 2 for i in machine.instances()) == 4, 20.0, "they are announced again"
+        )
+        status = machine.hecd("status")
+        assert status.code == 1
+        assert "etcd's data" in status.out
+        time.sleep(3.0)
+        assert sorted(machine.pids("conmon")) == before
+        assert machine.hecd("restore").code == 0
+        machine.until(lambda: machine.hecd("status").code == 0, 30.0, "everything is well again")
+    assert report["failures"] == []
+    assert sorted(machine.pids("conmon")) == before
