@@ -138,7 +138,7 @@ class _Unfolding:
                 first = self._document.lines[(*path, key)]
                 self._fault((*path, key), key_node, f"stands here twice; first on line {first}")
                 continue
-            self._document.lines[(*path, key)] = key_node.start_mark.line + 1
+            self._document.lines.setdefault((*path, key), key_node.start_mark.line + 1)
             own[key] = self.value(value_node, (*path, key))
         # After the own keys, so that the lines noted are theirs; of several merged mappings the first one wins.
         merged: dict[str, Any] = {}

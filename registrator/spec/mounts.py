@@ -48,6 +48,8 @@ def _short(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount 
 def _long(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount | None:
     target = _target(place["target"], place["target"].text())
     read_only = place["read_only"].truth()
+    if place["type"].value is None:
+        return None
     if place["type"].text() == "tmpfs":
         if place["source"].value is not None:
             place["source"].fault("a tmpfs has no source")
