@@ -81,6 +81,8 @@ def plug(link: Link, namespace: Path) -> None:
             master = socket.if_nametoindex(link.bridge.name)
             mtu = link.bridge.mtu
             ip.link("add", ifname=link.host_name, kind="veth", mtu=mtu, master=master, state="up", peer=peer)
+            if link.hairpin:
+                ip.brport("set", index=socket.if_nametoindex(link.host_name), mode=1)
     finally:
         os.close(fd)
     in_thread(lambda: _bring_up(link, namespace))

@@ -35,7 +35,7 @@ class Network:
             self._ensure()
             try:
                 kernel.ensure_namespace(namespace)
-                kernel.plug(topology.link(self.bridge, address, os.urandom(6).hex()), namespace)
+                kernel.plug(topology.link(self.bridge, address, os.urandom(6).hex(), publishes=bool(ports)), namespace)
                 self._publish(ports, address)
             except BaseException:
                 kernel.drop_namespace(namespace)

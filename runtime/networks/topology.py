@@ -29,6 +29,7 @@ class Link:
     address: str
     mac: str
     bridge: Bridge
+    hairpin: bool  # whether the bridge may send back what came from here
 
 
 def bridge(name: str, subnet: str) -> Bridge:
@@ -42,12 +43,14 @@ def bridge(name: str, subnet: str) -> Bridge:
     return Bridge(name, str(network), address, network.prefixlen, mac_of(address))
 
 
-def link(of: Bridge, address: str, token: str) -> Link:
+def link(of: Bridge, address: str, token: str, *, publishes: bool) -> Link:
     """`token` is a word of at most 13 letters and digits that no cable had before.
 
     A cable vanishes some time after its namespace: a name that is used again would still be there.
+    A container that publishes ports may connect to one of them itself. Where the kernel lets bridges see nftables
+    (br_netfilter, which Docker switches on), that connection never leaves the bridge, and needs a hairpin.
     """
-    return Link(f"hv{token}", address, mac_of(address), of)
+    return Link(f"hv{token}", address, mac_of(address), of, publishes)
 
 
 def mac_of(address: str) -> str:

@@ -71,7 +71,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Root]:
     """A new root. Afterwards nothing of it is left, or the test fails."""
-    found = Root(tmp_path / "lib", tmp_path / "run", free_subnet(), f"hecdt{secrets.token_hex(3)}")
+    found = Root(tmp_path / "root" / "lib", tmp_path / "root" / "run", free_subnet(), f"hecdt{secrets.token_hex(3)}")
     yield found
     host = found.open()
     for container in host.list():

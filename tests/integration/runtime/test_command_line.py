@@ -1,0 +1,166 @@
+"""hecd-runtime as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, traces
+from tests.integration.runtime.test_network import free_port
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+PROGRAM = [sys.executable, "-c", "from runtime.cli import main; main()"]
+
+
+@pytest.fixture
+def place(root: Root) -> Path:
+    """The DIR of --root; `root` cleans it up."""
+    return root.lib.parent
+
+
+@pytest.fixture
+def root(root: Root) -> Root:
+    """The same root, laid out as --root has it."""
+    return Root(root.lib / "runtime", root.run / "runtime", root.subnet, root.bridge)
+
+
+@pytest.fixture
+def cli(root: Root, layout: Path) -> object:
+    """Runs the command with these words; the test image is loaded."""
+    place = root.lib.parent.parent
+
+    def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, f"--root={place}", f"--subnet={root.subnet}", f"--bridge={root.bridge}", *words],
+            input=stdin, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert call("image", "load", str(layout)).returncode == 0
+    yield call
+    for name in call("ps", "-aq").stdout.split():
+        call("rm", "-f", name)
+    becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
+
+
+def test_run_shows_output_and_ends_with_its_code(cli: Cli) -> None:
+    done = cli("run", "--rm", "-e", "WHO=you", IMAGE, "/bin/sh", "-c", "echo hello $WHO; echo bad >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "hello you\n", "bad\n")
+    assert cli("ps", "-aq").stdout == ""
+
+
+def test_the_days_of_a_container(cli: Cli) -> None:
+    port = free_port()
+    assert cli("run", "-d", "--name", "web", "-p", f"{port}:80", IMAGE).stdout == "web\n"
+    assert "hello" in answers("127.0.0.1", port)
+    seen = json.loads(cli("ps", "-o", "json").stdout)[0]
+    assert (seen["name"], seen["state"], seen["spec"]["ports"][0]["published"]) == ("web", "running", port)
+    assert "running" in cli("ps").stdout
+    assert cli("exec", "web", "cat", "/srv/index.html").stdout == "hello\n"
+    assert cli("exec", "-i", "web", "cat", stdin="typed").stdout == "typed"
+    assert cli("exec", "web", "sh", "-c", "exit 9").returncode == 9
+    assert cli("rm", "web").returncode != 0, "it runs"
+    assert cli("stop", "web").stdout == "web\n"
+    assert cli("ps").stdout == ""
+    assert "exited (SIGTERM)" in cli("ps", "-a").stdout
+    assert cli("start", "web").stdout == "web\n"
+    assert json.loads(cli("inspect", "web").stdout)[0]["address"] == seen["address"]
+    assert cli("rm", "-f", "web").stdout == "web\n"
+
+
+def test_logs(cli: Cli) -> None:
+    cli("run", "-d", "--name", "c", IMAGE, "sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.05; done; echo e >&2")
+    followed = cli("logs", "-f", "c")
+    assert (followed.stdout, followed.stderr) == ("1\n2\n3\n4\n", "e\n")
+    assert cli("logs", "-n", "2", "c").stdout == "4\n"
+    assert "T" in cli("logs", "-t", "c").stdout.split()[0]
+
+
+def test_images(cli: Cli) -> None:
+    assert f"docker.io/{IMAGE}" in cli("image", "ls").stdout
+    assert cli("gc").stdout.startswith("0 images")
+    assert cli("image", "untag", IMAGE).returncode == 0
+    assert json.loads(cli("gc", "-o", "json").stdout)["layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("start", "nobody"), 4, "no container 'nobody'"),
+        (("run", "127.0.0.1:9/no:1"), 3, "registry"),
+        (("run", "BAD NAME"), 1, "no image name"),
+        (("run", "--name", "a/b", IMAGE), 2, "no container name"),
+        (("run", "--name", "..", IMAGE), 2, "no container name"),
+        (("run", "-v", "/does/not/exist:/x", IMAGE), 2, "/does/not/exist"),
+        (("run", "-v", "nonsense", IMAGE), 2, "write SOURCE:TARGET"),
+        (("run", "-p", "x:y", IMAGE), 2, "-p 8080:80"),
+        (("run", "-p", "70000:80", IMAGE), 2, "70000 is no port"),
+        (("run", "-m", "lots", IMAGE), 2, "64m"),
+        (("run", "-m", "1k", IMAGE), 2, "4 MiB"),
+        (("run", "--no-init", IMAGE, "/nowhere"), 1, "/nowhere"),
+        (("image", "load", "/etc/passwd"), 1, "no archive"),
+        (("exe", "x"), 2, "Did you mean `hecd-runtime exec`"),
+    ],
+)
+def test_faults_are_named_with_what_to_do(cli: Cli, words: tuple[str, ...], code: int, says: str) -> None:
+    done = cli(*words)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) >= 2, "what is wrong, and what to do"
+    assert cli("ps", "-aq").stdout == ""
+
+
+def test_exec_with_a_terminal(cli: Cli, root: Root) -> None:
+    cli("run", "-d", "--name", "web", IMAGE)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(PROGRAM[0], [*PROGRAM, f"--root={root.lib.parent.parent}", "exec", "-it", "web", "sh", "-c",
+                              "test -t 0 && echo a terminal; read x; echo got $x"])  # fmt: skip
+    seen = read_until(terminal, "a terminal")
+    os.write(terminal, b"words\n")
+    seen += read_until(terminal, "got words")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+
+
+def test_ctrl_c_stops_what_runs_in_front(cli: Cli, root: Root) -> None:
+    words = [*PROGRAM, f"--root={root.lib.parent.parent}", "run", "--rm", "--name", "front", IMAGE,
+             "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done"]  # fmt: skip
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as front:
+        assert front.stdout is not None
+        assert front.stdout.readline() == "up\n"
+        front.send_signal(signal.SIGINT)
+        assert front.stdout.read() == "bye\n"
+        assert front.wait(20) == 3
+    assert cli("ps", "-aq").stdout == ""
+
+
+def test_it_starts_fast() -> None:
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        subprocess.run([*PROGRAM, "--version"], check=True, capture_output=True)
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.25
+
+
+def read_until(fd: int, text: str, within_s: float = 20.0) -> str:
+    seen, deadline = "", time.monotonic() + within_s
+    while text not in seen:
+        ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"no {text!r} in {seen!r}"
+        try:
+            seen += os.read(fd, 4096).decode()
+        except OSError:  # the other end is closed
+            assert text in seen, seen
+    return seen

@@ -1,0 +1,177 @@
+"""Containers reach each other and their host, are reached by published ports, and two roots live side by side."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import PortTaken
+from runtime.host import Host
+from runtime.linux import in_thread, setns
+from runtime.model import PublishedPort
+from tests.integration.runtime.conftest import (
+    Root,
+    answers,
+    becomes,
+    cables,
+    finished,
+    free_subnet,
+    run,
+    texts,
+    traces,
+)
+
+GET = "printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {address} {port}"
+
+
+def fetch(host: Host, name: str, address: str, port: int) -> str:
+    return host.exec_probe(name, ["/bin/sh", "-c", GET.format(address=address, port=port)], 5.0)[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_containers_reach_each_other_but_no_loopback_of_the_host(runtime_host: Host) -> None:
+    one, two = run(runtime_host, "one"), run(runtime_host, "two")
+    answers(one.address)
+    assert "hello" in fetch(runtime_host, "two", one.address, 80)
+    gateway = one.address.rpartition(".")[0] + ".1"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        fetch(runtime_host, "two", gateway, listener.getsockname()[1])
+        subprocess.run(
+            ["nsenter", f"--net={runtime_host._paths.namespace(two.name)}", "ip", "route", "add", "127.0.0.2/32",
+             "via", gateway], check=False, capture_output=True,
+        )  # fmt: skip
+        fetch(runtime_host, "two", "127.0.0.2", listener.getsockname()[1])
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_a_published_port_leads_in_from_everywhere(runtime_host: Host) -> None:
+    port = free_port()
+    web = run(runtime_host, "web", ports=(PublishedPort(port, 80),))
+    answers(web.address)
+    gateway = web.address.rpartition(".")[0] + ".1"
+    run(runtime_host, "other")
+    assert "hello" in answers("127.0.0.1", port)
+    assert "hello" in answers(gateway, port)
+    assert "hello" in fetch(runtime_host, "other", gateway, port)
+    assert "hello" in fetch(runtime_host, "web", gateway, port), "hairpin"
+    runtime_host.remove("web")
+    with pytest.raises(OSError):
+        answers("127.0.0.1", port, within_s=0.0)
+
+
+def test_a_port_published_on_one_address_is_closed_on_others(runtime_host: Host) -> None:
+    port = free_port()
+    web = run(runtime_host, "web", ports=(PublishedPort(port, 80, address="127.0.0.1"),))
+    assert "hello" in answers("127.0.0.1", port)
+    with pytest.raises(OSError):
+        answers(web.address.rpartition(".")[0] + ".1", port, within_s=0.0)
+
+
+def test_udp_is_published(runtime_host: Host) -> None:
+    port = free_port()
+    web = run(runtime_host, "web", ports=(PublishedPort(port, 53, "udp"),))
+    server = in_thread(lambda: _udp_server(str(runtime_host._paths.namespace("web")), web.address))
+    with server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for end in (server, client):
+            end.settimeout(5.0)
+        client.sendto(b"ping", ("127.0.0.1", port))
+        said, sender = server.recvfrom(100)
+        server.sendto(said.upper(), sender)
+        assert client.recv(100) == b"PING"
+
+
+def _udp_server(namespace: str, address: str) -> socket.socket:
+    """A socket stays in the namespace where it was opened."""
+    setns(namespace)
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((address, 53))
+    return server
+
+
+def test_a_taken_port_is_said_and_leaves_nothing(runtime_host: Host, root: Root) -> None:
+    port = free_port()
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", port))
+        listener.listen()
+        with pytest.raises(PortTaken, match=str(port)):
+            run(runtime_host, "web", ports=(PublishedPort(port, 80),))
+        runtime_host.close()
+        assert traces(root) == []
+    first = run(runtime_host, "web", ports=(PublishedPort(port, 80),))
+    with pytest.raises(PortTaken, match="another container"):
+        run(runtime_host, "second", ports=(PublishedPort(port, 80), PublishedPort(free_port(), 80)))
+    answers(first.address)
+    assert "hello" in answers("127.0.0.1", port), "the first keeps its port"
+
+
+def test_names_and_files_inside(runtime_host: Host) -> None:
+    web = finished(
+        runtime_host, "web.1", "/bin/sh", "-c", "cat /etc/hostname /etc/hosts; busybox hostname", hostname="web-1"
+    )
+    lines = texts(runtime_host, "web.1")
+    assert lines[0] == lines[-1] == "web-1"
+    assert f"{web.address}\tweb-1" in lines
+
+
+def test_an_address_keeps_its_mac(runtime_host: Host) -> None:
+    first = finished(runtime_host, "c", "/bin/cat", "/sys/class/net/eth0/address")
+    octets = ":".join(f"{int(n):02x}" for n in first.address.split("."))
+    assert texts(runtime_host, "c") == [f"02:48:{octets}"]
+
+
+def test_the_bridge_keeps_its_mac(runtime_host: Host, root: Root) -> None:
+    path = Path(f"/sys/class/net/{root.bridge}/address")
+    run(runtime_host, "one")
+    before = path.read_text()
+    for i in range(5):
+        run(runtime_host, f"c.{i}")
+    runtime_host.remove("one")
+    assert path.read_text() == before
+
+
+def test_cables_and_bridge_vanish_with_the_containers(runtime_host: Host, root: Root) -> None:
+    before = cables()
+    for i in range(3):
+        run(runtime_host, f"c.{i}")
+    assert len(cables() - before) >= 3
+    for i in range(3):
+        runtime_host.remove(f"c.{i}")
+    runtime_host.close()
+    becomes(lambda: traces(root) == [])
+    run(runtime_host, "back")
+    assert root.bridge in (name for _, name in socket.if_nameindex())
+
+
+def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tmp_path: Path) -> None:
+    other = replace(
+        root, lib=tmp_path / "two/lib", run=tmp_path / "two/run", subnet=free_subnet(), bridge=f"{root.bridge}b"
+    )
+    second = other.open()
+    second.load(layout)
+    port = free_port()
+    here = run(runtime_host, "web")
+    there = run(second, "web", ports=(PublishedPort(port, 80),))
+    assert here.address != there.address
+    assert "hello" in answers(here.address) and "hello" in answers("127.0.0.1", port)
+    second.remove("web")
+    second.close()
+    becomes(lambda: traces(other) == [])
+    assert "hello" in answers(here.address)
+
+
+def test_a_root_remembers_its_network(runtime_host: Host, root: Root) -> None:
+    reopened = Host.open(root.lib, root.run)
+    assert run(reopened, "web").address.startswith(root.subnet.removesuffix(".0/24"))
