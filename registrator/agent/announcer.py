@@ -33,6 +33,7 @@ class Announcer:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     lease: Lease | None = None
     _written: dict[InstanceName, tuple[Instance, int]] = field(default_factory=dict)
+    _said: dict[InstanceName, Instance] = field(default_factory=dict)  # the last word of each, whatever became of it
     _joined: bool = False
 
     async def hold_lease(self) -> None:
@@ -78,12 +79,13 @@ class Announcer:
         mine = {i.instance for i in world.instances.values() if i.node == self.node.node} | set(self._written)
         gone = [n for n in mine if n not in copies]
         writes: list[Write] = [schema.put(record, self.lease.id) for record in puts]
-        writes += [schema.delete(_nameless(n, world, self._written)) for n in gone]
+        writes += [schema.delete(self._record_of(n, world)) for n in gone]
         if not self._joined:
             writes.append(schema.put(replace(self.node, joined_at=time.time()), self.lease.id))
         if not writes:
             return
         for name in gone:
+            self._said.pop(name, None)
             self._written.pop(name, None)  # before the commit: the mirror may hear of it sooner than we do
         revision = await self.store.commit(writes)
         self._joined = True
@@ -101,19 +103,24 @@ class Announcer:
             key = schema.key_of(record)
             if record.node == self.node.node and world.leases.get(key) == self.lease.id:
                 self._written.setdefault(record.instance, (record, world.revisions[key]))
+                self._said.setdefault(record.instance, record)
 
     def _changed(self, copies: Mapping[InstanceName, Copy]) -> list[Instance]:
         changed = []
         for name, copy in copies.items():
             if copy.adopted and copy.phase == "up" and copy.health.verdict == "unknown":
                 continue  # what the last agent said of it stands until the first probe
-            before = self._written[name][0] if name in self._written else None
-            record = announce.record(copy, self.node.node, changed_at=before.changed_at if before else time.time())
-            if before is None or record.state != before.state:
+            said = self._said.get(name)
+            record = announce.record(copy, self.node.node, changed_at=said.changed_at if said else 0.0)
+            if said is None or record.state != said.state:
                 record = replace(record, changed_at=time.time())
-            if record != before:
+            self._said[name] = record  # said again after a loss, it is the same to the letter
+            if name not in self._written or record != self._written[name][0]:
                 changed.append(record)
         return changed
+
+    def _record_of(self, name: InstanceName, world: World) -> Instance:
+        return self._written[name][0] if name in self._written else world.instances[name]
 
     def _remembered(self) -> int:
         try:
@@ -124,10 +131,6 @@ class Announcer:
     def _remember(self, lease_id: int) -> None:
         self.lease_file.parent.mkdir(parents=True, exist_ok=True)
         self.lease_file.write_text(str(lease_id))
-
-
-def _nameless(name: InstanceName, world: World, written: Mapping[InstanceName, tuple[Instance, int]]) -> Instance:
-    return written[name][0] if name in written else world.instances[name]
 
 
 async def run(announcer: Announcer, copies: Mapping[InstanceName, Copy], world: World) -> None:
