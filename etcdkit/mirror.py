@@ -111,8 +111,10 @@ class Mirror:
                 self._take(batch)
 
     def _lost(self, err: EtcdError) -> None:
-        if self.connected or self.last_error is None:
+        if self.connected:
             log.warning("mirror interrupted prefix=%s reason=%s", self._prefix, err)
+        elif self.last_error is None:
+            log.info("mirror waits for etcd prefix=%s reason=%s", self._prefix, err)
         self.connected, self.last_error = False, err
 
     def _adopt(self, snapshot: Snapshot) -> None:
