@@ -43,6 +43,7 @@ class HaproxyApplier:
         self._drift = 0
         self._last_reload_s = -1e9
         self._wake = asyncio.Event()
+        self._held = asyncio.Event()  # an old process may still use a drained server
         self._cold = True
         self._turn = asyncio.Lock()  # apply and drift repair: never with two ideas of what is wanted
 
@@ -57,7 +58,7 @@ class HaproxyApplier:
             self._drift,
             tuple(sorted(names["Admission"])),
             tuple(sorted(names["Removal"])),
-            tuple(sorted("/".join(key) for key in self._held())),
+            tuple(sorted("/".join(key) for key in self._held_servers())),
         )
 
     async def apply(self, text: str) -> None:
@@ -95,8 +96,8 @@ class HaproxyApplier:
             await self._by_reload(config, text)
         self._pid, self._wanted = (await self._runtime.connect()).pid, config
         self._wake.set()
-        if self._elders is not None:
-            await self._elders.drain(before, config)
+        if self._elders is not None and await self._elders.drain(before, config):
+            self._held.set()
         await self._settle()
 
     async def _by_runtime(self, config: HaproxyConfig, text: str) -> None:
@@ -201,7 +202,7 @@ class HaproxyApplier:
         finally:
             staged.unlink(missing_ok=True)
 
-    def _held(self) -> set[Key]:
+    def _held_servers(self) -> set[Key]:
         return self._elders.drained if self._elders is not None and self._elders.holding else set()
 
     # -- beside -------------------------------------------------------------------------------------
@@ -252,12 +253,13 @@ class HaproxyApplier:
 
     async def _watch_elders(self, changed: Callable[[], None]) -> None:
         while self._elders is not None:
+            await self._held.wait()
             await asyncio.sleep(_ELDERS_S)
-            if self._elders.holding:
-                async with self._turn:
-                    still = await self._elders.look()
-                if not still:
-                    changed()
+            async with self._turn:
+                still = await self._elders.look()
+            if not still:
+                self._held.clear()
+                changed()
 
     async def _look_for_drift(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
         wanted = self._wanted

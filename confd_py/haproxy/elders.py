@@ -32,13 +32,13 @@ class Elders:
     _idle_s: float = 60.0
     _give_up_s: float = 0.0
 
-    async def drain(self, before: HaproxyConfig, after: HaproxyConfig) -> None:
-        """The step from `before` to `after` is done in the new process: does it hold in the old ones?"""
+    async def drain(self, before: HaproxyConfig, after: HaproxyConfig) -> bool:
+        """The step from `before` to `after` is done in the new process; True while it does not hold in old ones."""
         self.drained = {key for key in self.drained if not _serving(after, key)} | drained_between(before, after)
         if self.drained:
             self._idle_s = longest_idle_s(after)
             self._give_up_s = self._give_up_s if self.holding else time.monotonic() + self._idle_s + _PATIENCE_S
-            await self.look()
+        return await self.look()
 
     async def look(self) -> bool:
         """Find out whether there is still something to wait for."""
