@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal as signals
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ LIB = Path("/var/lib/hecd/runtime")
 RUN = Path("/run/hecd/runtime")
 SUBNET = "10.87.0.0/24"
 BRIDGE = "hecd0"
+_SIGNAL = re.compile(r"(?P<number>[0-9]{1,2})|(?:SIG)?(?P<name>[A-Z][A-Z0-9]*)(?P<offset>[+-][0-9]{1,2})?")
 SPARE_SUBNETS = "10.87.{}.0/24"  # one of 1-255 for a root elsewhere
 
 
@@ -66,7 +68,9 @@ class Host:
             raise NotPermitted("containers are made by root only", hint="Run it with sudo.")
         paths = HostPaths(lib.absolute(), run.absolute())
         paths.make()
-        host = cls(paths, _planned(paths, subnet, bridge), OciEngine.open(paths))
+        engine = OciEngine.open(paths)
+        engine.surroundings()  # says what is missing now, not when the first container starts
+        host = cls(paths, _planned(paths, subnet, bridge), engine)
         host._life.sweep()
         return host
 
@@ -120,10 +124,14 @@ class Host:
         `keep` are digests to leave in any case. Also sweeps what crashes left.
         """
         self._life.sweep()
-        records = [self._records.read(name) for name in self._records.names()]
-        needed = {record.image_digest for record in records} | set(keep)
-        layers = {layer for record in records for layer in record.layers}
-        return self._images.collect(needed, layers, unused=unused)
+        asked = set(keep)
+
+        def needed() -> tuple[set[str], set[str]]:
+            records = self._records.all()
+            layers = {layer for record in records for layer in record.layers}
+            return asked | {record.image_digest for record in records}, layers
+
+        return self._images.collect(needed, unused=unused)
 
     # containers
 
@@ -252,10 +260,13 @@ def _planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topolo
 
 
 def _number(name: str, signal: str) -> int:
-    """The number of a signal that is named as people name them."""
-    if signal.isdecimal() and int(signal) in signals.valid_signals():
-        return int(signal)
-    try:
-        return int(signals.Signals[f"SIG{signal.upper().removeprefix('SIG')}"])
-    except KeyError:
-        raise InvalidSpec(name, (f"{signal!r} is no signal, as SIGTERM is",)) from None
+    """The number of a signal that is named as people name them: SIGTERM, term, 15, RTMIN+3."""
+    found = _SIGNAL.fullmatch(signal.upper())
+    number = 0
+    if found and found["number"]:
+        number = int(found["number"])
+    elif found and f"SIG{found['name']}" in signals.Signals.__members__:
+        number = signals.Signals[f"SIG{found['name']}"] + int(found["offset"] or 0)
+    if number not in signals.valid_signals():
+        raise InvalidSpec(name, (f"{signal!r} is no signal, as SIGTERM is",))
+    return number

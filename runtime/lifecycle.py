@@ -87,8 +87,10 @@ class Lifecycle:
         """Kill it if it runs, and give back all it had; fine if it is not there. Raises StillAlive."""
         with self._records.locked(name):
             last = self._records.read_start(name)
-            if last is not None and last.process.signal(9) and not last.process.wait(KILL_TIMEOUT_S):
-                raise StillAlive(name)
+            if last is not None:
+                last.process.signal(9)
+                if not (last.process.wait(KILL_TIMEOUT_S) and last.shim.wait(KILL_TIMEOUT_S)):
+                    raise StillAlive(name)  # a shim that lives on would write into the next one of this name
             self._erase(name)
 
     def sweep(self) -> list[str]:
@@ -222,6 +224,7 @@ def _kill_stray_shim(bundle_directory: Path) -> None:
         return
     if shim is not None and _is_shim_of(shim.pid, bundle_directory):
         shim.signal(9)
+        shim.wait(KILL_TIMEOUT_S)
 
 
 def _is_shim_of(pid: int, bundle_directory: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -79,6 +80,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+@cache
 def boot_id() -> str:
     """A word that is another one after a reboot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -11,7 +11,7 @@ from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.state import Records, Start
 
-SHIM_TIMEOUT_S = 2.0
+SHIM_TIMEOUT_S = 5.0
 
 
 def container_of(name: str, paths: HostPaths, records: Records, engine: Engine) -> Container:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,14 @@ class Records:
     def names(self) -> list[str]:
         """The containers there are, in the order of their names."""
         return sorted(e.name for e in os.scandir(self._paths.containers) if self._paths.record(e.name).exists())
+
+    def all(self) -> list[Record]:
+        """The records of all containers; one that is removed meanwhile is left out."""
+        found = []
+        for name in self.names():
+            with suppress(ContainerNotFound):
+                found.append(self.read(name))
+        return found
 
     def exists(self, name: str) -> bool:
         return self._paths.record(name).exists()

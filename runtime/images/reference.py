@@ -10,6 +10,7 @@ from runtime.errors import InvalidImage
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _HOST = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?")
+_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){3}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -33,8 +34,8 @@ class Reference:
     @property
     def local(self) -> bool:
         """Whether the registry is on this machine, where plain HTTP is allowed as Docker allows it."""
-        host = self.host.rpartition(":")[0] or self.host
-        return host == "localhost" or host.startswith("127.")
+        host = self.host.partition(":")[0]
+        return host == "localhost" or bool(_LOOPBACK.fullmatch(host))
 
     def __str__(self) -> str:
         if self.bare:
@@ -48,8 +49,8 @@ def parse(text: str) -> Reference:
         return Reference("", "", "", text)
     rest, _, digest = text.partition("@")
     host, path = _host_and_path(rest)
-    name, _, tag = path.partition(":")
-    reference = Reference(host, _with_library(host, name), tag or "latest", digest)
+    name, colon, tag = path.partition(":")
+    reference = Reference(host, _with_library(host, name), tag if colon else "latest", digest)
     good = _HOST.fullmatch(reference.host) and _PATH.fullmatch(reference.path) and _TAG.fullmatch(reference.tag)
     if not good or ("@" in text and not DIGEST.fullmatch(digest)):
         raise InvalidImage(

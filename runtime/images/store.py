@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -22,6 +23,7 @@ class ImageStore:
 
     def __init__(self, root: Path, layers: Layers, locks: Path) -> None:
         self.blobs = Blobs(root)
+        self._root = root
         self._layers = layers
         self._locks = locks
         self._complete = root / "complete"
@@ -76,10 +78,16 @@ class ImageStore:
         path.unlink(missing_ok=True)
         return existed
 
-    def collect(self, keep: Iterable[str], layers: Iterable[str], *, unused: bool) -> Swept:
-        """Delete images that nothing names (`unused`: also named ones) and nobody in `keep` (digests) needs."""
+    def collect(self, needed: Callable[[], tuple[set[str], set[str]]], *, unused: bool) -> Swept:
+        """Delete images that nothing names (`unused`: also named ones), and what only they needed.
+
+        `needed` gives digests and layers to keep. It is asked while nobody can begin to use another image.
+        """
         with held(self._locks / "images"):
-            return self._collect(set(keep), set(layers), unused)
+            for draft in self._root.glob(".pull-*"):
+                shutil.rmtree(draft)  # a pull that was killed
+            digests, layers = needed()
+            return self._collect(digests, layers, unused)
 
     def _collect(self, keep: set[str], needed_layers: set[str], unused: bool) -> Swept:
         pointed = self._pointers()

@@ -1,0 +1,131 @@
+"""Records on disk, locks, and processes that may be others by now."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ContainerNotFound
+from runtime.model import ContainerSpec, Limits, Mount, PublishedPort
+from runtime.paths import HostPaths
+from runtime.process import Process, descendants
+from runtime.state import Record, Records, Start, held, write_whole
+
+SPEC = ContainerSpec(
+    "web.7", "image", ("/e",), None, {"A": "1"}, "app", "/w", True, (Mount("tmpfs", "/t", size_bytes=5),),
+    Limits(0.5, 1 << 26, 9), "SIGINT", {"l": "x"}, "host", (PublishedPort(1, 2, "udp", "1.1.1.1"),), False,
+)  # fmt: skip
+RECORD = Record(SPEC, "sha256:00", ("a", "b"), "10.0.0.2", 12.5)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> HostPaths:
+    found = HostPaths(tmp_path / "lib", tmp_path / "run")
+    found.make()
+    return found
+
+
+@pytest.fixture
+def records(paths: HostPaths) -> Records:
+    paths.container("web.7").mkdir()
+    paths.bundle("web.7").mkdir()
+    return Records(paths)
+
+
+def test_a_container_exists_from_commit_to_retract(records: Records) -> None:
+    with pytest.raises(ContainerNotFound):
+        records.read("web.7")
+    records.begin(RECORD)
+    assert (records.exists("web.7"), records.names(), records.read_half("web.7")) == (False, [], RECORD)
+    records.commit("web.7")
+    assert (records.names(), records.read("web.7"), records.read_half("web.7")) == (["web.7"], RECORD, None)
+    records.retract("web.7")
+    records.retract("web.7")
+    assert (records.names(), records.all(), records.read_half("web.7")) == ([], [], RECORD)
+
+
+def test_a_start_of_another_boot_counts_no_more(records: Records, paths: HostPaths) -> None:
+    start = Start(Process(1, 2), Process(3, 4), 5.0, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    assert not records.was_started("web.7")
+    records.write_start("web.7", start)
+    assert records.was_started("web.7") and records.read_start("web.7") == start
+    records.write_start("web.7", Start(start.process, start.shim, 5.0, "another"))
+    assert records.read_start("web.7") is None
+
+
+def test_a_file_is_whole_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole(tmp_path / "f", b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_lock_is_held_by_one_and_leaves_no_file(tmp_path: Path) -> None:
+    inside, most = 0, 0
+    guard = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with held(tmp_path / "lock"):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                with guard:
+                    inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shared_holders_keep_an_exclusive_one_out(tmp_path: Path) -> None:
+    with held(tmp_path / "lock", shared=True), held(tmp_path / "lock", shared=True):
+        with pytest.raises(BlockingIOError), held(tmp_path / "lock", wait=False):
+            pass
+    with held(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_locked_at_once_says_whether(records: Records) -> None:
+    with records.locked("web.7"), records.locked_at_once("web.7") as free:
+        assert not free
+    with records.locked_at_once("web.7") as free:
+        assert free
+
+
+def test_a_process_is_known_by_more_than_its_number() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        process = Process.of(child.pid)
+        assert process is not None and process.alive() and not process.wait(0.0)
+        impostor = Process(process.pid, process.start_ticks + 1)
+        assert not impostor.alive() and not impostor.signal(9) and impostor.open() is None
+        assert child.poll() is None, "the impostor's signal must not reach it"
+        assert process.signal(9)
+        assert process.wait(5.0)
+        assert not process.alive(), "a zombie is dead"
+        assert Process.of(child.pid) is None
+    assert process.wait(0.0) and not process.signal(9)
+
+
+def test_descendants() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo up; wait"], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None and shell.stdout.readline() == b"up\n"
+        found = descendants(shell.pid)
+        assert found[0] == shell.pid and len(found) == 2
+        for pid in found:
+            os.kill(pid, 9)

@@ -1,0 +1,66 @@
+"""What people type to hecd-runtime."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from runtime.cli import COMMANDS, cli
+from runtime.cli.run import published, size_bytes, tmpfs, volume
+from runtime.cli.session import ago, size
+from runtime.model import Mount, PublishedPort
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("8080:80", PublishedPort(8080, 80)),
+        ("127.0.0.1:8080:80", PublishedPort(8080, 80, address="127.0.0.1")),
+        ("0.0.0.0:53:53/udp", PublishedPort(53, 53, "udp")),
+    ],
+)
+def test_ports(text: str, found: PublishedPort) -> None:
+    assert published(text) == found
+
+
+@pytest.mark.parametrize("text", ["80", "a:b", ":80", "80:", "1:2:3:4", ""])
+def test_no_ports(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        published(text)
+
+
+def test_mounts() -> None:
+    assert volume("/a:/b") == Mount("bind", "/b", "/a")
+    assert volume("/a:/b:ro") == Mount("bind", "/b", "/a", read_only=True)
+    assert tmpfs("/t:1m") == Mount("tmpfs", "/t", size_bytes=1 << 20)
+    for text in ("/a", "/a:", "/a:/b:x"):
+        with pytest.raises(click.UsageError):
+            volume(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("10", 10), ("64m", 64 << 20), ("64MiB", 64 << 20), ("1.5g", 3 << 29), ("2KB", 2048)]
+)
+def test_sizes(text: str, found: int) -> None:
+    assert size_bytes(text) == found
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 29, "1.5 GiB"), (1 << 60, "1048576.0 TiB")],
+)
+def test_sizes_in_words(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (5, "5 s"), (125, "2 min"), (8000, "2 h"), (200000, "2 d")])
+def test_spans(seconds: float, text: str) -> None:
+    assert ago(seconds) == text
+
+
+def test_every_command_is_there_and_explained() -> None:
+    context = click.Context(cli)
+    for name, (_, _, line) in COMMANDS.items():
+        command = cli.get_command(context, name)
+        assert command is not None and command.help and line.endswith(".")
+    assert cli.get_command(context, "nothing") is None
