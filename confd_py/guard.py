@@ -90,8 +90,13 @@ def changes_since(
     remembered: Remembered, entries: Mapping[str, Entry], cluster_id: int, revision: int
 ) -> tuple[Change, ...]:
     """The changes between a remembered view and a first read, with the cause they have to be judged by."""
-    doubtful = cluster_id != remembered.cluster_id or revision < remembered.revision
+    doubtful = cluster_id != remembered.cluster_id or revision < remembered.revision or _rewritten(remembered, entries)
     cause: Literal["reset", "resync"] = "reset" if doubtful else "resync"
     keys = sorted(remembered.entries.keys() | entries.keys())
     pairs = ((key, remembered.entries.get(key), entries.get(key)) for key in keys)
     return tuple(Change(key, old, new, cause) for key, old, new in pairs if old != new)
+
+
+def _rewritten(remembered: Remembered, entries: Mapping[str, Entry]) -> bool:
+    """Whether old revisions hold other entries now: a wiped store that was set up as before keeps its cluster id."""
+    return any(e.revision <= remembered.revision and remembered.entries.get(k) != e for k, e in entries.items())

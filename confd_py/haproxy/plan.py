@@ -82,19 +82,19 @@ def _for_wanted(key: Key, server: Server, seen: Seen | None) -> tuple[Action, ..
     return ()
 
 
-def add_commands(key: Key, server: Server, *, quick: bool) -> list[str]:
-    """Commands that add a server; one that is checked and has a weight gets no request before it is admitted.
+def add_command(key: Key, server: Server, *, quick: bool) -> str:
+    """Adds a server; one that is checked and has a weight gets no request before it is admitted.
 
     `quick` makes its first check come at once. It would also be checked that often when it is down later, so a
-    server that stays down is put there again without it.
+    server that stays down is put there again without it. It is one line, because a first check that falls between
+    `add` and leaving maintenance is put off by a whole `inter`.
     """
     name = f"{key[0]}/{key[1]}"
     words = _quick(server.words) if quick and server.checked else server.words
-    spelled = " ".join((server.address, *words, "weight", str(server.weight)))
-    commands = [f"add server {name} {spelled}"]
+    commands = [f"add server {name} {' '.join((server.address, *words, 'weight', str(server.weight)))}"]
     if server.checked:
         commands.append(f"enable health {name}")
-    return [*commands, f"set server {name} state {'drain' if needs_admission(server) else 'ready'}"]
+    return ";".join([*commands, f"set server {name} state {'drain' if needs_admission(server) else 'ready'}"])
 
 
 def needs_admission(server: Server) -> bool:

@@ -15,10 +15,11 @@ from confd_py.haproxy.config import HaproxyConfig, Server
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove, Weigh
 from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import OP_DOWN, Seen, parse_state, stat_rows
-from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, admitted, idle, next_look_s
+from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, admitted, idle, next_look_s, overlooked
 
 _log = logging.getLogger("confd-py.haproxy")
 _ROUNDS = 3
+_QUIET = ("", "New server registered.", "Server deleted.")
 _POINTED_AT = "pointing to it"  # HAProxy's word for a server that other directives name
 
 
@@ -150,15 +151,15 @@ class Runtime:
             commands += self._commands(action)
         answers = await session.run(commands)
         self.operations += len(commands)
-        quiet = ("", "New server registered.", "Server deleted.")
-        return tuple(dict.fromkeys(answer for answer in answers if answer not in quiet))[:5]
+        lines = (line for answer in answers for line in answer.splitlines())
+        return tuple(dict.fromkeys(line for line in lines if line not in _QUIET))[:5]
 
     def _commands(self, action: Action) -> list[str]:
         name = "/".join(action.key)
         match action:
             case Add(key=key, server=server):
                 self._quick.add(key)
-                return planner.add_commands(key, server, quick=True)
+                return [planner.add_command(key, server, quick=True)]
             case Remove():
                 return [f"set server {name} state maint"]
             case Weigh(weight=weight):
@@ -214,9 +215,13 @@ class Runtime:
             self._remember_ready(item.key)
             del self.pending[item.key]
             return True
-        if item.quick and time.monotonic() - item.since_s > QUICK_FOR_S:
+        now_s = time.monotonic()
+        if item.quick and now_s - item.since_s > QUICK_FOR_S:
             await self._send(session, [f"set server {'/'.join(item.key)} state maint"])
             self.pending[item.key] = Removal(item.key, item.id, item.server, item.since_s, quick=False)
+        elif overlooked(row, item, now_s):
+            await self._send(session, [f"set server {'/'.join(item.key)} state maint"])
+            self.pending[item.key] = Removal(item.key, item.id, item.server, now_s)
         return False
 
     async def _tend_removal(self, session: Session, item: Removal, row: dict[str, str] | None) -> bool:
@@ -244,7 +249,7 @@ class Runtime:
     async def _succeed(self, session: Session, item: Removal, server: Server) -> None:
         if item.quick:
             self._quick.add(item.key)
-        words = [a for a in await self._send(session, planner.add_commands(item.key, server, quick=item.quick)) if a]
+        words = await self._send(session, [planner.add_command(item.key, server, quick=item.quick)])
         await self._look(session, [item.key[0]])
         seen = self._seen[item.key[0]].get(item.key[1])
         if seen is None:

@@ -18,6 +18,7 @@ _PROMPT = b"\n> "
 _LIMIT_BYTES = 256 * 1024 * 1024
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
 _PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
+_STAMP = re.compile(rf"^{STAMP_VARIABLE}=(\S+)$", re.MULTILINE)
 
 
 class Session:
@@ -31,6 +32,7 @@ class Session:
         self.pid = 0
         self.version = (0, 0)
         self.stamp = ""
+        self._prompts_each = False  # whether every command of a line has a prompt of its own
 
     @classmethod
     async def open(cls, path: str, timeout_s: float = 5.0) -> Session:
@@ -57,13 +59,16 @@ class Session:
         return (await self.run([command]))[0]
 
     async def run(self, commands: Sequence[str]) -> list[str]:
-        """The answers to all commands, sent at once, in order. Raises HaproxyAway when the worker goes meanwhile."""
+        """The answers to all commands, sent at once, in order. Raises HaproxyAway when the worker goes meanwhile.
+
+        Commands joined by `;` are executed without a pause between them, and have one answer.
+        """
         if not commands:
             return []
         try:
             async with asyncio.timeout(self._timeout_s + 0.01 * len(commands)):
                 self._writer.write("".join(f"{command}\n" for command in commands).encode())
-                return [await self._answer() for _ in commands]
+                return [await self._answer(command) for command in commands]
         except (OSError, EOFError, TimeoutError) as err:
             await self.close()
             raise HaproxyAway(f"HAProxy process {self.pid} stopped answering: {err or 'timed out'}") from err
@@ -84,20 +89,31 @@ class Session:
             await self._writer.wait_closed()
 
     async def _greet(self, path: str) -> None:
-        answers = await self.run(["prompt", "show info", f"show env {STAMP_VARIABLE}"])
-        version, pid = _VERSION.search(answers[1]), _PID.search(answers[1])
-        if version is None or pid is None:
-            raise HaproxyRefused(f"what answers on {path} is not HAProxy", details=(answers[1][:200],))
-        self.version, self.pid = (int(version[1]), int(version[2])), int(pid[1])
-        name, _, value = answers[2].partition("=")
-        if name != STAMP_VARIABLE and "denied" in answers[2].lower():
+        await self.ask("prompt")
+        # The first command's answer holds the second's, too, if this HAProxy prompts once a line.
+        first = await self._up_to_prompt(f"show env {STAMP_VARIABLE};show info")
+        self._prompts_each = _PID.search(first) is None
+        answer = first if not self._prompts_each else f"{first}\n{await self._one()}"
+        version, pid, stamp = _VERSION.search(answer), _PID.search(answer), _STAMP.search(answer)
+        if "denied" in first.lower():
             raise HaproxyRefused(
                 f"{path} does not allow to change anything", hint="Give its `stats socket` level admin."
             )
-        self.stamp = value if name == STAMP_VARIABLE else ""
+        if version is None or pid is None:
+            raise HaproxyRefused(f"what answers on {path} is not HAProxy", details=(answer[:200],))
+        self.version, self.pid = (int(version[1]), int(version[2])), int(pid[1])
+        self.stamp = stamp[1] if stamp else ""
 
-    async def _answer(self) -> str:
-        # The very first answer, to `prompt` itself, has nothing before the prompt but the newline.
+    async def _up_to_prompt(self, line: str) -> str:
+        """The answer up to the first prompt."""
+        self._prompts_each = False
+        return await self.ask(line)
+
+    async def _answer(self, command: str) -> str:
+        parts = command.count(";") + 1 if self._prompts_each else 1
+        return "\n".join([await self._one() for _ in range(parts)]).strip("\n")
+
+    async def _one(self) -> str:
         data = await self._reader.readuntil(_PROMPT)
         return data[: -len(_PROMPT)].decode("utf-8", "replace").strip("\n")
 

@@ -9,6 +9,7 @@ from confd_py.haproxy.config import Server
 from confd_py.haproxy.plan import Key
 
 QUICK_FOR_S = 1.0  # how long a new server may be checked every few milliseconds
+FIRST_CHECK_S = 0.03  # a quick first check that has not even begun by then was put off
 _GOOD = ("L4OK", "L6OK", "L7OK")
 
 
@@ -47,6 +48,11 @@ def admitted(row: Mapping[str, str], server: Server) -> bool:
         return True
     good = row.get("check_status", "").removeprefix("* ").startswith(_GOOD)
     return good and row.get("status") in ("DRAIN", "UP")
+
+
+def overlooked(row: Mapping[str, str], item: Admission, now_s: float) -> bool:
+    """Whether the quick first check was put off to the server's long interval: then it has to be added anew."""
+    return item.quick and row.get("check_status") == "INI" and now_s - item.since_s > FIRST_CHECK_S
 
 
 def idle(row: Mapping[str, str]) -> bool:

@@ -59,12 +59,19 @@ def test_released(cause, entry, age_s, siblings, present, gone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "revision", "cause"), [(1, 10, "resync"), (1, 11, "resync"), (1, 9, "reset"), (2, 99, "reset")]
+    ("cluster", "revision", "written", "cause"),
+    [
+        (1, 10, 5, "reset"),  # an old revision holds what was not there: set up anew under the same cluster id
+        (1, 11, 11, "resync"),
+        (1, 9, 11, "reset"),
+        (2, 99, 99, "reset"),
+    ],
 )
-def test_changes_since(cluster, revision, cause) -> None:
+def test_changes_since(cluster, revision, written, cause) -> None:
     remembered = Remembered(10, 1, {"/a": PLAIN, "/b": PLAIN}, {})
-    changes = changes_since(remembered, {"/b": PLAIN, "/c": LEASED}, cluster, revision)
-    assert changes == (Change("/a", PLAIN, None, cause), Change("/c", None, LEASED, cause))
+    new = Entry("v", written, 77)
+    changes = changes_since(remembered, {"/b": PLAIN, "/c": new}, cluster, revision)
+    assert changes == (Change("/a", PLAIN, None, cause), Change("/c", None, new, cause))
 
 
 def view(grace_s: float = 60.0) -> View:

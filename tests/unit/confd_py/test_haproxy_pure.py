@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from confd_py.haproxy.config import Server, parse, read_server, stamped
 from confd_py.haproxy.elders import drained_between, longest_idle_s
 from confd_py.haproxy.master import Processes, parse_processes
-from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_commands, plan
+from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_command, plan
 from confd_py.haproxy.state import HEADER, Seen, parse_state, stat_rows, state_file
-from confd_py.haproxy.tender import Admission, admitted, idle, next_look_s
+from confd_py.haproxy.tender import Admission, admitted, idle, next_look_s, overlooked
 
 TEXT = """\
 global
@@ -95,18 +95,25 @@ def test_plan(wanted, seen, tended, expected) -> None:
     assert all(a.successor == SERVER for a in moved)
 
 
-def test_add_commands_admit_by_a_check_that_comes_at_once() -> None:
-    assert add_commands(("b", "s"), SERVER, quick=True) == [
-        "add server b/s 10.0.0.1:80 check downinter 2ms weight 100",
-        "enable health b/s",
-        "set server b/s state drain",
-    ]
-    assert add_commands(("b", "s"), SERVER, quick=False)[0].endswith("check downinter 5s weight 100")
+def test_add_command_admits_by_a_check_that_comes_at_once() -> None:
+    assert add_command(("b", "s"), SERVER, quick=True) == (
+        "add server b/s 10.0.0.1:80 check downinter 2ms weight 100;enable health b/s;set server b/s state drain"
+    )
+    assert "check downinter 5s weight 100;" in add_command(("b", "s"), SERVER, quick=False)
 
 
 @pytest.mark.parametrize("server", [Server("s", "1.1.1.1:1", 0, ("check",)), Server("s", "1.1.1.1:1", 9, ())])
-def test_add_commands_need_no_admission_without_check_or_weight(server: Server) -> None:
-    assert add_commands(("b", "s"), server, quick=True)[-1] == "set server b/s state ready"
+def test_add_command_needs_no_admission_without_check_or_weight(server: Server) -> None:
+    assert add_command(("b", "s"), server, quick=True).endswith(";set server b/s state ready")
+
+
+@pytest.mark.parametrize(
+    ("status", "quick", "age_s", "expected"),
+    [("INI", True, 0.04, True), ("INI", True, 0.02, False), ("* INI", True, 9, False), ("INI", False, 9, False)],
+)
+def test_overlooked(status: str, quick: bool, age_s: float, expected: bool) -> None:
+    item = Admission(("b", "s"), 1, SERVER, quick, 100.0)
+    assert overlooked({"check_status": status}, item, 100.0 + age_s) is expected
 
 
 @pytest.mark.parametrize(
