@@ -77,7 +77,7 @@ class Host:
     def close(self) -> None:
         """Let go. Containers run on; without any, bridge and rules go away too."""
         with held(self._paths.locks / "network"):
-            if self._network.exists and not self._addresses.all():
+            if not self._addresses.all():
                 self._network.teardown()
 
     # images

@@ -7,7 +7,7 @@ import os
 import socket
 from functools import cached_property
 
-from runtime.errors import KernelRefused, PortTaken
+from runtime.errors import KernelRefused, MissingProgram, PortTaken
 from runtime.model import PublishedPort
 from runtime.networks import kernel, rules, topology
 from runtime.networks.nft import Nft
@@ -49,13 +49,16 @@ class Network:
         kernel.drop_namespace(self._paths.namespace(name))
 
     def teardown(self) -> None:
-        """Take bridge and rules away. Only while no container has an address."""
+        """Take bridge and rules away. Only while no container has an address. Fine if there are none.
+
+        Rules are made before the bridge, and go after it: where a bridge is, its rules are.
+        """
         kernel.drop_bridge(self.bridge.name)
-        with contextlib.suppress(KernelRefused):
+        with contextlib.suppress(KernelRefused, MissingProgram):
             self._nft.run(f"delete table ip {self._table}")
 
     @property
-    def exists(self) -> bool:
+    def _exists(self) -> bool:
         return self.bridge.name in (name for _, name in socket.if_nameindex())
 
     @cached_property
@@ -64,7 +67,7 @@ class Network:
 
     def _ensure(self) -> None:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""
-        if self._checked and self.exists:
+        if self._checked and self._exists:
             return
         self._nft.run(rules.base(self._table, self.bridge))
         kernel.ensure_bridge(self.bridge)

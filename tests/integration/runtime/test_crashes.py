@@ -22,6 +22,7 @@ PLACES = [
     "runtime.networks.ipam:Addresses.claim:after",
     "runtime.lifecycle:mount_rootfs:before",
     "runtime.lifecycle:mount_rootfs:after",
+    "runtime.networks.kernel:ensure_bridge:before",
     "runtime.networks.kernel:ensure_namespace:after",
     "runtime.networks.kernel:plug:after",
     "runtime.networks.network:Network._publish:after",
@@ -39,6 +40,7 @@ REMOVE_PLACES = [
     "runtime.networks.network:Network.disconnect:after",
     "runtime.lifecycle:unmount_rootfs:after",
 ]
+CLOSE_PLACES = ["runtime.networks.kernel:drop_bridge:before", "runtime.networks.kernel:drop_bridge:after"]
 DYING = """
     import importlib, os, signal, sys
     from pathlib import Path
@@ -64,6 +66,8 @@ DYING = """
     for step in steps:
         if step == "create":
             host.create(ContainerSpec("web.1", "hecd/test:1", ports=(PublishedPort(int(port), 80),)))
+        elif step == "close":
+            host.close()
         else:
             getattr(host, step)("web.1")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -127,6 +131,15 @@ def test_a_crash_while_removing_is_finished_later(runtime_host: Host, root: Root
     host.remove("web.1")
     host.close()
     becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
+
+
+@pytest.mark.parametrize("place", CLOSE_PLACES)
+def test_a_crash_while_closing_is_finished_later(runtime_host: Host, root: Root, place: str) -> None:
+    die(root, "create", "start", "remove", "close", place=place)
+    host = root.open()
+    host.close()
+    assert traces(root) == []
+    assert "hello" in answers(run(runtime_host, "web").address)
 
 
 def test_a_crash_between_leaves_published_ports_free(runtime_host: Host, root: Root) -> None:
