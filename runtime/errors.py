@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RuntimeFault(Exception):
     """Root of runtime's errors.
@@ -129,6 +133,26 @@ class PortTaken(RuntimeFault):
 
 class KernelRefused(RuntimeFault):
     """A system call or a netlink or nftables request failed; `brief` says which."""
+
+
+class DiskRefused(RuntimeFault):
+    """A file could not be read or written: the disk is full, or read-only, or fails."""
+
+    def __init__(self, err: OSError) -> None:
+        full = err.errno in (errno.ENOSPC, errno.EDQUOT)
+        super().__init__(
+            f"{err.filename or 'a file'}: {err.strerror or err}",
+            hint="Make room: `hecd-runtime gc --all` deletes unused images." if full else "Is the disk in order?",
+        )
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """What the system says about files becomes DiskRefused, at the edge of this package."""
+    try:
+        yield
+    except OSError as err:
+        raise DiskRefused(err) from err
 
 
 class StillAlive(RuntimeFault):

@@ -13,7 +13,15 @@ from typing import Any
 
 from runtime import execute, logs
 from runtime.engines.oci import OciEngine
-from runtime.errors import ContainerNotFound, ImageNotFound, InvalidSpec, NotPermitted, NotRunning, StillAlive
+from runtime.errors import (
+    ContainerNotFound,
+    ImageNotFound,
+    InvalidSpec,
+    NotPermitted,
+    NotRunning,
+    StillAlive,
+    mapped,
+)
 from runtime.images import archive, reference
 from runtime.images.layers import Layers
 from runtime.images.registry import Registry
@@ -58,6 +66,7 @@ class Host:
         self._life = Lifecycle(paths, self._records, self._images, self._addresses, self._network, engine)
 
     @classmethod
+    @mapped()
     def open(cls, lib: Path = LIB, run: Path = RUN, subnet: str | None = None, bridge: str | None = None) -> Host:
         """Open a root, make it if it is new, and take away what crashes left.
 
@@ -74,6 +83,7 @@ class Host:
         host._life.sweep()
         return host
 
+    @mapped()
     def close(self) -> None:
         """Let go. Containers run on; without any, bridge and rules go away too."""
         with held(self._paths.locks / "network"):
@@ -82,6 +92,7 @@ class Host:
 
     # images
 
+    @mapped()
     def resolve(self, ref: str) -> Image:
         """What `ref` names: here, else in its registry. Raises ImageNotFound, RegistryUnavailable, InvalidImage."""
         parsed = reference.parse(ref)
@@ -92,6 +103,7 @@ class Host:
             raise ImageNotFound(ref)
         return self._registry.resolve(parsed)
 
+    @mapped()
     def pull(self, ref: str, *, refresh: bool = False) -> Image:
         """Make the image present; if it is, nothing happens unless `refresh` asks the registry what a tag names now.
         Raises as `resolve`."""
@@ -104,20 +116,24 @@ class Host:
                 raise ImageNotFound(ref)
             return self._registry.pull(parsed)
 
+    @mapped()
     def load(self, path: Path) -> list[Image]:
         """Bring in the images of an OCI layout, an OCI archive or a `docker save` archive. Raises InvalidImage."""
         with self._images.using():
             return archive.load(self._images, path)
 
+    @mapped()
     def images(self) -> list[Image]:
         """Every image of this host, once for each of its names."""
         return self._images.images()
 
+    @mapped()
     def untag(self, ref: str) -> None:
         """Take a name away; the image goes with the next `gc`. Raises ImageNotFound."""
         if not self._images.untag(reference.parse(ref)):
             raise ImageNotFound(ref)
 
+    @mapped()
     def gc(self, *, keep: Iterable[str] = (), unused: bool = False) -> Swept:
         """Delete images that have no name, with `unused` also those that no container uses, and what only they needed.
 
@@ -135,6 +151,7 @@ class Host:
 
     # containers
 
+    @mapped()
     def create(self, spec: ContainerSpec) -> Container:
         """Make a container of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec,
         NoAddressLeft, PortTaken, KernelRefused; then nothing is left of it."""
@@ -144,12 +161,14 @@ class Host:
         self._life.create(spec, image)
         return self.inspect(spec.name)
 
+    @mapped()
     def start(self, name: str) -> Container:
         """Run it, for the first time or again, with the same address, files and log; fine if it runs.
         Raises ContainerNotFound, StartFailed."""
         self._life.start(name)
         return self.inspect(name)
 
+    @mapped()
     def inspect(self, name: str) -> Container:
         """Raises ContainerNotFound."""
         return container_of(name, self._paths, self._records, self._engine)
@@ -200,6 +219,7 @@ class Host:
         finally:
             os.close(fd)
 
+    @mapped()
     def remove(self, name: str) -> None:
         """Kill it if it runs, and give back address, namespaces, mounts and files; fine if there is none.
         Raises StillAlive."""
@@ -207,12 +227,14 @@ class Host:
 
     # what happens inside
 
+    @mapped()
     def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
         """Run a command inside: exit code, and the end of what it wrote. At the deadline it is killed inside, and the
         code is 124. Raises ContainerNotFound, NotRunning."""
         process = execute.with_argv(self._process(name), argv)
         return execute.probe(self._engine, name, process, timeout_s, self._paths.bundle(name))
 
+    @mapped()
     def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
         """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
         process = execute.with_argv(self._process(name), argv, terminal=tty)
@@ -228,6 +250,7 @@ class Host:
         self._records.read(name)
         return logs.follow(self._paths.log(name), tail, lambda: self.exit_fd(name))
 
+    @mapped()
     def tail(self, name: str, n: int) -> Sequence[str]:
         """The text of the last `n` lines it wrote. Raises ContainerNotFound."""
         self._records.read(name)

@@ -103,7 +103,7 @@ class Lifecycle:
         return swept
 
     def _sweep(self, name: str) -> bool:
-        if not self._records.exists(name):
+        if not self._records.readable(name):
             self._erase(name)
             return True
         record = self._records.read(name)

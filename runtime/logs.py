@@ -57,18 +57,20 @@ def follow(path: Path, tail: int | None, exit_fd: Callable[[], int | None]) -> I
 
 def joined(lines: Iterable[str]) -> Iterator[LogLine]:
     """Lines of text from lines of the file; what does not follow the form is passed over."""
-    halves: dict[str, str] = {}
+    halves: dict[str, LogLine] = {}
     for line in lines:
         parts = line.rstrip("\n").split(" ", 3)
-        if len(parts) < 4:
+        moment = _moment(parts[0])
+        if len(parts) < 4 or moment is None:
             continue
-        when, stream, flag, text = parts
-        text = halves.pop(stream, "") + text
-        if flag == "P" and len(text) < BLOCK_BYTES:
-            halves[stream] = text
-            continue
-        with contextlib.suppress(ValueError):
-            yield LogLine(datetime.fromisoformat(_microseconds(when)), stream, text)
+        _, stream, flag, text = parts
+        before = halves.pop(stream, None)
+        found = LogLine(moment, stream, (before.text if before else "") + text)
+        if flag == "P" and len(found.text) < BLOCK_BYTES:
+            halves[stream] = found
+        else:
+            yield found
+    yield from halves.values()  # what had no end of line when the container ended
 
 
 def _growing(path: Path, tail: int | None, watch: int, end: int | None) -> Iterator[str]:
@@ -114,10 +116,11 @@ def _replaced(path: Path, fd: int) -> bool:
         return False
 
 
-def _microseconds(when: str) -> str:
+def _moment(when: str) -> datetime | None:
     """conmon writes nanoseconds, which Python does not read."""
     head, dot, fraction = when.partition(".")
-    if not dot:
-        return when
     digits = len(fraction) - len(fraction.lstrip("0123456789"))
-    return f"{head}.{fraction[:digits][:6]:0<6}{fraction[digits:]}"
+    try:
+        return datetime.fromisoformat(f"{head}.{fraction[:digits][:6]:0<6}{fraction[digits:]}" if dot else when)
+    except ValueError:
+        return None

@@ -61,19 +61,20 @@ class Records:
     def exists(self, name: str) -> bool:
         return self._paths.record(name).exists()
 
+    def readable(self, name: str) -> bool:
+        """Whether it exists, and no power cut damaged its record."""
+        return _read(self._paths.record(name)) is not None
+
     def read(self, name: str) -> Record:
-        """Raises ContainerNotFound."""
-        try:
-            return _record(json.loads(self._paths.record(name).read_bytes()))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ContainerNotFound(name) from None
+        """Raises ContainerNotFound, also where a power cut damaged the record."""
+        found = _read(self._paths.record(name))
+        if found is None:
+            raise ContainerNotFound(name)
+        return found
 
     def read_half(self, name: str) -> Record | None:
         """What a half-made or half-removed container was to be; None if nobody noted it."""
-        try:
-            return _record(json.loads(self._paths.half_record(name).read_bytes()))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return _read(self._paths.half_record(name))
 
     def begin(self, record: Record) -> None:
         """Note what is going to be made, so that a sweep after a crash knows what to undo."""
@@ -93,7 +94,7 @@ class Records:
         """The last start; None if there was none in this boot."""
         try:
             found = json.loads((self._paths.bundle(name) / "start.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         start = Start(Process(**found["process"]), Process(**found["shim"]), found["started_at"], found["boot"])
         return start if start.boot == boot_id() else None
@@ -160,6 +161,14 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _read(path: Path) -> Record | None:
+    """None where there is no record that can be read."""
+    try:
+        return _record(json.loads(path.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _record(found: dict[str, Any]) -> Record:

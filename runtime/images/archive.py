@@ -64,8 +64,12 @@ def _entry_name(entry: Mapping[str, Any]) -> Reference | None:
 
 
 def _blob_json(store: ImageStore, source: Source, digest: str) -> dict[str, Any]:
-    _copy(store.blobs, source, digest)
-    return manifest.parse(store.blobs.read(digest), digest)
+    try:
+        data = store.blobs.read(digest)
+    except InvalidImage:  # it is not here yet, or damaged
+        _copy(store.blobs, source, digest)
+        data = store.blobs.read(digest)
+    return manifest.parse(data, digest)
 
 
 def _copy(blobs: Blobs, source: Source, digest: str) -> None:

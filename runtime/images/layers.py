@@ -34,7 +34,11 @@ class Layers:
             return name
         with held(self._locks / f"layer-{name}"):
             if not final.is_dir():
-                self._unpack(blobs.path(layer.digest), layer, final)
+                try:
+                    self._unpack(blobs.path(layer.digest), layer, final)
+                except InvalidImage:
+                    blobs.path(layer.digest).unlink(missing_ok=True)  # so that the next pull fetches it anew
+                    raise
         return name
 
     def all(self) -> list[str]:

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from runtime.errors import ImageNotFound
+from runtime.errors import ImageNotFound, InvalidImage
 from runtime.images import manifest
 from runtime.images.blobs import Blobs
 from runtime.images.layers import Layers, directory_name
 from runtime.images.reference import Reference
+from runtime.linux import sync_filesystem
 from runtime.model import Image, Swept
 from runtime.state import held, write_whole
 
@@ -40,7 +41,11 @@ class ImageStore:
         digest = ref.digest or self._pointed(ref)
         if digest is None or not self._mark(digest).exists():
             return None
-        return self.image(digest, str(ref))
+        try:
+            return self.image(digest, str(ref))
+        except InvalidImage:  # a blob is damaged: the image has to be brought again
+            self._mark(digest).unlink(missing_ok=True)
+            return None
 
     def image(self, digest: str, ref: str = "") -> Image:
         """The image with this manifest. Raises InvalidImage."""
@@ -52,6 +57,7 @@ class ImageStore:
         read, config = self._read(digest)
         for layer in manifest.layers(read, config, digest):
             self._layers.unpack(self.blobs, layer)
+        sync_filesystem(self._root)
         self._mark(digest).touch()
         if ref is not None and not ref.bare and not ref.digest:
             write_whole(self._refs / _file_name(ref), digest.encode())

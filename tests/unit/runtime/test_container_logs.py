@@ -41,9 +41,14 @@ def test_what_is_odd_is_passed_over(odd: str) -> None:
     assert [x.text for x in logs.joined([line("a"), odd, line("b")])] == ["a", "b"]
 
 
+def test_a_last_line_without_an_end_counts() -> None:
+    lines = [line("a"), line("b", flag="P"), line("e", "stderr", "P")]
+    assert [(x.stream, x.text) for x in logs.joined(lines)] == [("stdout", "a"), ("stdout", "b"), ("stderr", "e")]
+
+
 def test_an_endless_line_is_cut() -> None:
     found = list(logs.joined(line("x" * 8192, flag="P") for _ in range(20)))
-    assert len(found) == 2 and all(len(x.text) == logs.BLOCK_BYTES for x in found)
+    assert [len(x.text) for x in found] == [logs.BLOCK_BYTES, logs.BLOCK_BYTES, 4 * 8192]
 
 
 @given(
