@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -67,15 +68,22 @@ def _print(story: Story, output: str) -> None:
     console.print(seen)
 
 
+def _kinds(story: Story) -> Iterator[str]:
+    """The failures by kind, each with when the first and the last began, in seconds after the load did."""
+    kinds: dict[str, list[float]] = {}
+    for failure in story.report["failures"]:
+        way = "new" if failure["fresh"] else "kept"
+        kind = f"{failure['method']} {way} {failure['kind']} {failure['instance']}".strip()
+        kinds.setdefault(kind, []).append(failure["sent_at"] - story.load_at)
+    for kind, times in sorted(kinds.items()):
+        yield f"{kind}: {len(times)}, {min(times):.2f} to {max(times):.2f} s"
+
+
 def _rows(story: Story, inside: int) -> list[tuple[str, str]]:
     report = story.report
-    kinds: dict[str, int] = {}
-    for failure in report["failures"]:
-        kinds[f"{failure['method']} {failure['kind']}"] = kinds.get(f"{failure['method']} {failure['kind']}", 0) + 1
-    by_kind = f" ({', '.join(f'{k}: {n}' for k, n in kinds.items())})" if kinds else ""
     return [
         ("sent", f"{report['sent']} ({', '.join(f'{way}: {n}' for way, n in sorted(report['by_way'].items()))})"),
-        ("failed", f"{_failed(story)}{by_kind}"),
+        ("failed", str(_failed(story))),
         ("inside the killed container", f"{inside} POST, not repeated; GETs were, by HAProxy"),
         ("latency", f"p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms, longest {report['max_ms']:.0f} ms"),
         ("answered by release", ", ".join(f"{r}: {n}" for r, n in sorted(report["by_release"].items()))),

@@ -46,6 +46,7 @@ class Story:
     steps: list[Step] = field(default_factory=list)
     killed: str = ""
     killed_at: float = 0.0
+    load_at: float = 0.0
     reloaded: int = 0  # reloads of HAProxy while the load ran
     report: dict[str, Any] = field(default_factory=dict)
 
@@ -121,6 +122,7 @@ class Story:
             sys.executable, "-m", "registrator.demo.load", *map(str, words),
             stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL, limit=1 << 24, start_new_session=True,
         )  # fmt: skip
+        self.load_at = time.time()
         try:
             yield
         finally:
@@ -146,7 +148,11 @@ class Story:
     def _inside(self, failure: dict[str, Any]) -> bool:
         begun, ended = failure["sent_at"], failure["ended_at"]
         alive = begun <= self.killed_at + KILL_NOTICED_S and ended >= self.killed_at
-        return bool(self.killed) and alive and failure["method"] == "POST" and failure["instance"] == self.killed
+        return bool(self.killed) and alive and failure["method"] == "POST" and self._named(failure)
+
+    def _named(self, failure: dict[str, Any]) -> bool:
+        """Whether the killed instance had it. On a kept connection HAProxy hands the broken one on without a word."""
+        return failure["instance"] == self.killed or (failure["kind"] == "reset" and not failure["fresh"])
 
     def _served(self, world: World, instance: str) -> bool:
         service = world.services[WEB]

@@ -30,9 +30,8 @@ def main() -> int:
     print(
         f"failed              {report['failed'] - inside} (and {inside} POSTs inside the one container killed by force)"
     )
-    print(
-        f"latency             p50 {report['p50_ms']:.1f} ms, p99 {report['p99_ms']:.1f} ms, longest {report['max_ms']:.0f} ms"
-    )
+    p50, p99, longest = report["p50_ms"], report["p99_ms"], report["max_ms"]
+    print(f"latency             p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {longest:.0f} ms")
     print(f"reloads of HAProxy  {story.reloaded}")
     for step in story.steps:
         print(f"  {step.name:24} {step.seconds:6.2f} s  {step.remark}")

@@ -175,6 +175,17 @@ class Machine:
         assert down.code == 0, down.err
 
 
+def outside_killed(report: dict[str, Any], victim: str, killed_at: float) -> list[dict[str, Any]]:
+    """Failures other than of POSTs that were inside the killed instance: those can't be repeated."""
+
+    def inside(failure: dict[str, Any]) -> bool:
+        named = failure["instance"] == victim or (failure["kind"] == "reset" and not failure["fresh"])
+        soon = failure["ended_at"] >= killed_at and failure["sent_at"] <= killed_at + 1.0
+        return named and soon and failure["method"] == "POST"
+
+    return [failure for failure in report["failures"] if not inside(failure)]
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The sample app in two releases, as OCI layouts."""
