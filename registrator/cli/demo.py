@@ -38,7 +38,8 @@ def demo(releases: int, kept_rate: int, fresh_rate: int, output: str) -> None:
     failed = _failed(story)
     if failed or story.reloaded:
         raise HecdError(
-            f"{failed} requests failed and HAProxy reloaded {story.reloaded} times; none and never was promised"
+            f"{failed} requests failed and HAProxy reloaded {story.reloaded} times; none and never was promised",
+            details=tuple(_kinds(story)),
         )
 
 
