@@ -34,9 +34,10 @@ class HaproxyApplier:
         settings = resource.haproxy
         self._resource = resource
         self._sync_only = sync_only
-        self._runtime = Runtime(settings.socket, settings.removal_timeout_s)
+        master = Master(settings.master_socket) if settings.master_socket else None
+        self._runtime = Runtime(settings.socket, master, settings.removal_timeout_s)
         self._reloader = Reloader(resource, self._runtime)
-        self._elders = Elders(Master(settings.master_socket)) if settings.master_socket else None
+        self._elders = Elders(master) if master is not None else None
         self._wanted: HaproxyConfig | None = None  # in effect, as far as known
         self._pid = 0
         self._reloads = 0

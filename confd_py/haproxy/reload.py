@@ -49,14 +49,14 @@ class Reloader:
             await self._hand_over_states(session, config)
             await asyncio.to_thread(self._put, text)
             try:
-                await self._ask_and_confirm(old_pid, config.stamp)
+                fresh = await self._ask_and_confirm(old_pid, config.stamp)
             except HaproxyRefused:
                 if old is not None:
                     await asyncio.to_thread(self._put, old)
                 raise
             finally:
                 self._reset_states()
-            await self._runtime.disconnect()  # lets the old process end
+            await self._runtime.adopt(fresh)  # and lets the old process end
         _log.info("reloaded dest=%s stamp=%s", self._resource.dest, config.stamp)
 
     async def outdated(self) -> bool:
@@ -78,13 +78,14 @@ class Reloader:
         if self._settings.state_file:
             dest.replace_text(Path(self._settings.state_file), HEADER, durable=False)
 
-    async def _ask_and_confirm(self, old_pid: int, stamp: str) -> None:
+    async def _ask_and_confirm(self, old_pid: int, stamp: str) -> Session:
         deadline_s = time.monotonic() + self._settings.reload_timeout_s
         while time.monotonic() < deadline_s:
-            before = await self._processes()
+            before = await self._processes_at_rest(deadline_s)
             await self._ask()
-            if await self._confirmed(old_pid, stamp, before, deadline_s):
-                return
+            fresh = await self._confirmed(old_pid, stamp, before, deadline_s)
+            if fresh is not None:
+                return fresh
         raise HaproxyRefused(
             f"HAProxy did not confirm the reload within {self._settings.reload_timeout_s:g} s",
             details=await self._words(),
@@ -98,22 +99,41 @@ class Reloader:
         if "Success=0" in answer:  # 2.7 and later wait for the outcome and tell it
             raise self._failed(tuple(line for line in answer.splitlines() if "ALERT" in line))
 
-    async def _confirmed(self, old_pid: int, stamp: str, before: Processes, deadline_s: float) -> bool:
-        """True once the new process answers; False when the request was dropped and has to be repeated."""
+    async def _confirmed(self, old_pid: int, stamp: str, before: Processes, deadline_s: float) -> Session | None:
+        """A session with the new process; None when the request was dropped and has to be repeated."""
         repeat_s = time.monotonic() + _REPEAT_AFTER_S
         while (now_s := time.monotonic()) < deadline_s:
-            with contextlib.suppress(HaproxyAway):
-                fresh = await Session.open(self._settings.socket)
-                await fresh.close()
-                if fresh.pid != old_pid and fresh.stamp == stamp:
-                    return True
             after = await self._processes()
+            fresh = await self._fresh(old_pid, stamp, before, after)
+            if fresh is not None:
+                return fresh
             if after.failed > before.failed or (after.failed and after.reloads > before.reloads):
                 raise self._failed(await self._words())
             if now_s > repeat_s and after.reloads == before.reloads:
-                return False
+                return None
             await asyncio.sleep(0.01)
-        return False
+        return None
+
+    async def _fresh(self, old_pid: int, stamp: str, before: Processes, after: Processes) -> Session | None:
+        """A session if the process that answers is the one *this* reload made, not one of a reload before."""
+        ours = after.reloads > before.reloads if self._settings.master_socket else True
+        if not ours or after.failed:
+            return None
+        with contextlib.suppress(HaproxyAway):
+            fresh = await Session.open(self._settings.socket)
+            if fresh.pid != old_pid and fresh.stamp == stamp and after.worker in (0, fresh.pid):
+                return fresh
+            await fresh.close()
+        return None
+
+    async def _processes_at_rest(self, deadline_s: float) -> Processes:
+        """What to count from: taken when no other reload is under way, or a later count would be taken for ours."""
+        while self._settings.master_socket and time.monotonic() < deadline_s:
+            found = await self._processes()
+            if found.master:
+                return found
+            await asyncio.sleep(0.01)
+        return Processes(0, 0, 0, 0)
 
     async def _processes(self) -> Processes:
         if self._settings.master_socket:

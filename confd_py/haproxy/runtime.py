@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from confd_py.errors import HaproxyRefused
+from confd_py.errors import HaproxyAway, HaproxyRefused
 from confd_py.haproxy import plan as planner
 from confd_py.haproxy.config import HaproxyConfig, Server
+from confd_py.haproxy.master import Master
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove, Weigh
 from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import OP_DOWN, Seen, parse_state, stat_rows
@@ -19,6 +21,8 @@ from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, ad
 
 _log = logging.getLogger("confd-py.haproxy")
 _ROUNDS = 3
+_CURRENT_WITHIN_S = 1.0
+_OUTLIVED = "Proxy is disabled"  # what a process answers that was told to leave
 _QUIET = ("", "New server registered.", "Server deleted.")
 _POINTED_AT = "pointing to it"  # HAProxy's word for a server that other directives name
 
@@ -28,6 +32,7 @@ class Runtime:
     """The Runtime API of one HAProxy. `pending` are servers on their way in or out; they hold up nobody else."""
 
     socket: str
+    master: Master | None = None
     removal_timeout_s: float = 300.0
     operations: int = 0
     pending: dict[Key, Pending] = field(default_factory=dict)
@@ -43,8 +48,26 @@ class Runtime:
         """The open session, or a new one; a new process is looked at afresh. Raises HaproxyAway."""
         if self.session is None or self.session.closed:
             await self.disconnect()
-            self.session = await Session.open(self.socket)
+            self.session = await self._open_current()
         return self.session
+
+    async def adopt(self, session: Session) -> None:
+        """Go on with the process at the other end of `session`."""
+        await self.disconnect()
+        self.session = session
+
+    async def _open_current(self) -> Session:
+        """While a reload ends, old and new process accept on one socket: take the one the master calls current."""
+        deadline_s = time.monotonic() + _CURRENT_WITHIN_S
+        while True:
+            session = await Session.open(self.socket)
+            if self.master is None or time.monotonic() > deadline_s:
+                return session
+            with contextlib.suppress(HaproxyAway):  # the master starts itself anew
+                if (await self.master.processes()).worker in (0, session.pid):
+                    return session
+            await session.close()
+            await asyncio.sleep(0.01)
 
     async def disconnect(self) -> None:
         """Leave the process, so that it can end, and forget what it had."""
@@ -151,6 +174,9 @@ class Runtime:
             commands += self._commands(action)
         answers = await session.run(commands)
         self.operations += len(commands)
+        if any(_OUTLIVED in answer for answer in answers):
+            await session.close()
+            raise HaproxyAway(f"HAProxy process {session.pid} was replaced meanwhile")
         lines = (line for answer in answers for line in answer.splitlines())
         return tuple(dict.fromkeys(line for line in lines if line not in _QUIET))[:5]
 

@@ -41,14 +41,13 @@ class Session:
             async with asyncio.timeout(timeout_s):
                 protocol, writer = await _connect(path)
         except (OSError, TimeoutError) as err:
-            raise HaproxyAway(
-                f"no HAProxy answers on {path}: {err or 'timed out'}",
-                hint="It is applied as soon as HAProxy runs with a `stats socket` of level admin there.",
-            ) from err
+            raise _nobody(path, err) from err
         session = cls(protocol.reader, writer, timeout_s)
         protocol.lost = session.gone
         try:
             await session._greet(path)
+        except HaproxyAway as err:
+            raise _nobody(path, err) from err
         except BaseException:
             await session.close()
             raise
@@ -116,6 +115,13 @@ class Session:
     async def _one(self) -> str:
         data = await self._reader.readuntil(_PROMPT)
         return data[: -len(_PROMPT)].decode("utf-8", "replace").strip("\n")
+
+
+def _nobody(path: str, err: BaseException) -> HaproxyAway:
+    return HaproxyAway(
+        f"no HAProxy answers on {path}: {err or 'timed out'}",
+        hint="It is applied as soon as HAProxy runs with a `stats socket` of level admin there.",
+    )
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
