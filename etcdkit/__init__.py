@@ -2,7 +2,6 @@
 
 from etcdkit.channels import TLS
 from etcdkit.client import Client, MemberStatus
-from etcdkit.election import Leadership, campaign, leader, resign
 from etcdkit.entry import Change, Entry, Snapshot
 from etcdkit.errors import Compacted, EtcdError, HistoryBroke, LeaseGone, Refused, Unauthorized, Unavailable
 from etcdkit.lease import Lease
@@ -31,7 +30,6 @@ __all__ = [
     "Entry",
     "EtcdError",
     "HistoryBroke",
-    "Leadership",
     "Lease",
     "LeaseGone",
     "MemberStatus",
@@ -43,13 +41,10 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "absent",
-    "campaign",
     "created",
     "delete",
     "delete_prefix",
     "get",
-    "leader",
     "put",
-    "resign",
     "unchanged",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from haproxystats import HAProxyServer
+
 from tests.e2e.conftest import Machine, outside_killed
 
 
@@ -17,6 +19,8 @@ def test_deploy_look_scale_roll_back_and_remove(machine: Machine) -> None:
     assert "4/4" in machine.hecd("services").out
     assert "one" in machine.hecd("nodes").out
     assert machine.hecd("status").code == 0
+    page = HAProxyServer((machine.root / "run" / "stats").read_text())  # the statistics page, as its users read it
+    assert "web.8080" in [backend.name for backend in page.backends]
 
     plan = machine.hecd(
         "plan", "-f", "-", stdin="services: {web: {image: 'hecd/sample:2', ports: ['%d:8080']}}" % machine.port

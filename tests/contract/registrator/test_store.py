@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from registrator.config import EtcdAccess
 from registrator.errors import Conflict, HecdError
-from registrator.registry.etcd import open_store
 from registrator.registry.store import Absent, Created, Delete, Put, Snapshot, Store, Unchanged
-from tests.fakes.etcd_server import EtcdServer
-from tests.fakes.store import FakeStore
-
-
-@pytest.fixture(params=["fake", "etcd"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "fake":
-        yield FakeStore()
-        return
-    server = EtcdServer(tmp_path).start()
-    try:
-        async with open_store(EtcdAccess((server.endpoint,)), ready_within_s=10.0) as opened:
-            yield opened
-    finally:
-        server.kill()
 
 
 async def at(store: Store, revision: int) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Leases through outages, resumed, revoked and wiped; and the election that stands on them."""
+"""Leases through outages, resumed, revoked and wiped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from etcdkit import Client, Lease, LeaseGone, campaign, delete, leader, put, resign
-from tests.fakes.becoming import answers, becomes
+from etcdkit import Client, Lease
+from tests.fakes.becoming import becomes
 from tests.fakes.etcd_server import EtcdServer
 
 TTL_S = 3
@@ -64,46 +64,3 @@ async def test_one_who_comes_back_goes_on_with_it(client: Client) -> None:
     assert await client.get("/k/a") is None
     async with Lease(client, 10, resume_id=first.id) as third:
         assert third.id != first.id and await client.lease_time_to_live(third.id) is not None
-
-
-async def test_one_leads_at_a_time_and_the_next_one_follows(client: Client) -> None:
-    async with Lease(client, 10) as one, Lease(client, 10) as two:
-        first = await campaign(client, "/leader", b"one", one.id)
-        waiting = asyncio.ensure_future(campaign(client, "/leader", b"two", two.id))
-        again = await campaign(client, "/leader", b"one", one.id)  # whoever leads already is told so
-        assert again == first and not waiting.done()
-        seen = await leader(client, "/leader")
-        assert seen is not None and seen.value == b"one"
-
-        await resign(client, first)
-        second = await asyncio.wait_for(waiting, 5)
-        deposed = await client.transaction(compare=[first.guard()], success=[put("/written", b"by one")])
-        leads = await client.transaction(compare=[second.guard()], success=[put("/written", b"by two")])
-        assert not deposed.succeeded and leads.succeeded
-        await resign(client, first)  # says nothing about the second one's place
-        assert await leader(client, "/leader") is not None
-
-
-async def test_the_next_one_leads_when_the_leaders_lease_ends(etcd: EtcdServer, client: Client) -> None:
-    async with Lease(client, 10) as two:
-        one = await Lease(client, TTL_S).__aenter__()
-        await campaign(client, "/leader", b"one", one.id)
-        waiting = asyncio.ensure_future(campaign(client, "/leader", b"two", two.id))
-        await one.close(revoke=False)
-        etcd.kill()  # and an etcd that goes away meanwhile is no end of waiting
-        etcd.start()
-        await asyncio.wait_for(waiting, TTL_S + 10)
-
-        async def leads() -> bool:
-            entry = await leader(client, "/leader")
-            return entry is not None and entry.value == b"two"
-
-        await answers(leads)
-
-
-async def test_nobody_leads_with_a_dead_lease(client: Client) -> None:
-    lease = await client.lease(10)
-    await client.revoke(lease)
-    with pytest.raises(LeaseGone):
-        await campaign(client, "/leader", b"x", lease)
-    await client.transaction(success=[delete("/leader")])
