@@ -43,6 +43,7 @@ LIB = Path("/var/lib/hecd/runtime")
 RUN = Path("/run/hecd/runtime")
 SUBNET = "10.87.0.0/24"
 BRIDGE = "hecd0"
+INIT_TIMEOUT_S = 1.0  # in which the init of a container begins to listen
 _SIGNAL = re.compile(r"(?P<number>[0-9]{1,2})|(?:SIG)?(?P<name>[A-Z][A-Z0-9]*)(?P<offset>[+-][0-9]{1,2})?")
 SPARE_SUBNETS = "10.87.{}.0/24"  # one of 1-255 for a root elsewhere
 
@@ -184,11 +185,14 @@ class Host:
     def signal(self, name: str, signal: str) -> None:
         """Send a signal ("SIGTERM", "TERM" or "15") to its first process; fine if it has ended.
         Raises ContainerNotFound, InvalidSpec."""
-        self._records.read(name)
+        record = self._records.read(name)
         start = self._records.read_start(name)
         number = _number(name, signal)
-        if start is not None:
-            start.process.signal(number)
+        if start is None:
+            return
+        if record.spec.init and number != signals.SIGKILL:
+            start.process.begun(INIT_TIMEOUT_S)
+        start.process.signal(number)
 
     def exit_fd(self, name: str) -> int | None:
         """A new file descriptor that is readable once the container has ended and its exit code is known; None if it

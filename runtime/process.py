@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,19 @@ class Process:
             os.close(fd)
         return True
 
+    def begun(self, timeout_s: float) -> bool:
+        """Whether tini, which it is or is about to be, listens to signals, at the latest after `timeout_s`.
+
+        Process 1 of a container does not get a signal that it does nothing about: one that comes before tini has begun
+        would be lost.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.alive() and not _ignores_terminal_stops(self.pid):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended, at the latest after `timeout_s`."""
         fd = self.open()
@@ -84,6 +98,17 @@ def descendants(pid: int) -> list[int]:
 def boot_id() -> str:
     """A word that is another one after a reboot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _ignores_terminal_stops(pid: int) -> bool:
+    """What tini does right after it blocked the signals that it passes on. (While it waits, the kernel shows none of
+    these as blocked.)"""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    ignored = next(int(line.split()[1], 16) for line in text.splitlines() if line.startswith("SigIgn:"))
+    return bool(ignored >> (signal.SIGTTIN - 1) & 1)
 
 
 def _start_ticks(pid: int) -> int | None:

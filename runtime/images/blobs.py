@@ -12,10 +12,11 @@ from runtime.images.manifest import digest_of
 from runtime.images.reference import DIGEST
 
 CHUNK_BYTES = 1 << 20
+LENT_BYTES = 1 << 18
 
 
 class Blobs:
-    """`root/blobs/sha256/<hex>`, as in an OCI layout; `skopeo` writes there too."""
+    """`root/blobs/sha256/<hex>`, as in an OCI layout."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -65,6 +66,22 @@ class Blobs:
             raise
         self._keep(draft, digest)
         return digest
+
+    def lend(self, other: Blobs) -> None:
+        """Let another directory of the same file system have the large blobs, by hard links.
+
+        Small ones are left out, as manifests are among them: skopeo writes those in place, and here they would be
+        damaged for a moment.
+        """
+        for entry in os.scandir(self._directory):
+            if not entry.name.startswith(".") and entry.stat().st_size > LENT_BYTES:
+                (other._directory / entry.name).hardlink_to(entry.path)
+
+    def adopt(self, other: Blobs) -> None:
+        """Take over what the other directory has and this one has not; each blob appears whole."""
+        for digest in other.all():
+            if not self.has(digest):
+                other.path(digest).replace(self.path(digest))
 
     def all(self) -> list[str]:
         return [f"sha256:{e.name}" for e in os.scandir(self._directory) if not e.name.startswith(".")]

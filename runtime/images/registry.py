@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runtime.errors import ImageNotFound, MissingProgram, RegistryUnavailable
 from runtime.images import manifest
+from runtime.images.blobs import Blobs
 from runtime.images.reference import Reference
 from runtime.images.store import ImageStore
 from runtime.model import Image
@@ -45,13 +46,14 @@ class Registry:
 
     def pull(self, ref: Reference) -> Image:
         """Bring what `ref` names now into the store. Raises ImageNotFound, RegistryUnavailable, InvalidImage."""
-        # One index per pull: two skopeos lose each other's entries in a shared one.
+        # A layout for each pull: in a shared one, skopeos lose each other's entries and write over each other's files.
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=self._root) as draft:
-            shared = f"--dest-shared-blob-dir={self._store.blobs.root / 'blobs'}"
+            fetched = Blobs(Path(draft))
+            self._store.blobs.lend(fetched)
             target = f"oci:{draft}:pulled"
-            options = ("--quiet", "--preserve-digests", shared)
-            self._skopeo(ref, "copy", *options, _url(ref), target, timeout_s=COPY_TIMEOUT_S)
+            self._skopeo(ref, "copy", "--quiet", "--preserve-digests", _url(ref), target, timeout_s=COPY_TIMEOUT_S)
             index = manifest.parse((Path(draft) / "index.json").read_bytes(), "index.json")
+            self._store.blobs.adopt(fetched)
         digest = manifest.descriptor_digest(index["manifests"][0], str(ref))
         return self._store.keep(digest, ref)
 

@@ -37,7 +37,7 @@ class ShellEngine:
         shim = subprocess.Popen(["sh", "-c", SHIM, "shim", *args], cwd=bundle, env={"LOG": str(log), "PATH": "/bin"})
         self._shims[name] = shim
         while not (bundle / "pid").exists() or not (bundle / "pid").read_text().strip():
-            assert shim.poll() is None
+            assert shim.poll() is None or (bundle / "pid").exists()
         shim_process = Process.of(shim.pid)
         process = Process.of(int((bundle / "pid").read_text()))
         assert shim_process is not None

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, traces
-from tests.integration.runtime.test_network import free_port
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, traces
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-c", "from runtime.cli import main; main()"]

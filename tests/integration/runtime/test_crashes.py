@@ -15,7 +15,9 @@ from runtime.host import Host
 from runtime.model import ContainerSpec, State
 from runtime.networks.network import Network
 from runtime.process import Process
-from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, run, texts, traces
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, run, texts, traces
+
+PORT = free_port()
 
 # Where the caller dies. Each is patched to kill the process before, or after, it does its work.
 PLACES = [
@@ -74,7 +76,7 @@ DYING = """
 """
 
 
-def die(root: Root, *steps: str, place: str = "", port: int = 28080) -> None:
+def die(root: Root, *steps: str, place: str = "", port: int = PORT) -> None:
     """Another process does `steps` with the container web.1, and dies at `place`, else at the end."""
     given = [place, str(root.lib), str(root.run), root.subnet, root.bridge, str(port), *steps]
     done = subprocess.run(
@@ -89,7 +91,7 @@ def test_what_runs_is_adopted(runtime_host: Host, root: Root) -> None:
     container = found.inspect("web.1")
     assert container.state is State.RUNNING
     assert "hello" in answers(container.address)
-    assert "hello" in answers("127.0.0.1", 28080)
+    assert "hello" in answers("127.0.0.1", PORT)
     fd = found.exit_fd("web.1")
     assert fd is not None
     assert found.stop("web.1").exit_code == 143
@@ -118,7 +120,7 @@ def test_a_crash_half_way_leaves_nothing_half_made(runtime_host: Host, root: Roo
         container = run(host, "web.1")
     else:
         host.start("web.1")
-        assert "hello" in answers("127.0.0.1", 28080)
+        assert "hello" in answers("127.0.0.1", PORT)
     assert "hello" in answers(container.address)
     other = run(host, "web.2")
     assert other.address != container.address
@@ -146,7 +148,7 @@ def test_a_crash_between_leaves_published_ports_free(runtime_host: Host, root: R
     die(root, "create", place="runtime.state:Records.commit:before")
     root.open()
     die(root, "create", "start")
-    assert "hello" in answers("127.0.0.1", 28080)
+    assert "hello" in answers("127.0.0.1", PORT)
 
 
 def test_a_killed_shim_does_not_hide_the_container(runtime_host: Host) -> None:

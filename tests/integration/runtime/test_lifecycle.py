@@ -46,6 +46,13 @@ def test_stop_kills_what_does_not_listen(runtime_host: Host) -> None:
     assert (stopped.exit_code, stopped.signal, stopped.oom_killed) == (137, "SIGKILL", False)
 
 
+def test_a_signal_right_after_the_start_is_not_lost(runtime_host: Host) -> None:
+    runtime_host.create(ContainerSpec("c", IMAGE))
+    for _ in range(20):
+        runtime_host.start("c")
+        assert runtime_host.stop("c", 5.0).signal == "SIGTERM"
+
+
 def test_the_images_stop_signal_is_known(runtime_host: Host) -> None:
     runtime_host.create(ContainerSpec("c", IMAGE, stop_signal="SIGUSR1"))
     runtime_host.start("c")

@@ -19,6 +19,7 @@ from tests.integration.runtime.conftest import (
     becomes,
     cables,
     finished,
+    free_port,
     free_subnet,
     run,
     texts,
@@ -30,12 +31,6 @@ GET = "printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {address} {port}"
 
 def fetch(host: Host, name: str, address: str, port: int) -> str:
     return host.exec_probe(name, ["/bin/sh", "-c", GET.format(address=address, port=port)], 5.0)[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_containers_reach_each_other_but_no_loopback_of_the_host(runtime_host: Host) -> None:
