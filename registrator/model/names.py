@@ -13,12 +13,18 @@ ServiceName = NewType("ServiceName", str)
 InstanceName = NewType("InstanceName", str)
 ReleaseNumber = NewType("ReleaseNumber", int)
 
+LONGEST_SERVICE = 52  # with a dot and ten digits, an instance's name is still a host name's label
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def is_label(text: str) -> bool:
     """Whether `text` is a lower-case DNS label of at most 63 characters."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_service_name(text: str) -> bool:
+    """Whether `text` can name a service: a label that leaves room for the number of an instance."""
+    return is_label(text) and len(text) <= LONGEST_SERVICE
 
 
 def instance_name(service: ServiceName, number: int) -> InstanceName:

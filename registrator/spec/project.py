@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registrator.model.names import is_label
+from registrator.model.names import LONGEST_SERVICE, is_service_name
 from registrator.model.service import Project
 from registrator.spec import document, shape
 from registrator.spec.fault import Fault, SpecError
@@ -73,8 +73,9 @@ def _project(root: Field, base_dir: Path, variables: Mapping[str, str]) -> Proje
         root["x-hecd"].fault("belongs inside a service")
     services = []
     for key, place in root["services"].named():
-        if not is_label(key):
-            place.fault("a service's name must be a DNS label: lower-case letters, digits and -, at most 63")
+        if not is_service_name(key):
+            wanted = f"lower-case letters, digits and -, at most {LONGEST_SERVICE}"
+            place.fault(f"a service's name must be a DNS label: {wanted}")
         if isinstance(place.value, dict):
             services.append(service_of(key, place, base_dir, variables))
     return Project(name, tuple(services), tuple(root.findings.warnings))
