@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.ports import Engine
-from runtime.process import Process, descendants
+from runtime.process import kill_tree
 
 TIMED_OUT = 124  # as timeout(1) has it
 TAIL_BYTES = 4096
@@ -90,9 +90,8 @@ def _kill_inside(child: subprocess.Popen[bytes], pid_file: Path) -> None:
     deadline = time.monotonic() + _GRACE_S
     while not (inside := _pid(pid_file)) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)  # the runtime is just starting it
-    for process in [Process.of(pid) for pid in descendants(inside)] if inside else []:
-        if process is not None:
-            process.signal(9)
+    if inside:
+        kill_tree(inside)
     try:
         child.wait(_GRACE_S)
     except subprocess.TimeoutExpired:

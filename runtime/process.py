@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -82,16 +83,14 @@ def readable(fd: int, timeout_s: float) -> bool:
     return bool(poll.poll(timeout_s * 1000))
 
 
-def descendants(pid: int) -> list[int]:
-    """The process and all below it, parents first."""
-    found = [pid]
+def kill_tree(pid: int) -> None:
+    """Kill the process and all below it. Each is stopped before its children are counted, so that none is missed."""
+    found = [process] if (process := Process.of(pid)) else []
     for parent in found:
-        try:
-            text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-        except OSError:
-            continue
-        found.extend(int(child) for child in text.split())
-    return found
+        parent.signal(signal.SIGSTOP)
+        found.extend(child for number in _children(parent.pid) if (child := Process.of(number)))
+    for process in found:
+        process.signal(signal.SIGKILL)
 
 
 @cache
@@ -109,6 +108,14 @@ def _ignores_terminal_stops(pid: int) -> bool:
         return True
     ignored = next(int(line.split()[1], 16) for line in text.splitlines() if line.startswith("SigIgn:"))
     return bool(ignored >> (signal.SIGTTIN - 1) & 1)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.extend(int(number) for number in path.read_text().split())
+    return found
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.errors import StartFailed
 from runtime.ports import EngineFacts, Launched
-from runtime.process import Process, descendants
+from runtime.process import Process, kill_tree
 
 SHIM = """
 "$@" >log.raw 2>&1 &
@@ -47,10 +47,7 @@ class ShellEngine:
         shim = self._shims.pop(name, None)
         if shim is None:
             return
-        for pid in reversed(descendants(shim.pid)):
-            process = Process.of(pid)
-            if process is not None:
-                process.signal(9)
+        kill_tree(shim.pid)
         shim.wait()
 
     def oom_kills(self, cgroup: str) -> int:

@@ -123,9 +123,10 @@ def test_a_command_runs_inside_and_dies_at_its_deadline(place: Place) -> None:
     process = json.loads((directory / "config.json").read_text())["process"]
     said = execute.with_argv(process, ["/bin/sh", "-c", "echo said; exit 3"])
     assert execute.probe(place.engine, "c", said, 10.0, directory) == (3, "said")
-    late = execute.with_argv(process, ["/bin/sh", "-c", "sleep 876; true"])
+    span = str(100000 + os.getpid())  # no other run of these tests has it
+    late = execute.with_argv(process, ["/bin/sh", "-c", f"sleep {span}; true"])
     assert execute.probe(place.engine, "c", late, 0.3, directory)[0] == execute.TIMED_OUT
-    assert not _running(b"sleep\x00876")
+    assert not _running(f"sleep\0{span}".encode())
     assert [e.name for e in os.scandir(directory) if e.name.startswith(".exec")] == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from runtime.errors import ContainerNotFound
 from runtime.model import ContainerSpec, Limits, Mount, PublishedPort
 from runtime.paths import HostPaths
-from runtime.process import Process, descendants
+from runtime.process import Process, kill_tree
 from runtime.state import Record, Records, Start, held, write_whole
 
 SPEC = ContainerSpec(
@@ -122,10 +121,11 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
     assert process.wait(0.0) and not process.signal(9)
 
 
-def test_descendants() -> None:
-    with subprocess.Popen(["sh", "-c", "sleep 60 & echo up; wait"], stdout=subprocess.PIPE) as shell:
-        assert shell.stdout is not None and shell.stdout.readline() == b"up\n"
-        found = descendants(shell.pid)
-        assert found[0] == shell.pid and len(found) == 2
-        for pid in found:
-            os.kill(pid, 9)
+def test_a_tree_is_killed_while_it_grows() -> None:
+    script = "while :; do sleep 0.01 & (sleep 60 & sleep 60) & echo up; done"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as shell:
+        assert shell.stdout is not None
+        for _ in range(10):
+            assert shell.stdout.readline() == b"up\n"
+        kill_tree(shell.pid)
+        shell.stdout.read()  # ends once nobody of the tree has it open
