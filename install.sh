@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 what=${1:-nothing}
 [ $# -eq 0 ] || shift
 
-PACKAGES="etcd-server haproxy crun conmon skopeo tini libnftables1 golang-github-containers-common busybox-static"
+PACKAGES="etcd-server haproxy crun conmon skopeo tini libnftables1 golang-github-containers-common busybox-static zstd"
 TEST_PACKAGES="etcd-client openssl"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
