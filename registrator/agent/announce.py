@@ -27,13 +27,13 @@ def record(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
 
 def state(copy: Copy) -> str:
     """The public state of a copy: see registrator/model/instance.py for the words."""
-    if copy.phase == "up":
+    if copy.stopped:
+        return "stopping"
+    if copy.phase in ("up", "ending"):  # how it ended is said when it is known: others judge by the reason
         if copy.was_healthy:
             return "running"
         return "failed" if copy.health.verdict == "unhealthy" else "starting"
     if copy.phase == "down":
-        if copy.stopped:
-            return "stopping"
         return "exited" if copy.was_healthy else "failed"
     return copy.phase
 

@@ -9,7 +9,7 @@ from registrator.model.names import InstanceName
 from registrator.model.release import Release
 
 # absent ──start──> starting ──started──> up ──drain──> draining ──stop──> stopping ──exit──> down ──remove──> (gone)
-#                      └─error─> down <──exit── up
+#                      └─error─> down <──its end is read── ending <──exit── up
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Copy:
 
     instance: InstanceName
     release: Release
-    phase: str  # "starting" | "up" | "draining" | "stopping" | "down"
+    phase: str  # "starting" | "up" | "draining" | "stopping" | "ending" | "down"
     since: float
     address: str = ""
     health: Health = field(default_factory=Health)

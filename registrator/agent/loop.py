@@ -16,7 +16,7 @@ from registrator.agent.announcer import Announcer
 from registrator.agent.converge import Action, BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
 from registrator.agent.health import Health, check_of, judge, pace_s
-from registrator.agent.ports import Engine, Prober, Seen
+from registrator.agent.ports import Ending, Engine, Prober, Seen
 from registrator.errors import EngineFault
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName
@@ -212,7 +212,11 @@ class Agent:
 
     def _watch(self, name: InstanceName) -> None:
         """Hear of its end, and probe it until then."""
-        fd = self.engine.exit_fd(name)
+        try:
+            fd = self.engine.exit_fd(name)
+        except EngineFault as err:
+            log.warning("container can't be watched instance=%s reason=%s", name, err)
+            fd = None
         if fd is None:
             self._spawn(self._ended(name))
             return
@@ -227,8 +231,11 @@ class Agent:
     async def _ended(self, name: InstanceName) -> None:
         copy, now = self.copies[name], time.monotonic()
         stable = copy.phase == "up" and now - copy.since > STABLE_AFTER_S
-        self._update(name, phase="down", health=Health(), since=now, retry_at=float("inf"), reason="it ended")
-        ending = await asyncio.to_thread(self.engine.ending, name)
+        self._update(name, phase="ending", health=Health(), since=now)  # out of the load balancers at once
+        try:
+            ending = await asyncio.to_thread(self.engine.ending, name)
+        except EngineFault as err:  # somebody took the container away
+            ending = Ending(err.brief)
         self._fell(name, ending.reason, ending.log_tail, restarts=1 if stable else copy.restarts + 1)
 
     def _fell(self, name: InstanceName, reason: str, log_tail: tuple[str, ...], *, restarts: int) -> None:

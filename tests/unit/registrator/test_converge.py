@@ -29,6 +29,8 @@ def copy(phase: str, **more: object) -> Copy:
         (None, None, False, 100.0, None),
         (RUN, copy("starting"), False, 100.0, None),
         (RUN, copy("up"), False, 100.0, None),
+        (RUN, copy("ending"), False, 100.0, None),
+        (DRAIN, copy("ending", was_healthy=True), False, 100.0, None),
         (RUN, copy("down", retry_at=101.0), False, 100.0, None),
         (RUN, copy("down", retry_at=101.0), False, 101.0, Start),
         (None, copy("up"), False, 100.0, None),
@@ -117,6 +119,10 @@ def test_probes_are_quick_until_the_first_good_one() -> None:
         (copy("stopping"), "stopping"),
         (copy("down", was_healthy=True, reason="exit code 1"), "exited"),
         (copy("down", reason="exit code 1"), "failed"),
+        (copy("ending", was_healthy=True), "running"),
+        (copy("ending"), "starting"),
+        (copy("ending", was_healthy=True, stopped=True), "stopping"),
+        (copy("down", was_healthy=True, stopped=True), "stopping"),
     ],
 )
 def test_what_is_announced(seen: Copy, state: str) -> None:
