@@ -1,24 +1,29 @@
 """Settings of a node: default < file < environment < flag.
 
 The file is TOML (/etc/hecd/hecd.toml unless HECD_CONFIG names another) with the names below; the environment has them
-as HECD_<NAME>. A key that nobody knows is refused, so that a misspelt one is not silently without effect.
+as HECD_<NAME>. A key of the file that nobody knows is refused, so that a misspelt one is not silently without effect.
 """
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import os
+import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from registrator.errors import HecdError
 from registrator.model.names import is_label
+from registrator.model.node import ROLES
 
 DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Config:
     etcd_key: str = ""
     etcd_user: str = ""
     etcd_password: str = ""
-    subnet_pool: str = "10.87.0.0/16"
-    bridge: str = "hecd0"
+    subnet_pool: str = "10.87.0.0/16"  # with a root of its own: one of 10.88 to 10.127
+    bridge: str = "hecd0"  # with a root of its own: a name of its own, so that two never share one
     lease_ttl: int = 10
     node_lost_after: float = 30.0
     stats_port: int = 8404
@@ -97,12 +102,35 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], hostname: str
                 settings[field.name] = _convert(field.name, field.default, values[field.name])
             except ValueError as err:
                 faults.append(f"{field.name}: {err}")
+    if settings.get("root"):
+        number = int(hashlib.sha256(settings["root"].encode()).hexdigest()[:8], 16)
+        settings.setdefault("bridge", f"hecd{number:08x}")
+        settings.setdefault("subnet_pool", f"10.{88 + number % 40}.0.0/16")
     settings.setdefault("node", (hostname or socket.gethostname()).split(".")[0].lower())
     if not is_label(settings["node"]):
         faults.append(f"node: {settings['node']!r} is not a DNS label; set --node or HECD_NODE")
+    faults += _faults(Config(**settings))
     if faults:
         raise HecdError("the configuration is not valid", details=tuple(faults), hint=f"See {path} and HECD_*.")
     return Config(**settings)
+
+
+def _faults(config: Config) -> Iterator[str]:
+    """What can't be: said here, not by a part that is started again and again."""
+    try:
+        if ipaddress.ip_network(config.subnet_pool).prefixlen > 24:
+            yield f"subnet_pool: {config.subnet_pool} is smaller than one node's /24"
+    except ValueError as err:
+        yield f"subnet_pool: {err}"
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", config.bridge):
+        yield f"bridge: {config.bridge!r} is no name of a link: at most 15 lower-case letters, digits and -"
+    if config.log_level not in LOG_LEVELS:
+        yield f"log_level: {config.log_level!r} is not one of {', '.join(LOG_LEVELS)}"
+    for role in config.roles:
+        if role not in ROLES:
+            yield f"roles: {role!r} is not one of {', '.join(ROLES)}"
+    if config.stats_port > 65535:
+        yield f"stats_port: {config.stats_port} is no port"
 
 
 def _local_endpoint(file: Path) -> str:

@@ -24,7 +24,7 @@ class RegistryUnavailable(HecdError):
     exit_code = 3
 
     def __init__(self, brief: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
-        super().__init__(brief, hint=hint or "Is etcd up? `hecd status` tells; `hecd up` starts one here.")
+        super().__init__(brief, hint=hint or "Start it again, or `hecd up` where it runs one; --etcd names another.")
         self.retry_after_s = retry_after_s
 
 

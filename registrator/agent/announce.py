@@ -18,6 +18,7 @@ def record(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
         endpoints={str(port): f"{copy.address}:{port}" for port in settings.target_ports} if copy.address else {},
         state=state(copy),
         health=copy.health.verdict,
+        check_path=settings.healthcheck.path if settings.healthcheck.kind == "http" else "",
         restarts=copy.restarts,
         reason=_reason(copy),
         log_tail=copy.log_tail,

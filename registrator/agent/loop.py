@@ -241,7 +241,10 @@ class Agent:
     def _fell(self, name: InstanceName, reason: str, log_tail: tuple[str, ...], *, restarts: int) -> None:
         """Note that it does not run, and when it may be started again: at once the first time, if it ever served."""
         wait_s = converge.backoff_s(restarts if self.copies[name].was_healthy else restarts + 1)
-        log.warning("ended %s reason=%s restart_in_s=%.1f", name, reason, wait_s)
+        if self.copies[name].stopped:
+            log.info("ended %s reason=%s", name, reason)
+        else:
+            log.warning("ended %s reason=%s restart_in_s=%.1f", name, reason, wait_s)
         retry_at = time.monotonic() + wait_s
         self._update(name, phase="down", restarts=restarts, retry_at=retry_at, reason=reason, log_tail=log_tail)
 

@@ -44,7 +44,7 @@ async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
             now = [follow.standing(world, name) for name in wanted]
             return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
 
-        await follow.until(store, there, SETTLED_WITHIN_S, "scaling")
+        await follow.until(store, there, SETTLED_WITHIN_S, "scaling", watch=next(iter(wanted)), show=_show)
 
 
 @click.command()
@@ -60,10 +60,8 @@ def rollback(ctx: click.Context, service: str, release: int | None, output: str)
 
 async def _rollback(ctx: click.Context, name: ServiceName, release: ReleaseNumber | None) -> ReleaseNumber:
     async with session.registry(ctx) as (store, world):
-        to = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
-        ended = await follow.releases(
-            store, {name: to}, after=world.revision + 1, show=lambda s: session.progress(f"  {s.line()}")
-        )
+        to, revision = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
+        ended = await follow.releases(store, {name: to}, after=revision, show=_show)
     raise_failures(ended)
     return to
 
@@ -81,13 +79,20 @@ def rm(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
 async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
     async with session.registry(ctx) as (store, world):
         for name in names:
-            await give.retire(store, world, name, now=time.time(), who=session.who())
-            gone = await follow.until(store, functools.partial(_empty, name=name), SETTLED_WITHIN_S, f"removing {name}")
+            give.known(world, name)  # all or none
+        for name in names:
+            revision = await give.retire(store, world, name, now=time.time(), who=session.who())
+            empty = functools.partial(_empty, name=name, since=revision)
+            gone = await follow.until(store, empty, SETTLED_WITHIN_S, f"removing {name}", watch=name, show=_show)
             await give.forget(store, gone, name)
 
 
-def _empty(world: World, *, name: ServiceName) -> bool:
-    wanted_none = (s := world.services.get(name)) is not None and s.replicas == 0
+def _show(standing: follow.Standing) -> None:
+    session.progress(f"  {standing.line()}")
+
+
+def _empty(world: World, *, name: ServiceName, since: int) -> bool:
+    wanted_none = world.revision >= since and (s := world.services.get(name)) is not None and s.replicas == 0
     return wanted_none and not any(world.of_service(name)) and not any(world.assigned(name))
 
 

@@ -36,7 +36,8 @@ def deploy(ctx: click.Context, file: str | None, detach: bool, output: str) -> N
     A service whose image or settings changed gets a new release, rolled out without losing a request. A release that
     fails is taken back, and this command ends with code 5.
     """
-    session.run(_deploy(ctx, _project(file), detach, output))
+    project = _project(file)
+    session.run(_deploy(ctx, project, _digests(ctx, project), detach, output))
 
 
 @click.command()
@@ -45,12 +46,13 @@ def deploy(ctx: click.Context, file: str | None, detach: bool, output: str) -> N
 @click.pass_context
 def plan(ctx: click.Context, file: str | None, output: str) -> None:
     """Show what `hecd deploy` would change, and whether HAProxy would have to reload."""
-    session.run(_plan(ctx, _project(file), output))
+    project = _project(file)
+    session.run(_plan(ctx, project, _digests(ctx, project), output))
 
 
-async def _plan(ctx: click.Context, project: Project, output: str) -> None:
+async def _plan(ctx: click.Context, project: Project, digests: dict[str, str], output: str) -> None:
     async with session.registry(ctx) as (_, world):
-        changes = make_plan(project, world, _digests(ctx, project), now=time.time(), who=session.who())
+        changes = make_plan(project, world, digests, now=time.time(), who=session.who())
     rows = [
         {"service": c.service, "kind": c.kind, "release": c.release, "reasons": c.reasons, "reloads": c.reloads}
         for c in changes
@@ -58,9 +60,9 @@ async def _plan(ctx: click.Context, project: Project, output: str) -> None:
     session.print_object(rows, output, [line for change in changes for line in _lines(change)])
 
 
-async def _deploy(ctx: click.Context, project: Project, detach: bool, output: str) -> None:
+async def _deploy(ctx: click.Context, project: Project, digests: dict[str, str], detach: bool, output: str) -> None:
     async with session.registry(ctx) as (store, world):
-        changes = make_plan(project, world, _digests(ctx, project), now=time.time(), who=session.who())
+        changes = make_plan(project, world, digests, now=time.time(), who=session.who())
         for warning in project.warnings:
             session.progress(f"note: {warning}")
         for change in changes:

@@ -18,8 +18,10 @@ import click
 
 from registrator import config
 from registrator.config import Config
+from registrator.errors import RegistryUnavailable
 from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.world import Reader, World
+from registrator.up import machine
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +37,13 @@ def settings(ctx: click.Context) -> Config:
 @asynccontextmanager
 async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]:
     """The registry and the world as it is now. Raises RegistryUnavailable after a few seconds."""
-    async with open_store(settings(ctx).access, ready_within_s=ANSWER_WITHIN_S) as store:
+    config_ = settings(ctx)
+    if not config_.etcd and config_.endpoint_file.exists() and machine.running_pid(config_) is None:
+        root = f" --root {config_.root}" if config_.root else ""
+        raise RegistryUnavailable(
+            "nothing is up here", hint=f"Start it with `hecd{root} up`, or name an etcd with --etcd."
+        )
+    async with open_store(config_.access, ready_within_s=ANSWER_WITHIN_S) as store:
         yield store, Reader().read(store.snapshot())
 
 

@@ -37,6 +37,7 @@ class Control:
     _reader: Reader = field(default_factory=Reader)
     _missing_since: dict[NodeName, float] = field(default_factory=dict)
     _doubt: str | None = None
+    _led_since: float = 0.0  # seconds since the epoch; or since when the store is trusted again
     _acted_at: int = 0  # revision of our last commit: an older snapshot must not be decided on
 
     async def run(self) -> None:
@@ -63,6 +64,7 @@ class Control:
 
     async def _lead(self, lease: Lease) -> None:
         leadership = await campaign(self.store, self.name, lease)
+        self._led_since = time.time()
         epoch = -1
         while True:
             snapshot = self.store.snapshot()
@@ -87,6 +89,7 @@ class Control:
         if reason != self._doubt:
             log.warning("trust changed doubt=%s", reason)
             self._doubt = reason
+            self._led_since = time.time()
         return reason is None
 
     async def _pass(self, world: World, leadership: Leadership) -> float:
@@ -97,7 +100,7 @@ class Control:
         wait_s = 5.0
         for service in world.services.values():
             view = ServiceView.of(world, service, lost)
-            actions = rollout.decide(view, board, now)
+            actions = rollout.decide(view, board, now, self._led_since)
             if actions:
                 await self._act(actions, leadership)
             elif (after_s := rollout.wake_after_s(view, now)) is not None:

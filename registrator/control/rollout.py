@@ -21,13 +21,21 @@ from registrator.model.names import ReleaseNumber, instance_name, instance_numbe
 from registrator.model.rollout import Rollout
 
 
-def decide(view: ServiceView, board: Board, now: float) -> list[Action]:
-    """All that is to be done for one service now, in order. `now` is seconds since the epoch."""
+def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> list[Action]:
+    """All that is to be done for one service now, in order.
+
+    `now` is seconds since the epoch; `since` is when this leader began: time without a leader is no lack of progress.
+    """
     rollout, why = _follow_wanted(view, now)
-    rollout, why = _judge(view, rollout, now, why)
+    rollout, why = _judge(view, rollout, now, why, since)
     actions: list[Action] = [*_forget(view), *_adopt(view)]
-    if rollout.state != "paused" and not view.unclaimed:
-        actions += _steps(view, rollout, board, now)
+    if rollout.state == "paused":
+        actions += _shrink(view)
+    elif not view.unclaimed:
+        steps, blocked = _steps(view, rollout, board, now)
+        actions += steps
+        if rollout.state in ("rolling", "done"):
+            rollout = replace(rollout, reason=blocked)
     rollout, why = _advance(view, rollout, actions, now, why)
     if rollout != view.rollout:
         actions.append(Progress(rollout, why))
@@ -42,24 +50,28 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
     seen = [instance_number(n) for n in (*view.instances, *(a.instance for a in view.assignments))]
     fresh = Rollout(service.service, service.release, ReleaseNumber(0), started_at=now, progress_at=now)
     if before is not None:
-        fresh = replace(fresh, stable=before.stable, next_number=before.next_number)
+        fresh = replace(fresh, stable=before.stable, proven=before.proven, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
     return fresh, f"release {service.release} is wanted"
 
 
-def _judge(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[Rollout, str]:
+def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: float) -> tuple[Rollout, str]:
     """Turn back when too much of the new release failed, or when nothing has moved for too long."""
     update = view.service.update
     if rollout.state not in ("rolling", "monitoring", "rolling-back"):
         return rollout, why
     failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
+    stuck_for_s = now - max(rollout.progress_at, since)
+    if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
+        reason = f"{rollout.reason}; and going back made no progress for {update.deadline_s:g} s"
+        return replace(rollout, state="paused", reason=reason, ended_at=now), reason
     if rollout.state == "rolling-back" or update.failure_action == "continue":
         return rollout, why
     allowed = update.max_failure_ratio * max(view.service.replicas, 1)
     if len(failed) > allowed:
         return _turn_back(view, rollout, failed[0], now)
-    if rollout.state == "rolling" and now - rollout.progress_at > update.deadline_s:
+    if rollout.state == "rolling" and stuck_for_s > update.deadline_s:
         stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
         return _turn_back(view, rollout, stuck, now, f"no progress for {update.deadline_s:g} s")
     return rollout, why
@@ -110,16 +122,24 @@ def _adopt(view: ServiceView) -> Iterator[Action]:
         yield Assign(order, "it runs already; its order had been lost")
 
 
-def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> list[Action]:
+def _shrink(view: ServiceView) -> Iterator[Action]:
+    """A paused service is not touched, but what is not wanted at all may go: it must be possible to remove it."""
+    for victim in _victims(view, list(view.live))[: max(0, len(view.live) - view.service.replicas)]:
+        reason = f"{view.service.replicas} replicas are wanted"
+        yield Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
+
+
+def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
+    """The steps to be made now, and why some can't be, "" if all can."""
     new = [a for a in view.live if a.release == rollout.target]
     old = [a for a in view.live if a.release != rollout.target]
     starts, drains = _budget(view, rollout, new, old, now)
-    actions: list[Action] = [*_start(view, rollout, board, starts)]
+    actions, blocked = _start(view, rollout, board, starts)
     victims = _victims(view, old)[:drains] if old else _victims(view, new)[: max(0, len(new) - view.service.replicas)]
     for victim in victims:
         reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
         actions.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
-    return actions
+    return actions, blocked
 
 
 def _budget(
@@ -149,14 +169,17 @@ def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment
     return sorted(candidates, key=lambda a: (not view.broken(a), view.ready(a), -instance_number(a.instance)))
 
 
-def _start(view: ServiceView, rollout: Rollout, board: Board, count: int) -> Iterator[Action]:
+def _start(view: ServiceView, rollout: Rollout, board: Board, count: int) -> tuple[list[Action], str]:
     service = view.service
+    actions: list[Action] = []
     for number in range(rollout.next_number, rollout.next_number + count):
         place = board.place(service.service)
         if isinstance(place, NoPlace):
-            return
+            return actions, f"{count - len(actions)} can't be placed: {place.reason}"
         name = instance_name(service.service, number)
-        yield Assign(Assignment(name, service.service, rollout.target, place.node, reason=place.reason), place.reason)
+        order = Assignment(name, service.service, rollout.target, place.node, reason=place.reason)
+        actions.append(Assign(order, place.reason))
+    return actions, ""
 
 
 def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: float, why: str) -> tuple[Rollout, str]:
@@ -175,7 +198,9 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         return replace(rollout, state="rolled-back", ended_at=now), rollout.reason
     quiet = now - rollout.progress_at >= view.service.update.monitor_s
     if rollout.state == "monitoring" and quiet and not view.draining:
-        return replace(rollout, state="done", stable=rollout.release, ended_at=now), "no failure in the window"
+        proven = tuple(sorted({*rollout.proven, rollout.release}))
+        done = replace(rollout, state="done", stable=rollout.release, proven=proven, ended_at=now)
+        return done, "no failure in the window"
     return rollout, why
 
 

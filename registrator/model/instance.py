@@ -28,6 +28,7 @@ class Instance:
     state: str = "starting"
     health: str = "unknown"
     weight: int = 100
+    check_path: str = ""  # where its release answers health checks over HTTP, "" if nowhere known
     restarts: int = 0
     reason: str = ""  # why it is not running well; one line
     log_tail: tuple[str, ...] = ()  # the last lines of a failed one

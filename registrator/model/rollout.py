@@ -27,10 +27,15 @@ class Rollout:
     reason: str = ""
     log_tail: tuple[str, ...] = ()
     failures: int = 0
+    proven: tuple[ReleaseNumber, ...] = ()  # releases that were done once: what one may go back to
     next_number: int = 1  # of the next instance
     started_at: float = 0.0  # seconds since the epoch, as the next three
     progress_at: float = 0.0  # last step
     ended_at: float = 0.0
+
+    def failed(self, release: ReleaseNumber) -> bool:
+        """Whether it was `release` that ended otherwise than done."""
+        return self.release == release and self.state in ("rolled-back", "paused")
 
     @property
     def target(self) -> ReleaseNumber:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 from registrator.control.view import ServiceView
-from registrator.errors import HecdError
+from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.rollout import ENDED, Rollout
 from registrator.registry.store import Store
 from registrator.registry.world import Reader, World
+
+APPLIED_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,34 +75,87 @@ async def worlds(store: Store) -> AsyncIterator[World]:
         await store.changed(snapshot.mark)
 
 
-async def until(store: Store, good: Callable[[World], bool], within_s: float, what: str) -> World:
-    """The first world that is `good`. Raises HecdError when `within_s` passes."""
+async def until(
+    store: Store,
+    good: Callable[[World], bool],
+    within_s: float,
+    what: str,
+    *,
+    watch: ServiceName | None = None,
+    show: Callable[[Standing], None] = lambda _: None,
+) -> World:
+    """The first world that is `good`; `show` is handed each step of the service `watch` meanwhile.
+
+    Raises HecdError when `within_s` passes.
+    """
+    shown: Standing | None = None
     try:
         async with asyncio.timeout(within_s):
             async for world in worlds(store):
                 if good(world):
                     return world
+                now = standing(world, watch) if watch else None
+                if now is not None and now != shown:
+                    shown = now
+                    show(now)
     except TimeoutError:
         pass
-    raise HecdError(f"{what}: not within {within_s:g} s", hint="`hecd status` tells more.")
+    details = (shown.line(), shown.reason) if shown else ()
+    raise HecdError(
+        f"{what}: not within {within_s:g} s", details=tuple(filter(None, details)), hint="`hecd status` tells more."
+    )
 
 
 async def releases(
     store: Store, wanted: dict[ServiceName, ReleaseNumber], *, after: int, show: Callable[[Standing], None]
 ) -> dict[ServiceName, Rollout]:
-    """Wait until the rollout of every wanted release has ended, showing each step. `after` is the order's revision."""
+    """Wait until every wanted release has ended and every load balancer has applied it, showing each step.
+
+    `after` is the order's revision. Raises ReleaseFailed when another order overtakes it.
+    """
     shown: dict[ServiceName, Standing] = {}
     async for world in worlds(store):
         if world.revision < after:
             continue
+        _check_overtaken(world, wanted)
         for name in wanted:
             if (now := standing(world, name)) is not None and shown.get(name) != now:
                 shown[name] = now
                 show(now)
         ended = {n: r for n, r in world.rollouts.items() if wanted.get(n) == r.release and r.state in ENDED}
         if _all_there(wanted, ended, shown):
+            await _applied(store, after)
             return ended
     raise AssertionError("worlds never end")
+
+
+def _check_overtaken(world: World, wanted: dict[ServiceName, ReleaseNumber]) -> None:
+    for name, release in wanted.items():
+        service = world.services.get(name)
+        if service is None or (service.replicas == 0 and service.release != release):
+            raise ReleaseFailed(f"{name} was removed meanwhile")
+        if service.release != release:
+            by = f" ({service.updated_by})" if service.updated_by else ""
+            raise ReleaseFailed(f"release {release} of {name} was overtaken by release {service.release}{by}")
+
+
+async def _applied(store: Store, revision: int) -> None:
+    """Wait until every load balancer has applied `revision`. Raises ReleaseFailed with what one of them says.
+
+    One that is held up by an old process acknowledges late: that is not waited for.
+    """
+
+    def done(world: World) -> bool:
+        return all(e.applied_revision >= revision or e.error for e in world.edges.values())
+
+    try:
+        world = await until(store, done, APPLIED_WITHIN_S, "load balancers")
+    except HecdError:
+        return
+    for edge in world.edges.values():
+        if edge.error:
+            hint = "The configuration before it goes on. Mend the cause and deploy again."
+            raise ReleaseFailed(f"load balancer on {edge.node}: {edge.error}", hint=hint)
 
 
 def _all_there(

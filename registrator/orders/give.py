@@ -32,36 +32,44 @@ async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *
 
 async def rollback(
     store: Store, world: World, name: ServiceName, to: ReleaseNumber | None, *, now: float, who: str
-) -> ReleaseNumber:
-    """Want an earlier release again: `to`, else the newest before the one that serves. Raises NotFound, Conflict."""
+) -> tuple[ReleaseNumber, int]:
+    """Want an earlier release again: `to`, else the newest before the one that serves that has served before.
+
+    The release and the order's revision. Raises NotFound, Conflict.
+    """
     service = service_named(world, name)
     rollout = world.rollouts.get(name)
     serving = rollout.target if rollout else service.release
-    known = sorted(n for s, n in world.releases if s == name)
+    numbers = sorted(n for s, n in world.releases if s == name)
     if to is None:
-        earlier = [n for n in known if n < serving]
+        earlier = [n for n in numbers if n < serving and rollout and n in rollout.proven]
         if not earlier:
-            raise NotFound(f"{name} has no release before {serving}", hint=f"Known releases: {_listed(known)}.")
+            hint = f"Known releases: {_listed(numbers)}. `hecd rollback {name} RELEASE` takes any of them."
+            raise NotFound(f"{name} has no release before {serving} that has served", hint=hint)
         to = earlier[-1]
-    elif to not in known:
-        raise NotFound(f"{name} has no release {to}", hint=f"Known releases: {_listed(known)}.")
+    elif to not in numbers:
+        raise NotFound(f"{name} has no release {to}", hint=f"Known releases: {_listed(numbers)}.")
     changed = replace(service, release=to, updated_at=now, updated_by=who)
-    await store.commit([schema.put(changed)], [_unchanged(service, world)])
-    return to
+    return to, await store.commit([schema.put(changed)], [_unchanged(service, world)])
 
 
-async def retire(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> None:
-    """First half of a removal: no replicas are wanted any more. Also ends instances that lost their service."""
-    service = world.services.get(name)
-    if service is None and not any(world.of_service(name)) and not any(world.assigned(name)):
-        raise _unknown(world, name)
+async def retire(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> int:
+    """First half of a removal: no replicas are wanted any more; the revision. Also ends what lost its service."""
+    service = known(world, name)
     guard: Guard
     if service is None:
         service = Service(name, max((i.release for i in world.of_service(name)), default=ReleaseNumber(1)))
         guard = Absent(schema.key_of(service))
     else:
         guard = _unchanged(service, world)
-    await store.commit([schema.put(replace(service, replicas=0, updated_at=now, updated_by=who))], [guard])
+    return await store.commit([schema.put(replace(service, replicas=0, updated_at=now, updated_by=who))], [guard])
+
+
+def known(world: World, name: ServiceName) -> Service | None:
+    """The service of that name; None where only instances are left of it. Raises NotFound where nothing is."""
+    if name not in world.services and not any(world.of_service(name)) and not any(world.assigned(name)):
+        raise _unknown(world, name)
+    return world.services.get(name)
 
 
 async def forget(store: Store, world: World, name: ServiceName) -> None:
@@ -91,8 +99,8 @@ def service_named(world: World, name: ServiceName) -> Service:
 
 
 def _unknown(world: World, name: str) -> NotFound:
-    known = _listed(sorted(world.services)) or "none yet; `hecd deploy -f compose.yaml` makes some"
-    return NotFound(f"there is no service {name!r}", hint=f"Services: {known}.")
+    there = _listed(sorted(world.services)) or "none yet; `hecd deploy -f compose.yaml` makes some"
+    return NotFound(f"there is no service {name!r}", hint=f"Services: {there}.")
 
 
 def _unchanged(service: Service, world: World) -> Guard:

@@ -49,10 +49,14 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     before = world.services.get(spec.name)
     current = world.releases.get((spec.name, before.release)) if before else None
     differences = _differences(current.settings, settings) if current else ()
-    same = current is not None and not differences
+    rollout = world.rollouts.get(spec.name)
+    failed = before is not None and rollout is not None and rollout.failed(before.release)
+    same = current is not None and not differences and not failed
     number = current.number if current is not None and same else next_release(spec.name, world)
     service = Service(spec.name, number, spec.replicas, spec.update, spec.traffic, now, who)
     reasons, kind = differences, "release"
+    if failed and not differences and rollout is not None:
+        reasons = (f"release {rollout.release} failed; it is tried again",)
     if before is None or current is None:
         kind, reasons = "create", (f"{spec.replicas} replicas of {spec.settings.image}",)
     elif same:

@@ -39,10 +39,12 @@ def ensure_bridge(bridge: Bridge) -> None:
 
 
 def drop_bridge(name: str) -> None:
-    """Fine if it is not there."""
+    """Fine if it is not there. One that still has ports is another root's, too, and stays."""
     try:
         index = socket.if_nametoindex(name)
     except OSError:
+        return
+    if any(Path("/sys/class/net", name, "brif").iterdir()):
         return
     with _netlink(f"delete the bridge {name}") as ip:
         try:

@@ -36,6 +36,12 @@ def test_precedence(
         ({"HECD_LEASE_TTL": "soon"}, "lease_ttl"),
         ({"HECD_LEASE_TTL": "0"}, "lease_ttl"),
         ({"HECD_NODE": "a b"}, "DNS label"),
+        ({"HECD_SUBNET_POOL": "abc"}, "subnet_pool"),
+        ({"HECD_SUBNET_POOL": "10.0.0.0/25"}, "subnet_pool"),
+        ({"HECD_LOG_LEVEL": "loud"}, "log_level"),
+        ({"HECD_BRIDGE": "waytoolongbridgename"}, "bridge"),
+        ({"HECD_ROLES": "wrker"}, "roles"),
+        ({"HECD_STATS_PORT": "99999"}, "stats_port"),
         ({"HECD_NODE": "a\nserver x"}, "DNS label"),
     ],
 )
@@ -64,6 +70,14 @@ def test_root_moves_everything(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "etcd").write_text("127.0.0.1:4444")
     assert settings.access.endpoints == ("127.0.0.1:4444",)
+
+
+def test_roots_share_neither_bridge_nor_addresses_with_the_machine() -> None:
+    alone, other = config.load({}, {}, "h"), config.load({"root": "/srv/other"}, {}, "h")
+    assert (alone.bridge, alone.subnet_pool) == ("hecd0", "10.87.0.0/16")
+    assert other.bridge != alone.bridge
+    assert other.subnet_pool != alone.subnet_pool
+    assert config.load({"root": "/srv/other"}, {"HECD_BRIDGE": "mine0"}, "h").bridge == "mine0"
 
 
 def test_the_host_name_is_the_node() -> None:

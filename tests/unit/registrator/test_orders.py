@@ -9,6 +9,7 @@ from registrator.model.instance import Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.release import Settings
+from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Project, ServiceSpec, Traffic
 from registrator.orders import give
 from registrator.orders.plan import Change, plan
@@ -31,6 +32,10 @@ class Desk:
 
     def world(self) -> World:
         return Reader().read(self.store.snapshot())
+
+    async def ended(self, state: str, release: int, proven: tuple[int, ...] = ()) -> None:
+        record = Rollout(WEB, ReleaseNumber(release), ReleaseNumber(0), state, proven=tuple(map(ReleaseNumber, proven)))
+        await self.store.commit([schema.put(record)])
 
     def plan(self, *specs: ServiceSpec, digest: str = "sha256:1") -> list[Change]:
         return plan(Project("p", specs), self.world(), {"image:1": digest}, now=5.0, who="me")
@@ -129,11 +134,35 @@ async def test_rollback_goes_to_the_release_before_or_the_one_named() -> None:
     desk = Desk()
     for n in range(3):
         await desk.deploy(spec(), digest=f"sha256:{n}")
-    assert await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me") == 2
-    assert desk.world().services[WEB].release == 2
-    assert await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(3), now=1.0, who="me") == 3
+    await desk.ended("done", 3, proven=(1, 2, 3))
+    to, _ = await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me")
+    assert to == desk.world().services[WEB].release == 2
+    to, _ = await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(3), now=1.0, who="me")
+    assert to == 3
     with pytest.raises(NotFound, match="no release 9"):
         await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(9), now=1.0, who="me")
+
+
+async def test_rollback_passes_over_releases_that_never_served() -> None:
+    desk = Desk()
+    for n in range(3):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    await desk.ended("done", 3, proven=(1, 3))
+    to, _ = await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me")
+    assert to == 1
+    await desk.ended("done", 1, proven=(1, 3))
+    with pytest.raises(NotFound, match="that has served"):
+        await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me")
+
+
+@pytest.mark.parametrize("state", ["rolled-back", "paused"])
+async def test_the_same_file_after_a_failure_tries_again(state: str) -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    await desk.ended(state, 1)
+    (change,) = desk.plan(spec())
+    assert (change.kind, change.release) == ("release", 2)
+    assert "tried again" in change.reasons[0]
 
 
 async def test_scaling_an_unknown_service_names_the_known_ones() -> None:

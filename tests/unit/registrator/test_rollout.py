@@ -314,6 +314,56 @@ def test_a_delay_paces_the_steps() -> None:
     assert any(isinstance(a, Assign) for a in stage.step())
 
 
+def test_a_paused_service_can_be_shrunk_and_so_removed() -> None:
+    stage = Stage(2)
+    stage.bad_releases = {1}
+    stage.play("paused")
+    stage.service = replace(stage.service, replicas=0)
+    stage.step()
+    stage.agents()
+    stage.step()
+    assert not stage.assignments
+
+
+def test_going_back_ends_by_its_deadline_too() -> None:
+    stage = Stage(1, deadline_s=30.0)
+    stage.play("done")
+    stage.bad_releases = {2}
+    stage.want(2)
+    for _ in range(3):
+        stage.step()
+        stage.agents()
+    assert stage.rollout is not None
+    assert stage.rollout.state == "rolling-back"
+    stage.edges = False
+    stage.step()
+    stage.now += 31.0
+    stage.step()
+    assert stage.rollout.state == "paused"
+    assert "going back made no progress" in stage.rollout.reason
+
+
+def test_time_without_a_leader_is_no_lack_of_progress() -> None:
+    stage = Stage(2, deadline_s=30.0)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.agents()
+    stage.now += 300.0
+    view = ServiceView.of(stage.world(), stage.service)
+    board = Board(stage.nodes, stage.assignments.values())
+    assert not any("failed" in a.reason for a in rollout.decide(view, board, stage.now, stage.now - 1.0))
+    assert any("no progress" in a.reason for a in rollout.decide(view, board, stage.now, 0.0))
+
+
+def test_what_can_not_be_placed_is_said() -> None:
+    stage = Stage(2)
+    stage.nodes = {}
+    stage.step()
+    assert stage.rollout is not None
+    assert "2 can't be placed: no node" in stage.rollout.reason
+
+
 def test_the_same_state_decides_the_same() -> None:
     stage = Stage(4)
     stage.play("done")
