@@ -61,8 +61,9 @@ demo) exec .venv/bin/hecd demo "$@" ;;
 test)
 	[ -x .venv/bin/tox ] || .venv/bin/python -m pip install -q --disable-pip-version-check 'tox>=4.20,<5'
 	if command -v pyenv >/dev/null; then # its other Pythons run the unit tests, too
-		PYENV_VERSION=$(pyenv versions --bare | grep -E '^3\.1[1-9]\.' | paste -sd:)
-		export PYENV_VERSION
+		for version in $(pyenv versions --bare | grep -E '^3\.1[1-9]\.'); do
+			PATH=$PATH:$(pyenv prefix "$version")/bin
+		done
 	fi
 	exec .venv/bin/tox "$@"
 	;;
