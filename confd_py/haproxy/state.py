@@ -66,12 +66,18 @@ def state_file(dump: str, wanted: HaproxyConfig) -> str:
 
     A server that stays keeps what HAProxy knows of it: a sick one is not let in again by the reload. One that is new
     (or moved) starts in maintenance, so that it gets no request before the applier has let it in by a check.
+    A backend that is new but has servers of an old one, at the same addresses, is that one under another name: they
+    go on, or the reload would leave it without any for as long as the checks take.
     """
     lines = [HEADER]
-    known = {(part[1], part[3]): part for part in (line.split() for line in dump.splitlines()) if len(part) > 18}
+    rows = [part for part in (line.split() for line in dump.splitlines()) if len(part) > 18]
+    known = {(part[1], part[3]): part for part in rows}
+    backends, by_name = {part[1] for part in rows}, {part[3]: part for part in rows}
     for backend, servers in wanted.backends.items():
         for server in servers.values():
             part = known.get((backend, server.name))
+            if backend not in backends and (other := by_name.get(server.name)) is not None:
+                part = ["1", backend, *other[2:]]
             lines.append(_kept(part, server) if part and _stays(part, server) else _closed(backend, server))
     return "".join(lines)
 

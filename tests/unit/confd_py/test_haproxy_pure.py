@@ -168,6 +168,18 @@ def test_state_file_keeps_the_known_and_closes_the_new() -> None:
     assert "both" not in out  # not checked, so nothing could let it in
 
 
+def test_state_file_knows_the_servers_of_a_backend_that_was_renamed() -> None:
+    dump = (
+        HEADER
+        + row("web.1", "10.0.0.1").replace("web.80", "old")
+        + "\n"
+        + row("web.2", "10.9.9.9").replace("web.80", "old")
+    )
+    web = parse_state(state_file(dump, parse(TEXT)))["web.80"]
+    assert web["web.1"].operational == 2 and not web["web.1"].in_maintenance
+    assert web["web.2"].in_maintenance  # another address: another server
+
+
 def test_state_file_does_not_hand_on_drain_and_maintenance() -> None:
     out = parse_state(state_file(HEADER + row("web.1", "10.0.0.1", admin=8), parse(TEXT)))
     assert out["web.80"]["web.1"].in_maintenance
