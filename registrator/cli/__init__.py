@@ -87,8 +87,8 @@ def main() -> None:
     """Run the command line; every error of ours ends as one line and what to do next."""
     try:
         code = hecd.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was ordered goes on: `hecd status` tells how it is", err=True)
         sys.exit(130)
     except click.ClickException as err:
         err.show()
@@ -96,8 +96,6 @@ def main() -> None:
     except HecdError as err:
         show_error(err)
         sys.exit(err.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)

@@ -34,7 +34,11 @@ def demo(releases: int, kept_rate: int, fresh_rate: int, output: str) -> None:
     def say(line: str) -> None:
         click.echo(f"{time.monotonic() - begun:5.1f} s  {line}", err=True)
 
-    story = Demo(say, Load(kept_rate=kept_rate, fresh_rate=fresh_rate), releases).run(lambda s: _print(s, output))
+    try:
+        story = Demo(say, Load(kept_rate=kept_rate, fresh_rate=fresh_rate), releases).run(lambda s: _print(s, output))
+    except KeyboardInterrupt:
+        say("interrupted; all of it is gone again")
+        raise SystemExit(130) from None
     failed = _failed(story)
     if failed or story.reloaded:
         raise HecdError(

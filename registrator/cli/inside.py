@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
+from dataclasses import dataclass
 
 import click
 
@@ -14,6 +14,7 @@ from registrator.cli import session
 from registrator.errors import HecdError, NotFound
 from registrator.model.instance import Instance
 from registrator.model.names import ServiceName, instance_number
+from registrator.orders.follow import worlds
 from registrator.registry.world import World
 
 
@@ -24,32 +25,45 @@ from registrator.registry.world import World
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
 @click.pass_context
 def logs(ctx: click.Context, target: str, follow: bool, tail: int | None, timestamps: bool) -> None:
-    """Show what the instances of a service, or one instance, write."""
-    names = [i.instance for i in _targets(session.run(_world(ctx)), target)]
-    lines: queue.Queue[str | None] = queue.Queue()
+    """Show what the instances of a service, or one instance, write. With -f also of those that come later."""
+    show = Printer(tail, follow, timestamps)
     with local.opened(session.settings(ctx)) as here:
-        for name in names:
-            reader = threading.Thread(target=_read, args=(here, name, tail, follow, timestamps, lines), daemon=True)
-            reader.start()
-        ended = 0
-        while ended < len(names):
-            if (line := lines.get()) is None:
-                ended += 1
-            else:
-                click.echo(line)
+        if follow:
+            try:
+                session.run(_follow(ctx, here, target, show))
+            except KeyboardInterrupt:  # the usual end
+                raise SystemExit(130) from None
+        for name in [] if follow else [i.instance for i in _targets(session.run(_world(ctx)), target)]:
+            show.all_of(here, name)
 
 
-def _read(
-    here: Local, name: str, tail: int | None, follow: bool, timestamps: bool, out: queue.Queue[str | None]
-) -> None:
-    try:
-        for moment, _, text in here.logs(name, tail=tail, follow=follow):
-            when = f"{moment.isoformat(timespec='milliseconds')} " if timestamps else ""
-            out.put(f"{name} | {when}{text}")
-    except HecdError as err:
-        out.put(f"{name} | ({err.brief})")
-    finally:
-        out.put(None)
+async def _follow(ctx: click.Context, here: Local, target: str, show: Printer) -> None:
+    """Read each instance in a thread of its own, also those that start meanwhile, until interrupted."""
+    reading: set[str] = set()
+    async with session.registry(ctx) as (store, world):
+        _targets(world, target)
+        async for now in worlds(store):
+            for name in [i.instance for i in _matching(now, target) if i.instance not in reading and i.endpoints]:
+                reading.add(name)
+                threading.Thread(target=show.all_of, args=(here, name), daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Printer:
+    """Prints the lines of instances, each behind its instance's name."""
+
+    tail: int | None
+    follow: bool
+    timestamps: bool
+
+    def all_of(self, here: Local, name: str) -> None:
+        """Print what `name` wrote; with `follow` until it has ended."""
+        try:
+            for moment, _, text in here.logs(name, tail=self.tail, follow=self.follow):
+                when = f"{moment.isoformat(timespec='milliseconds')} " if self.timestamps else ""
+                click.echo(f"{name} | {when}{text}")
+        except HecdError as err:
+            click.echo(f"{name} | ({err.brief})", err=True)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -76,11 +90,15 @@ async def _world(ctx: click.Context) -> World:
 
 
 def _targets(world: World, target: str) -> list[Instance]:
-    """The instances that `target` names: one, or all of a service."""
+    """The instances that `target` names: one, or all of a service. Raises NotFound where there are none."""
+    found = _matching(world, target)
+    if not found:
+        there = ", ".join([*sorted(world.services), *sorted(world.instances)]) or "nothing"
+        raise NotFound(f"no instance of {target!r} runs", hint=f"Known are: {there}.")
+    return found
+
+
+def _matching(world: World, target: str) -> list[Instance]:
     service, _, number = target.partition(".")
     of_service = sorted(world.of_service(ServiceName(service)), key=lambda i: instance_number(i.instance))
-    found = [i for i in of_service if not number or i.instance == target]
-    if not found:
-        there = ", ".join(i.instance for i in of_service) or ", ".join(sorted(world.services)) or "nothing runs"
-        raise NotFound(f"there is no {target!r}", hint=f"There is: {there}.")
-    return found
+    return [i for i in of_service if not number or i.instance == target]

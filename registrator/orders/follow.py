@@ -10,6 +10,7 @@ from registrator.control.view import ServiceView
 from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.rollout import ENDED, Rollout
+from registrator.registry.schema import key_of
 from registrator.registry.store import Store
 from registrator.registry.world import Reader, World
 
@@ -124,7 +125,7 @@ async def releases(
                 show(now)
         ended = {n: r for n, r in world.rollouts.items() if wanted.get(n) == r.release and r.state in ENDED}
         if _all_there(wanted, ended, shown):
-            await _applied(store, after)
+            await _applied(store, max(world.revisions[key_of(world.services[name])] for name in wanted))
             return ended
     raise AssertionError("worlds never end")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
-from tests.e2e.conftest import Done, Machine
+from tests.e2e.conftest import HECD, Done, Machine
 
 TEXT = """
 services:
@@ -82,3 +84,20 @@ def test_another_root_leaves_the_network_alone(machine: Machine) -> None:
     with machine.load() as report:
         assert machine.hecd("scale", "web=3").code == 0
     assert report["failures"] == []
+
+
+def test_following_logs_goes_on_through_a_release(machine: Machine, tmp_path: Path) -> None:
+    assert machine.deploy_text(text(machine)).code == 0
+    with (tmp_path / "log").open("wb") as log:
+        argv = [HECD, "logs", "-f", "web"]
+        follower = subprocess.Popen(argv, env=machine.environment, stdin=subprocess.DEVNULL, stdout=log)
+        try:
+            assert machine.deploy_text(text(machine, more="A: b")).code == 0
+            wanted = [f"{i['instance']} | release 2" for i in machine.instances()]
+            machine.until(
+                lambda: all(w in (tmp_path / "log").read_text() for w in wanted), 10.0, "the new ones are followed"
+            )
+        finally:
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(10) == 130
+    assert "web.1 | release 1" in (tmp_path / "log").read_text()
