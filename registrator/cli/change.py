@@ -97,16 +97,18 @@ def _empty(world: World, *, name: ServiceName, since: int) -> bool:
 
 
 @click.command()
+@session.output_option
 @click.pass_context
-def restore(ctx: click.Context) -> None:
+def restore(ctx: click.Context, output: str) -> None:
     """Bring the orders back after etcd lost its data, as the leader on this machine last knew them."""
-    session.run(_restore(ctx))
+    count = session.run(_restore(ctx))
+    session.print_object({"restored": count}, output, [f"{count} records are back; agents and control go on from here"])
 
 
-async def _restore(ctx: click.Context) -> None:
+async def _restore(ctx: click.Context) -> int:
     kept = Backup(session.settings(ctx).lib / "orders.json").load()
     async with session.registry(ctx) as (store, world):
         count = await give.restore(store, world, kept, now=time.time(), who=session.who())
     if count == 0:
         raise HecdError("the backup holds no orders")
-    click.echo(f"{count} records are back; agents and control go on from here")
+    return count

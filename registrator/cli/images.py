@@ -17,9 +17,10 @@ def image() -> None:
 
 @image.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@session.output_option
 @click.pass_context
-def load(ctx: click.Context, path: Path) -> None:
-    """Load an OCI layout directory, an OCI archive or a `docker save` archive."""
+def load(ctx: click.Context, path: Path, output: str) -> None:
+    """Load an OCI layout directory, an OCI archive or a `docker save` archive; prints the images' names."""
     with local.opened(session.settings(ctx)) as here:
-        for name in here.load(path):
-            click.echo(name)
+        names = here.load(path)
+    session.print_object({"loaded": names}, output, names)

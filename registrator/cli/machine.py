@@ -71,8 +71,9 @@ def _print(program: str, line: str) -> None:
 
 
 @click.command()
+@session.output_option
 @click.pass_context
-def down(ctx: click.Context) -> None:
+def down(ctx: click.Context, output: str) -> None:
     """Stop what `hecd up` runs, then remove the containers it left. The orders stay: `hecd up` brings all back."""
     from registrator.agent import local  # the runtime, which `up` itself does not need
 
@@ -81,9 +82,9 @@ def down(ctx: click.Context) -> None:
     with machine.lock(config), local.opened(config) as here:
         removed = here.remove_all()
     if not stopped and not removed:
-        click.echo("nothing was up", err=True)
-        return
-    click.echo(f"down; {removed} containers removed")
+        session.progress("nothing was up")
+    lines = [f"down; {removed} containers removed"] if stopped or removed else []
+    session.print_object({"stopped": stopped, "removed": removed}, output, lines)
 
 
 def _stop_up(config: Config) -> bool:
