@@ -21,8 +21,9 @@ _ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
 
 
-def ensure_bridge(bridge: Bridge) -> None:
-    """Make the bridge, or bring what is there to its address and up. Raises KernelRefused."""
+def ensure_bridge(bridge: Bridge, owner: str) -> None:
+    """Make the bridge, or bring what is there to its address and up. Whoever comes first owns it: see `drop_bridge`.
+    Raises KernelRefused."""
     with _netlink(f"make the bridge {bridge.name}") as ip:
         # The fixed MAC matters: else the bridge takes a port's, which changes as containers come and go, and neighbours
         # send to the old one for seconds.
@@ -34,17 +35,19 @@ def ensure_bridge(bridge: Bridge) -> None:
         index = socket.if_nametoindex(bridge.name)
         ip.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
         ip.link("set", index=index, state="up")
+        if not _owner(bridge.name):
+            ip.link("set", index=index, ifalias=owner)
     _set("net/ipv4/ip_forward", "1")
     _set(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
 
 
-def drop_bridge(name: str) -> None:
-    """Fine if it is not there. One that still has ports is another root's, too, and stays."""
+def drop_bridge(name: str, owner: str) -> None:
+    """Fine if it is not there. Another root's stays: its containers hang on it."""
     try:
         index = socket.if_nametoindex(name)
     except OSError:
         return
-    if any(Path("/sys/class/net", name, "brif").iterdir()):
+    if _owner(name) not in ("", owner):
         return
     with _netlink(f"delete the bridge {name}") as ip:
         try:
@@ -52,6 +55,14 @@ def drop_bridge(name: str) -> None:
         except Exception as err:
             if getattr(err, "code", None) not in _ABSENT:
                 raise
+
+
+def _owner(bridge: str) -> str:
+    """The root that made it, as its alias says."""
+    try:
+        return Path("/sys/class/net", bridge, "ifalias").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def ensure_namespace(path: Path) -> bool:

@@ -53,7 +53,7 @@ class Network:
 
         Rules are made before the bridge, and go after it: where a bridge is, its rules are.
         """
-        kernel.drop_bridge(self.bridge.name)
+        kernel.drop_bridge(self.bridge.name, self._table)
         with contextlib.suppress(KernelRefused, MissingProgram):
             self._nft.run(f"delete table ip {self._table}")
 
@@ -70,7 +70,7 @@ class Network:
         if self._checked and self._exists:
             return
         self._nft.run(rules.base(self._table, self.bridge))
-        kernel.ensure_bridge(self.bridge)
+        kernel.ensure_bridge(self.bridge, self._table)
         self._checked = True
 
     def _publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
