@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import load, within
@@ -113,6 +114,8 @@ def test_a_restored_backup_brings_back_no_old_records(idle_ring: Ring) -> None:
     grace(idle_ring, 60)
     idle_ring.start()
     deploy(idle_ring, ttl_s=60)
+    memory = Path(f"{idle_ring.confd.state()['dest']}.applied.view")
+    within(2, "what is in view is remembered", lambda: "web.2" in memory.read_text())
     idle_ring.etcd.kill()
     idle_ring.etcd.wipe()
     idle_ring.confd.kill()  # or it might see the record come, and rightly take it for an announcement
