@@ -38,14 +38,6 @@ class Conflict(HecdError):
     """Somebody else changed the same record first."""
 
 
-class InvalidRecord(HecdError):
-    """A record in etcd does not follow the schema; `path` is its key."""
-
-    def __init__(self, path: str, fault: str) -> None:
-        super().__init__(f"the record at {path} is not valid: {fault}", hint="docs/keys.md describes it.")
-        self.path = path
-
-
 class NotFound(HecdError):
     """A named thing does not exist."""
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 
+# `state` is one of:
 # starting: being pulled, created or not yet healthy for the first time
 # running: was healthy once; `health` says whether it is now
 # draining: gets no new requests, finishes those it has
 # stopping: told to stop, in its grace period
 # exited: its process ended; the agent starts it again after a back-off
 # failed: cannot be started, or never became healthy
-STATES = ("starting", "running", "draining", "stopping", "exited", "failed")
-HEALTHS = ("unknown", "healthy", "unhealthy")
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from registrator.model.names import ReleaseNumber, ServiceName
 
+# `state` is one of:
 # rolling: steps are being made towards `release`
 # monitoring: all steps made, failures still count until the window ends
 # done: `release` is the stable one
 # rolling-back: `release` failed; steps are made back towards `stable`
 # rolled-back: `stable` serves again; `reason` says why
 # paused: failed with failure_action pause; somebody must decide
-STATES = ("rolling", "monitoring", "done", "rolling-back", "rolled-back", "paused")
 ENDED = ("done", "rolled-back", "paused")
 
 

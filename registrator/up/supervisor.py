@@ -38,11 +38,6 @@ class Supervisor:
         for program in self._programs:
             self._keepers[program.name] = asyncio.create_task(self._keep(program))
 
-    def pid(self, name: str) -> int | None:
-        """The process id of a program, None while it does not run."""
-        process = self._running.get(name)
-        return process.pid if process and process.returncode is None else None
-
     async def stop(self) -> None:
         """End all in reverse order; SIGKILL after a grace."""
         for program in reversed(self._programs):

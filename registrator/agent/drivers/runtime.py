@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -191,7 +190,7 @@ def _spec(instance: InstanceName, release: Release, digest: str, node: str) -> C
 def _seen(container: Container) -> Seen | None:
     try:
         release = decode(Release, container.spec.labels[RELEASE_LABEL].encode())
-    except (KeyError, CodecFault, json.JSONDecodeError):
+    except (KeyError, CodecFault):
         return None
     running = container.state is State.RUNNING
     return Seen(InstanceName(container.name), release, running, container.address or "", container.started_at or 0.0)
