@@ -33,8 +33,9 @@ class ConfigFault(ConfdError):
 class ResourceFault(ConfdError):
     """A file in conf.d is not a template resource."""
 
-    def __init__(self, path: str, fault: str, *, hint: str = "") -> None:
-        super().__init__(f"{path}: {fault}", hint=hint or "docs/confd.md lists the keys of a template resource.")
+    def __init__(self, path: str, fault: str, *, line: int = 0, column: int = 0, hint: str = "") -> None:
+        place = ":".join(str(part) for part in (path, line, column) if part)
+        super().__init__(f"{place}: {fault}", hint=hint or "docs/confd.md lists the keys of a template resource.")
         self.path = path
 
 

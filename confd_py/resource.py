@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
+import grp
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from confd_py.errors import ResourceFault
 from confd_py.keyspace import join_path
+from confd_py.notation import TomlFault, line_of, parse_duration_s, parse_mode, parse_share, read_toml
 
 FORMATS = ("plain", "haproxy", "nginx")
 APPLIERS = ("command", "haproxy")
@@ -30,7 +32,10 @@ class HaproxySettings:
 
 @dataclass(frozen=True)
 class Resource:
-    """`[template]` of one conf.d file. Paths are absolute; `keys` and `prefix` already carry the global prefix."""
+    """`[template]` of one conf.d file. Paths are absolute; `keys` already carry `prefix`.
+
+    `uid` and `gid` are -1 where the file shall keep what it has; `owner` and `group` are the names they came from.
+    """
 
     name: str
     src: str
@@ -40,6 +45,8 @@ class Resource:
     mode: int | None = None
     uid: int = -1
     gid: int = -1
+    owner: str = ""
+    group: str = ""
     check_cmd: str = ""
     reload_cmd: str = ""
     check_cmd_timeout_s: float = 30.0
@@ -47,41 +54,48 @@ class Resource:
     min_reload_interval_s: float = 0.0
     apply: str = "command"
     format: str = "plain"
+    debounce_s: float = 0.0  # a change waits this long for others
     guard_grace_s: float = 0.0
+    min_servers: int = 0  # fewer than this many entries of a directory are never left by leases that expired
+    max_shrink: float = 1.0  # share of a directory, 0..1, that leases may take away at once
     applied_file: Path = Path()
     haproxy: HaproxySettings = field(default_factory=HaproxySettings)
+    warnings: tuple[str, ...] = ()  # to be told once, with file and line
 
 
 def parse_resource(path: str, text: str, *, prefix: str, expand: Callable[[str], str]) -> Resource:
-    """The resource in `text`; `prefix` is the global one, `expand` replaces `${VARIABLE:-default}`.
+    """The resource in `text`; a `prefix` replaces the resource's own, `expand` replaces `${VARIABLE:-default}`.
 
     Raises ResourceFault. Keys are matched without case, unknown ones are left alone, both as confd does.
     """
     try:
-        table = _lower(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as err:
-        raise ResourceFault(path, f"this is not TOML: {err}") from err
+        table = _lower(read_toml(text))
+    except TomlFault as err:
+        raise ResourceFault(path, f"this is not TOML: {err}", line=err.line, column=err.column) from err
     template = table.get("template")
     if not isinstance(template, dict):
-        raise ResourceFault(path, "there is no [template] table")
-    return _Reader(path, template, expand).resource(prefix)
+        raise ResourceFault(path, "there is no [template] table", line=1)
+    return _Reader(path, text, template, expand).resource(prefix)
 
 
 class _Reader:
-    """Takes typed values out of a TOML table, naming the file and the key when one does not fit."""
+    """Takes typed values out of a TOML table, naming the file, the line and the key when one does not fit."""
 
-    def __init__(self, path: str, table: Mapping[str, Any], expand: Callable[[str], str]) -> None:
+    def __init__(self, path: str, text: str, table: Mapping[str, Any], expand: Callable[[str], str]) -> None:
         self._path = path
+        self._text = text
         self._table = table
         self._expand = expand
+        self._warnings: list[str] = []
 
     def resource(self, prefix: str) -> Resource:
         apply = self.one_of("apply", APPLIERS)
         haproxy_file = apply == "haproxy"
-        own_prefix = join_path(prefix, self.text("prefix"))
+        own_prefix = join_path(prefix or self.text("prefix"))
         dest = Path(self.text("dest"))
-        if not self.text("dest") or not self.text("src"):
-            raise ResourceFault(self._path, "src and dest are needed")
+        for key in ("src", "dest"):
+            if not self.text(key):
+                raise self.fault(key, f"{key} is needed")
         return Resource(
             name=Path(self._path).name.removesuffix(".toml"),
             src=self.text("src"),
@@ -89,8 +103,10 @@ class _Reader:
             keys=tuple(join_path(own_prefix, key) for key in self.texts("keys")),
             prefix=own_prefix,
             mode=self.mode(),
-            uid=self.number("uid", -1),
-            gid=self.number("gid", -1),
+            uid=self.identity("uid", "owner", lambda name: pwd.getpwnam(name).pw_uid),
+            gid=self.identity("gid", "group", lambda name: grp.getgrnam(name).gr_gid),
+            owner=self.text("owner"),
+            group=self.text("group"),
             check_cmd=self.text("check_cmd"),
             reload_cmd=self.text("reload_cmd"),
             check_cmd_timeout_s=self.seconds("check_cmd_timeout", 30.0),
@@ -98,20 +114,30 @@ class _Reader:
             min_reload_interval_s=self.seconds("min_reload_interval", 0.0),
             apply=apply,
             format=self.one_of("format", FORMATS, "haproxy" if haproxy_file else "plain"),
+            debounce_s=self.seconds("debounce", 0.0),
             guard_grace_s=self.seconds("guard_grace", 60.0 if haproxy_file else 0.0),
+            min_servers=self.count("min_servers"),
+            max_shrink=self.share("max_shrink"),
             applied_file=Path(self.text("applied_file") or f"{dest}.applied"),
             haproxy=self.haproxy(),
+            warnings=tuple(self._warnings),
         )
+
+    def fault(self, key: str, what: str, hint: str = "") -> ResourceFault:
+        return ResourceFault(self._path, what, line=line_of(self._text, key), hint=hint)
 
     def haproxy(self) -> HaproxySettings:
         table = self._table.get("haproxy", {})
         if not isinstance(table, dict):
-            raise ResourceFault(self._path, "template.haproxy has to be a table")
+            raise self.fault("haproxy", "template.haproxy has to be a table")
         known = {f.name: f for f in fields(HaproxySettings)}
-        inner = _Reader(self._path, {k if k in known else f"{k}_s": v for k, v in table.items()}, self._expand)
+        inner = _Reader(
+            self._path, self._text, {k if k in known else f"{k}_s": v for k, v in table.items()}, self._expand
+        )
         unknown = sorted(inner._table.keys() - known.keys())
         if unknown:
-            raise ResourceFault(self._path, f"template.haproxy.{unknown[0].removesuffix('_s')} is not known")
+            name = unknown[0].removesuffix("_s")
+            raise self.fault(name, f"template.haproxy.{name} is not known")
         values: dict[str, Any] = {}
         for name in inner._table:
             values[name] = inner.seconds(name, 0.0) if name.endswith("_s") else inner.text(name)
@@ -120,71 +146,74 @@ class _Reader:
     def text(self, key: str) -> str:
         value = self._table.get(key, "")
         if not isinstance(value, str):
-            raise ResourceFault(self._path, f"{key} has to be a string, not {value!r}")
+            raise self.fault(key, f"{key} has to be a string, not {value!r}")
         return self._expand(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self._table.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ResourceFault(self._path, f"{key} has to be a list of strings, not {value!r}")
+            raise self.fault(key, f"{key} has to be a list of strings, not {value!r}")
         return tuple(self._expand(item) for item in value)
 
     def number(self, key: str, default: int) -> int:
         value = self._table.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ResourceFault(self._path, f"{key} has to be a whole number, not {value!r}")
+            raise self.fault(key, f"{key} has to be a whole number, not {value!r}")
         return value
+
+    def count(self, key: str) -> int:
+        if (value := self.number(key, 0)) < 0:
+            raise self.fault(key, f"{key} has to be 0 or more, not {value}")
+        return value
+
+    def identity(self, key: str, name_key: str, look_up: Callable[[str], int]) -> int:
+        """A uid or gid: the number if it is given, else that of the name; -1 for neither."""
+        number, name = self.number(key, -1), self.text(name_key)
+        if number != -1 or not name:
+            return number
+        try:
+            return int(name) if name.isdecimal() else look_up(name)
+        except KeyError:
+            hint = f"Create it, or give {key} as a number."
+            raise self.fault(name_key, f"{name_key} {name!r} is not known on this host", hint) from None
+
+    def share(self, key: str) -> float:
+        """0..1, written as such or in percent."""
+        value = self._table.get(key, 1.0)
+        share = parse_share(self._expand(value) if isinstance(value, str) else value)
+        if share is None:
+            raise self.fault(key, f'{key} has to be a share like 0.5 or "50%", not {value!r}')
+        return share
 
     def one_of(self, key: str, choices: tuple[str, ...], default: str = "") -> str:
         value = self.text(key) or default or choices[0]
         if value not in choices:
-            raise ResourceFault(self._path, f"{key} has to be one of {', '.join(choices)}, not {value!r}")
+            raise self.fault(key, f"{key} has to be one of {', '.join(choices)}, not {value!r}")
         return value
 
     def seconds(self, key: str, default: float) -> float:
         value = self._table.get(key, default)
-        if isinstance(value, bool):
-            raise ResourceFault(self._path, f"{key} has to be seconds, not {value!r}")
-        if isinstance(value, int | float) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
             return float(value)
         parsed = parse_duration_s(self._expand(value)) if isinstance(value, str) else None
         if parsed is None:
-            raise ResourceFault(self._path, f"{key} has to be seconds or a duration like 1m30s, not {value!r}")
+            shown = key.removesuffix("_s")
+            raise self.fault(shown, f"{shown} has to be seconds or a duration like 1m30s, not {value!r}")
         return parsed
 
     def mode(self) -> int | None:
         """confd reads "644" as decimal; everybody who writes it means octal."""
-        value = self._table.get("mode")
-        if value is None or value == "":
+        text = self.text("mode")
+        if not text:
             return None
-        try:
-            mode = int(str(value), 8)
-        except ValueError:
-            mode = -1
-        if not 0 <= mode <= 0o7777:
-            raise ResourceFault(self._path, f"mode has to be octal like 0644, not {value!r}")
+        found = parse_mode(text)
+        if found is None:
+            raise self.fault("mode", f'mode has to be octal like "0644", not {text!r}')
+        mode, doubtful = found
+        if doubtful:
+            told = f'mode = "{text}" is read as {mode:04o}; confd takes it for decimal. Write "{mode:04o}".'
+            self._warnings.append(f"{self._path}:{line_of(self._text, 'mode')}: {told}")
         return mode
-
-
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration_s(text: str) -> float | None:
-    """Seconds of a Go duration such as "1m30s" or "250ms", or of a plain number; None when it is neither."""
-    total, rest = 0.0, text.strip()
-    try:
-        return float(rest) if float(rest) >= 0 else None
-    except ValueError:
-        pass
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        letters = len(rest[digits:]) - len(rest[digits:].lstrip("hms"))
-        unit = rest[digits : digits + letters]
-        if not digits or unit not in _UNITS_S or rest[:digits].count(".") > 1:
-            return None
-        total += float(rest[:digits]) * _UNITS_S[unit]
-        rest = rest[digits + letters :]
-    return total if text.strip() else None
 
 
 def _lower(table: Mapping[str, Any]) -> dict[str, Any]:

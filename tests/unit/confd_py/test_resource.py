@@ -8,7 +8,8 @@ import pytest
 
 from confd_py.errors import ResourceFault
 from confd_py.functions import environment_expander
-from confd_py.resource import parse_duration_s, parse_resource
+from confd_py.notation import parse_duration_s
+from confd_py.resource import parse_resource
 
 SHIPPED = Path(__file__).parents[3] / "templates/haproxy/conf.d/haproxy.toml"
 
@@ -27,37 +28,102 @@ def test_defaults_are_confds() -> None:
     assert found.applied_file == Path("/x/y.applied")
 
 
-def test_prefixes_are_joined() -> None:
-    assert parse('prefix = "/b/"\nkeys = ["c", "/d/"]', prefix="a").keys == ("/a/b/c", "/a/b/d")
+@pytest.mark.parametrize(
+    ("own", "given", "keys"),
+    [
+        ("/b/", "", ("/b/c", "/b/d")),
+        ("b", "", ("/b/c", "/b/d")),
+        ("/b", "/a", ("/a/c", "/a/d")),
+        ("", "a/", ("/a/c", "/a/d")),
+        ("", "", ("/c", "/d")),
+    ],
+)
+def test_the_given_prefix_replaces_the_resources_own_as_in_confd(own: str, given: str, keys) -> None:
+    found = parse(f'prefix = "{own}"\nkeys = ["c", "/d/"]', prefix=given)
+    assert found.keys == keys
 
 
 def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
     assert parse('Reload_Cmd = "x"\nfoo = 1').reload_cmd == "x"
 
 
-@pytest.mark.parametrize(("written", "mode"), [('"0644"', 0o644), ('"644"', 0o644), ('"4755"', 0o4755)])
-def test_mode_is_octal(written: str, mode: int) -> None:
-    assert parse(f"mode = {written}").mode == mode
+@pytest.mark.parametrize(
+    ("written", "mode", "warned"),
+    [
+        ("0644", 0o644, False),
+        ("644", 0o644, True),
+        ("0", 0, False),
+        ("7", 0o7, True),
+        ("0o640", 0o640, False),
+        ("0O600", 0o600, False),
+        ("0x1a4", 0o644, False),
+        ("0b110", 0o6, False),
+        ("04755", 0o755, False),
+        ("0100644", 0o644, False),
+    ],
+)
+def test_mode_is_octal_and_where_confd_reads_it_otherwise_that_is_said(written: str, mode: int, warned: bool) -> None:
+    found = parse(f'mode = "{written}"')
+    assert found.mode == mode
+    expected = f'/c/conf.d/app.toml:4: mode = "{written}" is read as {mode:04o}; confd takes it for decimal.'
+    assert [told.startswith(expected) for told in found.warnings] == [True] * warned
 
 
 @pytest.mark.parametrize(
-    "body",
+    "written", ['"rw"', '"0o"', '"0x"', '"08"', '"-1"', '"649"', '"6_4"', '" 644"', "0o644", "420"]
+)
+def test_what_is_no_mode_is_refused(written: str) -> None:
+    with pytest.raises(ResourceFault, match=r"^/c/conf\.d/app\.toml:4: mode has to be"):
+        parse(f"mode = {written}")
+
+
+def test_owner_and_group_are_names_and_numbers_win() -> None:
+    found = parse('owner = "root"\ngroup = "root"')
+    assert (found.uid, found.gid, found.owner, found.group) == (0, 0, "root", "root")
+    found = parse('owner = "nobody"\nuid = 7\ngroup = "12"')
+    assert (found.uid, found.gid) == (7, 12)
+    assert (parse("").uid, parse("").gid) == (-1, -1)
+
+
+def test_guards_and_waits() -> None:
+    found = parse('min_servers = 2\nmax_shrink = "50%"\ndebounce = "200ms"\nmin_reload_interval = 5')
+    assert (found.min_servers, found.max_shrink, found.debounce_s, found.min_reload_interval_s) == (2, 0.5, 0.2, 5.0)
+    found = parse("max_shrink = 0.25")
+    assert (found.min_servers, found.max_shrink, found.debounce_s) == (0, 0.25, 0.0)
+    assert parse("").max_shrink == 1.0
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
     [
-        "keys = 5",
-        'mode = "rw"',
-        'uid = "root"',
-        'apply = "magic"',
-        'format = "xml"',
-        'guard_grace = "soon"',
-        "reload_cmd = true",
-        '[template.haproxy]\nsoket = "/x"',
-        "keys = [",
+        ("keys = 5", ":4: keys has to be a list of strings, not 5"),
+        ('\nuid = "root"', ":5: uid has to be a whole number"),
+        ('owner = "no-such-user"', ":4: owner 'no-such-user' is not known on this host"),
+        ('group = "no-such-group"', ":4: group 'no-such-group' is not known on this host"),
+        ('apply = "magic"', ":4: apply has to be one of command, haproxy"),
+        ('format = "xml"', ":4: format has to be one of"),
+        ('guard_grace = "soon"', ":4: guard_grace has to be seconds or a duration"),
+        ("debounce = true", ":4: debounce has to be seconds"),
+        ("debounce = inf", ":4: debounce has to be seconds"),
+        ('max_shrink = "120%"', ":4: max_shrink has to be a share"),
+        ("max_shrink = nan", ":4: max_shrink has to be a share"),
+        ("max_shrink = true", ":4: max_shrink has to be a share"),
+        ("min_servers = -1", ":4: min_servers has to be 0 or more"),
+        ("RELOAD_CMD = true", ":4: reload_cmd has to be a string"),
+        ('[template.haproxy]\nsoket = "/x"', ":5: template.haproxy.soket is not known"),
+        ('[template.haproxy]\ncheck_interval = "x"', ":5: check_interval has to be seconds"),
+        ("haproxy = 5", ":4: template.haproxy has to be a table"),
+        ("keys = [", ":4:9: this is not TOML: "),
+        ("a =\nb = 1", ":4:4: this is not TOML: Invalid value"),
+        ('src = "again"', ":4:14: this is not TOML: Cannot overwrite a value"),
     ],
 )
-def test_faults_name_the_file(body: str) -> None:
+def test_faults_name_file_and_line(body: str, told: str) -> None:
     with pytest.raises(ResourceFault) as caught:
         parse(body)
-    assert caught.value.brief.startswith("/c/conf.d/app.toml: ")
+    assert caught.value.brief.startswith("/c/conf.d/app.toml" + told)
+    assert "\n" not in caught.value.brief
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "[other]", "[template]\nsrc='a'", "[template]\ndest='a'"])
@@ -77,6 +143,9 @@ def test_what_is_no_resource_is_refused(text: str) -> None:
         ("5x", None),
         ("s", None),
         ("-1", None),
+        (".s", None),
+        ("inf", None),
+        ("nan", None),
     ],
 )
 def test_durations(text: str, seconds: float | None) -> None:

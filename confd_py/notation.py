@@ -1,0 +1,78 @@
+"""How values are written in confd's TOML files: durations, shares, file modes, and where a key stands. Pure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MODE = re.compile(r"0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[0-7]+")
+
+
+class TomlFault(ValueError):
+    """The text is not TOML; str() says why, `line` and `column` where."""
+
+    def __init__(self, what: str, line: int, column: int) -> None:
+        super().__init__(what)
+        self.line = line
+        self.column = column
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The document. Raises TomlFault; tomllib says where only in words, we say it as every compiler does."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        message = str(err)
+        found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+        if found:
+            raise TomlFault(message[: found.start()], int(found[1]), int(found[2])) from None
+        line, column = text.count("\n") + 1, len(text.rsplit("\n", 1)[-1]) + 1
+        raise TomlFault(message.removesuffix(" (at end of document)"), line, column) from None
+
+
+def line_of(text: str, key: str) -> int:
+    """The line of a TOML document where `key` is set or has its table; else that of [template]; 1 without either."""
+    wanted = re.compile(rf"\s*(?:\[.*\b)?[\"']?{re.escape(key)}[\"']?\s*[=\]]", re.IGNORECASE)
+    header = re.compile(r"\s*\[template\b", re.IGNORECASE)
+    lines = list(enumerate(text.splitlines(), start=1))
+    found = [number for pattern in (wanted, header) for number, line in lines if pattern.match(line)]
+    return found[0] if found else 1
+
+
+def parse_mode(text: str) -> tuple[int, bool] | None:
+    """Permission bits, and whether confd reads others there; None for what is no mode. Like confd: no setuid."""
+    if not _MODE.fullmatch(text):
+        return None
+    if text[:2].lower() in ("0x", "0b", "0o"):
+        return int(text, 0) & 0o777, False
+    return int(text, 8) & 0o777, text[0] != "0"
+
+
+def parse_share(value: object) -> float | None:
+    """0..1 of a number or a text such as "50%"; None when it is neither."""
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+    return share if 0 <= share <= 1 else None
+
+
+def parse_duration_s(text: str) -> float | None:
+    """Seconds of a Go duration such as "1m30s" or "250ms", or of a plain number; None when it is neither."""
+    total, rest = 0.0, text.strip()
+    try:
+        return float(rest) if 0 <= float(rest) < float("inf") else None
+    except ValueError:
+        pass
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        letters = len(rest[digits:]) - len(rest[digits:].lstrip("hms"))
+        unit = rest[digits : digits + letters]
+        if not rest[:digits].strip(".") or unit not in _UNITS_S or rest[:digits].count(".") > 1:
+            return None
+        total += float(rest[:digits]) * _UNITS_S[unit]
+        rest = rest[digits + letters :]
+    return total if text.strip() else None
