@@ -41,6 +41,7 @@ class Applied:
     pending_admissions: tuple[str, ...] = ()  # servers that wait for their first good check
     pending_removals: tuple[str, ...] = ()  # servers whose last streams are awaited
     held_by_old_processes: tuple[str, ...] = ()  # drained ones an old process may still use: `revision` waits for them
+    behind: tuple[str, ...] = ()  # sockets of HAProxy processes that are not in step
     ghosts: tuple[Mapping[str, Any], ...] = ()  # {"key", "cause", "since"}: kept although the store lacks them
     doubt: str | None = None  # why they are kept, in one line
 

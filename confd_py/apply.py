@@ -24,6 +24,7 @@ class Tally:
     pending_admissions: tuple[str, ...] = ()
     pending_removals: tuple[str, ...] = ()
     held_by_old_processes: tuple[str, ...] = ()  # drained, but a process behind a reload may still use them
+    behind: tuple[str, ...] = ()  # sockets of HAProxy processes that are not in step
 
 
 class Applier(Protocol):

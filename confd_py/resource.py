@@ -18,12 +18,22 @@ APPLIERS = ("command", "haproxy")
 
 
 @dataclass(frozen=True)
-class HaproxySettings:
-    """`[template.haproxy]`: where the running HAProxy is reached. Strings may name environment variables: `${X:-y}`."""
+class Place:
+    """Where one HAProxy is reached."""
 
     socket: str = "/run/haproxy/admin.sock"
     master_socket: str = ""  # empty: no reload from here, reload_cmd is run instead
     state_file: str = ""  # what `server-state-file` names; empty: a reload forgets which servers were down
+
+
+_PLACE = tuple(f.name for f in fields(Place))
+
+
+@dataclass(frozen=True)
+class HaproxySettings:
+    """`[template.haproxy]`: the running HAProxy, or several. Strings may name environment variables: `${X:-y}`."""
+
+    places: tuple[Place, ...] = (Place(),)
     binary: str = "haproxy"
     check_interval_s: float = 10.0  # how often drift between file and process is looked for
     reload_timeout_s: float = 15.0
@@ -130,18 +140,32 @@ class _Reader:
         table = self._table.get("haproxy", {})
         if not isinstance(table, dict):
             raise self.fault("haproxy", "template.haproxy has to be a table")
-        known = {f.name: f for f in fields(HaproxySettings)}
+        known = {f.name for f in fields(HaproxySettings)} - {"places"} | set(_PLACE)
         inner = _Reader(
             self._path, self._text, {k if k in known else f"{k}_s": v for k, v in table.items()}, self._expand
         )
-        unknown = sorted(inner._table.keys() - known.keys())
+        unknown = sorted(inner._table.keys() - known)
         if unknown:
             name = unknown[0].removesuffix("_s")
             raise self.fault(name, f"template.haproxy.{name} is not known")
         values: dict[str, Any] = {}
-        for name in inner._table:
+        for name in inner._table.keys() - set(_PLACE):
             values[name] = inner.seconds(name, 0.0) if name.endswith("_s") else inner.text(name)
-        return HaproxySettings(**values)
+        return HaproxySettings(places=inner.places(), **values)
+
+    def places(self) -> tuple[Place, ...]:
+        """One string for one HAProxy, or lists of equal length for several."""
+        lists = {name: self.listed(name) for name in _PLACE if name in self._table}
+        count = len(lists.get("socket", ("",)))
+        for name, values in lists.items():
+            if not values or len(values) != count:
+                raise self.fault(name, f"{name} has to name one for each socket, and there are {count}")
+            if name != "master_socket" and len(set(values)) < len(values):
+                raise self.fault(name, f"{name} names one of them twice")
+        return tuple(Place(**{name: values[index] for name, values in lists.items()}) for index in range(count))
+
+    def listed(self, key: str) -> tuple[str, ...]:
+        return self.texts(key) if isinstance(self._table[key], list) else (self.text(key),)
 
     def text(self, key: str) -> str:
         value = self._table.get(key, "")

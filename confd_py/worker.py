@@ -229,6 +229,7 @@ class Worker:
             pending_admissions=tally.pending_admissions,
             pending_removals=tally.pending_removals,
             held_by_old_processes=tally.held_by_old_processes,
+            behind=tally.behind,
             revision=state.revision if tally.held_by_old_processes or self._reached is None else self._reached,
             ghosts=tuple(ghosts),
             doubt=applied.doubt(self._view.ghosts),

@@ -6,287 +6,142 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from confd_py import dest
-from confd_py.apply import Tally, ownership
-from confd_py.commands import fill, run_program, run_shell
+from confd_py.apply import Tally
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, HaproxyRefused
-from confd_py.haproxy.config import HaproxyConfig, Server, parse, stamped
-from confd_py.haproxy.elders import Elders
-from confd_py.haproxy.master import Master
-from confd_py.haproxy.plan import Key
-from confd_py.haproxy.reload import Reloader
-from confd_py.haproxy.runtime import Runtime
-from confd_py.haproxy.state import HEADER
+from confd_py.haproxy.config import HaproxyConfig, parse, stamped
+from confd_py.haproxy.delivery import Delivery
+from confd_py.haproxy.process import Process
+from confd_py.haproxy.tender import Admission
 from confd_py.resource import Resource
 
 _log = logging.getLogger("confd-py.haproxy")
-_ELDERS_S = 0.05
 _SETTLE_S = 0.025  # admissions that end within this are part of the apply: one report instead of two
+_CALLED_AGAIN_S = 10.0  # for one that is away beside others: it is applied as soon as it answers
 
 
 class HaproxyApplier:
-    """One HAProxy and its file. The file is the truth: the process is compared with it again and again."""
+    """One file, and every HAProxy that runs it. The file is the truth: the processes are compared with it."""
 
     def __init__(self, resource: Resource, *, sync_only: bool = False) -> None:
-        settings = resource.haproxy
         self._resource = resource
         self._sync_only = sync_only
-        master = Master(settings.master_socket) if settings.master_socket else None
-        self._runtime = Runtime(settings.socket, master, settings.removal_timeout_s)
-        self._reloader = Reloader(resource, self._runtime)
-        self._elders = Elders(master) if master is not None else None
-        self._wanted: HaproxyConfig | None = None  # in effect, as far as known
-        self._pid = 0
-        self._reloads = 0
-        self._drift = 0
+        self._processes = [Process(resource, place) for place in resource.haproxy.places]
         self._last_reload_s = -1e9
-        self._wake = asyncio.Event()
-        self._held = asyncio.Event()  # an old process may still use a drained server
-        self._cold = True
-        self._turn = asyncio.Lock()  # apply and drift repair: never with two ideas of what is wanted
 
     @property
     def tally(self) -> Tally:
-        names: dict[str, list[str]] = {"Admission": [], "Removal": []}
-        for key, item in self._runtime.pending.items():
-            names[type(item).__name__].append("/".join(key))
+        pending = [item for p in self._processes for item in p.runtime.pending.values()]
+        coming = {"/".join(item.key) for item in pending if isinstance(item, Admission)}
+        going = {"/".join(item.key) for item in pending if not isinstance(item, Admission)}
         return Tally(
-            self._reloads,
-            self._runtime.operations,
-            self._drift,
-            tuple(sorted(names["Admission"])),
-            tuple(sorted(names["Removal"])),
-            tuple(sorted("/".join(key) for key in self._held_servers())),
+            sum(p.reloads for p in self._processes),
+            sum(p.runtime.operations for p in self._processes),
+            sum(p.drift for p in self._processes),
+            tuple(sorted(coming)),
+            tuple(sorted(going)),
+            tuple(sorted({"/".join(key) for p in self._processes for key in p.held})),
+            tuple(p.place.socket for p in self._processes if p.fault is not None),
         )
 
     async def apply(self, text: str) -> None:
-        async with self._turn:
-            await self._apply(text)
+        config = parse(text)
+        may_reload_s = self._last_reload_s + self._resource.min_reload_interval_s
+        delivery = Delivery(self._resource, config, stamped(text, config.stamp), may_reload_s)
+        if self._sync_only:
+            await delivery.write()
+            return
+        # One that is away is not waited for while others are there: it is knocked at beside.
+        called = [p for p in self._processes if not p.away] or self._processes
+        async with asyncio.TaskGroup() as tasks:
+            for process in called:
+                tasks.create_task(self._bring(process, delivery))
+        if all(isinstance(p.fault, HaproxyAway) for p in self._processes):
+            await delivery.write_for_start()
+        if any(isinstance(p.fault, HaproxyRefused) for p in called):
+            await self._fall_back(delivery, called)
+        await self._settle()
+        self._report()
 
     async def attend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tend(changed, again))
-            tasks.create_task(self._watch_drift(changed, again))
-            tasks.create_task(self._watch_elders(changed))
+            for process in self._processes:
+                tasks.create_task(process.attend(changed, again))
 
     async def close(self) -> None:
-        await self._runtime.disconnect()
+        for process in self._processes:
+            await process.runtime.disconnect()
 
-    # -- the two ways -------------------------------------------------------------------------------
-
-    async def _apply(self, text: str) -> None:
-        config = parse(text)
-        text = stamped(text, config.stamp)
-        if self._sync_only:
-            await self._write(text)
-            return
+    async def _bring(self, process: Process, delivery: Delivery) -> None:
+        """Bring one process there, or note why not."""
+        process.fault = None
         try:
-            session = await self._runtime.connect()
-        except HaproxyAway:
-            await self._wait_for_haproxy(text)
-            raise
-        before = self._wanted or parse(dest.read(self._resource.dest) or "")
-        if session.pid != self._pid:
-            self._wanted = None
-        if session.stamp == config.stamp and not self._words_changed(config, text):
-            await self._by_runtime(config, text)
-        else:
-            await self._by_reload(config, text)
-        self._pid, self._wanted = (await self._runtime.connect()).pid, config
-        self._wake.set()
-        if self._elders is not None and await self._elders.drain(before, config):
-            self._held.set()
-        await self._settle()
+            async with process.turn:
+                await self._bring_in_turn(process, delivery)
+        except ConfdError as err:
+            process.note(err)
 
-    async def _by_runtime(self, config: HaproxyConfig, text: str) -> None:
-        known = self._wanted
-        if known is None:
-            await self._runtime.seen_all()
-        touched = [
-            name for name, servers in config.backends.items() if known is None or servers != known.backends.get(name)
-        ]
-        writing = asyncio.create_task(self._write(text))
+    async def _bring_in_turn(self, process: Process, delivery: Delivery) -> None:
+        session = await process.connect()
+        old = process.wanted or delivery.old
+        if process.takes_at_run_time(session, delivery.config, old):
+            try:
+                await self._by_runtime(process, delivery, old)
+            except HaproxyRefused as err:
+                words = "; ".join(err.details)
+                _log.warning("the runtime API refused, reloading reason=%s words=%s", err.brief, words)
+            else:
+                return
+        await delivery.write_for_reload()
+        await process.reload(delivery.config, old)
+        self._last_reload_s = time.monotonic()
+
+    async def _by_runtime(self, process: Process, delivery: Delivery, old: HaproxyConfig) -> None:
+        """File and process at the same time."""
+        delivery.stage()
+        writing = asyncio.create_task(delivery.write())
         try:
-            await self._runtime.converge(config, touched)
-        except HaproxyRefused as err:
-            _log.warning("the runtime API refused, reloading reason=%s words=%s", err.brief, "; ".join(err.details))
-            await writing
-            await self._by_reload(config, text)
+            await process.converge(delivery.config, old)
         except BaseException:
-            self._wanted = None  # half done: look at everything next time
             await asyncio.gather(writing, return_exceptions=True)
             raise
         await writing
 
-    async def _by_reload(self, config: HaproxyConfig, text: str) -> None:
-        wait_s = self._last_reload_s + self._resource.min_reload_interval_s - time.monotonic()
-        if wait_s > 0:
-            raise Deferred(wait_s)
-        try:
-            await self._check(text)
-            await self._reloader.reload(config, text)
-        except HaproxyRefused:
-            with contextlib.suppress(ConfdError):
-                await self._keep_servers_going(config)
-            raise
-        finally:
-            self._wanted = None
-        self._reloads += 1
-        self._last_reload_s = time.monotonic()
-        await self._runtime.seen_all()
-        await self._runtime.converge(config, config.backends)
-
-    async def _keep_servers_going(self, config: HaproxyConfig) -> None:
-        """The new structure is refused; what it says of servers the process already has still counts."""
-        old = dest.read(self._resource.dest)
-        if old is None or (await self._runtime.connect()).stamp != (running := parse(old)).stamp:
-            return
-        common = {name: servers for name, servers in config.backends.items() if name in running.backends}
-        same_words = {n: s for n, s in common.items() if _words(s) <= _words(running.backends[n])}
-        await self._runtime.seen_all()
-        await self._runtime.converge(HaproxyConfig(running.structure, same_words), same_words)
-        self._wake.set()
-
-    async def _wait_for_haproxy(self, text: str) -> None:
-        """Nobody to talk to: leave a good file for its start, and nothing that would bring back old states."""
-        self._wanted = None
-        if not dest.fits(self._resource.dest, text, ownership(self._resource)):
-            await self._check(text)
-            await self._write(text)
-        if self._resource.haproxy.state_file and self._cold:
-            dest.replace_text(Path(self._resource.haproxy.state_file), HEADER, durable=False)
-            self._cold = False
-
-    def _words_changed(self, config: HaproxyConfig, text: str) -> bool:
-        """Whether a server that stays has other words than before: only a reload changes those."""
-        known = self._wanted
-        if known is None:
-            old = dest.read(self._resource.dest)
-            known = parse(old) if old is not None else config
-        for name, servers in config.backends.items():
-            before = known.backends.get(name, {})
-            if before is servers or before == servers:
-                continue
-            if any(s.name in before and before[s.name].words != s.words for s in servers.values()):
-                return True
-            if any(not s.dynamic and s != before.get(s.name) for s in servers.values()):
-                return True
-        return False
-
-    # -- files and programs -------------------------------------------------------------------------
-
-    async def _write(self, text: str) -> None:
-        if dest.fits(self._resource.dest, text, ownership(self._resource)):
-            return
-        staged = dest.stage(self._resource.dest, text, ownership(self._resource))
-        await asyncio.to_thread(dest.swap, staged, self._resource.dest)
-
-    async def _check(self, text: str) -> None:
-        """Ask haproxy itself, and check_cmd if there is one. Raises HaproxyRefused, CommandFailed."""
-        resource = self._resource
-        staged = dest.stage(resource.dest, text, ownership(resource))
-        try:
-            await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
-            if resource.check_cmd:
-                command = fill(resource.check_cmd, src=str(staged), dest=str(resource.dest))
-                await run_shell(command, resource.check_cmd_timeout_s)
-        except CommandFailed as err:
-            words = tuple(line.replace(str(staged), str(resource.dest)) for line in err.details)
-            raise HaproxyRefused(
-                f"haproxy does not accept the new {resource.dest.name}",
-                details=words or (err.brief,),
-                hint="The old configuration stays in effect; correct the template or the keys.",
-            ) from err
-        finally:
-            staged.unlink(missing_ok=True)
-
-    def _held_servers(self) -> set[Key]:
-        return self._elders.drained if self._elders is not None and self._elders.holding else set()
-
-    # -- beside -------------------------------------------------------------------------------------
+    async def _fall_back(self, delivery: Delivery, called: Sequence[Process]) -> None:
+        """What nobody took gives way to the old text; servers that the processes have follow nevertheless."""
+        if all(p.fault for p in called):
+            await delivery.undo()
+        for process in called:
+            if isinstance(process.fault, HaproxyRefused):
+                with contextlib.suppress(ConfdError):
+                    async with process.turn:
+                        await process.keep_servers_going(delivery.config, delivery.old)
 
     async def _settle(self) -> None:
         """Give fast admissions the moment they need."""
         deadline_s = time.monotonic() + _SETTLE_S
         while self.tally.pending_admissions and time.monotonic() < deadline_s:
             await asyncio.sleep(0.001)
-            await self._runtime.tend()
+            for process in self._processes:
+                if not process.fault:
+                    await process.runtime.tend()
 
-    async def _tend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
-        while True:
-            wait_s = self._runtime.next_look_s()
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            if wait_s is None:
-                continue
-            try:
-                if await self._runtime.tend():
-                    changed()
-            except ConfdError as err:
-                _log.info("interrupted while servers were on their way reason=%s", err.brief)
-                again()
-                await asyncio.sleep(0.05)
-
-    async def _watch_drift(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
-        while True:
-            session = self._runtime.session
-            if session is None or self._wanted is None:
-                await asyncio.sleep(0.05)
-                continue
-            try:
-                async with asyncio.timeout(self._resource.haproxy.check_interval_s):
-                    await session.gone.wait()
-            except TimeoutError:
-                async with self._turn:
-                    await self._look_for_drift(changed, again)
-                continue
-            async with self._turn:  # a reload of our own ends sessions too; wait until it is done
-                if session is self._runtime.session:
-                    _log.warning("the HAProxy process went away pid=%d", session.pid)
-                    self._wanted = None
-                    again()
-            await asyncio.sleep(0.02)
-
-    async def _watch_elders(self, changed: Callable[[], None]) -> None:
-        while self._elders is not None:
-            await self._held.wait()
-            await asyncio.sleep(_ELDERS_S)
-            async with self._turn:
-                still = await self._elders.look()
-            if not still:
-                self._held.clear()
-                changed()
-
-    async def _look_for_drift(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
-        wanted = self._wanted
-        if wanted is None:
+    def _report(self) -> None:
+        """Raises the gravest fault, with the state of each process if there are several."""
+        faults = [p.fault for p in self._processes if p.fault is not None]
+        if not faults:
             return
-        try:
-            if await self._reloader.outdated():
-                _log.warning("HAProxy was reloaded by somebody else")
-                await self._runtime.disconnect()
-                self._wanted = None
-                again()
-                return
-            await self._runtime.seen_all()
-            repaired = await self._runtime.converge(wanted, wanted.backends)
-            slowed = await self._runtime.slow_down(wanted)
-        except ConfdError as err:
-            _log.warning("drift could not be repaired reason=%s", err.brief)
-            again()
-            return
-        if repaired:
-            self._drift += repaired
-            _log.warning("drift repaired servers=%d", repaired)
-        if repaired or slowed:
-            self._wake.set()
-            changed()
+        worst = min(faults, key=_rank)
+        if len(self._processes) == 1 or isinstance(worst, Deferred):
+            raise worst
+        lines = tuple(f"{p.place.socket}: {p.fault.brief if p.fault else 'in step'}" for p in self._processes)
+        told = type(worst)(worst.brief, details=(*lines, *worst.details), hint=worst.hint)
+        if isinstance(worst, HaproxyAway) and len(faults) < len(self._processes):
+            told.retry_after_s = _CALLED_AGAIN_S
+        raise told
 
 
-def _words(servers: Mapping[str, Server]) -> set[tuple[str, ...]]:
-    return {server.words for server in servers.values()}
+def _rank(fault: ConfdError) -> int:
+    """What a person can mend comes first; what ends by itself last."""
+    return {HaproxyRefused: 0, CommandFailed: 0, Deferred: 2, HaproxyAway: 3}.get(type(fault), 1)

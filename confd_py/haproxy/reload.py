@@ -12,15 +12,14 @@ import time
 from pathlib import Path
 
 from confd_py import dest
-from confd_py.apply import ownership
 from confd_py.commands import run_shell
 from confd_py.errors import HaproxyAway, HaproxyRefused
-from confd_py.haproxy.config import HaproxyConfig, parse
+from confd_py.haproxy.config import HaproxyConfig
 from confd_py.haproxy.master import Master, Processes
 from confd_py.haproxy.runtime import Runtime
 from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import HEADER, state_file
-from confd_py.resource import Resource
+from confd_py.resource import Place, Resource
 
 _log = logging.getLogger("confd-py.haproxy")
 _REPEAT_AFTER_S = 2.0  # 2.6 drops a reload silently that comes while another runs
@@ -28,58 +27,49 @@ _BIND = re.compile(r"^bind\s+(\S*?):(\d+)\b")
 
 
 class Reloader:
-    """Reloads the HAProxy behind one resource."""
+    """Reloads one HAProxy of a resource."""
 
-    def __init__(self, resource: Resource, runtime: Runtime) -> None:
+    def __init__(self, resource: Resource, place: Place, runtime: Runtime) -> None:
         self._resource = resource
-        self._settings = resource.haproxy
+        self._place = place
+        self._timeout_s = resource.haproxy.reload_timeout_s
         self._runtime = runtime
-        self._master = Master(self._settings.master_socket)
+        self._master = Master(place.master_socket)
 
-    async def reload(self, config: HaproxyConfig, text: str) -> None:
-        """Put `text` in place and have HAProxy run it. Raises HaproxyRefused with the old file back in place.
+    async def reload(self, config: HaproxyConfig) -> None:
+        """Have HAProxy run the file, which holds `config`. Raises HaproxyRefused: the old process goes on.
 
         Runtime commands that race a reload are lost although acknowledged, so there are none from the dump of the
         states until the new process is confirmed.
         """
-        old = dest.read(self._resource.dest)
-        self._refuse_taken_ports(config, parse(old or ""))
         async with self._runtime.frozen() as session:
             old_pid = session.pid
             await self._hand_over_states(session, config)
-            await asyncio.to_thread(self._put, text)
             try:
                 fresh = await self._ask_and_confirm(old_pid, config.stamp)
-            except HaproxyRefused:
-                if old is not None:
-                    await asyncio.to_thread(self._put, old)
-                raise
             finally:
                 self._reset_states()
             await self._runtime.adopt(fresh)  # and lets the old process end
-        _log.info("reloaded dest=%s stamp=%s", self._resource.dest, config.stamp)
+        _log.info("reloaded dest=%s socket=%s stamp=%s", self._resource.dest, self._place.socket, config.stamp)
 
     async def outdated(self) -> bool:
         """Whether new connections reach another process than our session does."""
-        fresh = await Session.open(self._settings.socket)
+        fresh = await Session.open(self._place.socket)
         await fresh.close()
         return self._runtime.session is not None and fresh.pid != self._runtime.session.pid
 
-    def _put(self, text: str) -> None:
-        dest.replace_text(self._resource.dest, text, ownership(self._resource))
-
     async def _hand_over_states(self, session: Session, config: HaproxyConfig) -> None:
-        if self._settings.state_file:
+        if self._place.state_file:
             dump = await session.ask("show servers state")
-            dest.replace_text(Path(self._settings.state_file), state_file(dump, config), durable=False)
+            dest.replace_text(Path(self._place.state_file), state_file(dump, config), durable=False)
 
     def _reset_states(self) -> None:
         """A later start must not find states of today."""
-        if self._settings.state_file:
-            dest.replace_text(Path(self._settings.state_file), HEADER, durable=False)
+        if self._place.state_file:
+            dest.replace_text(Path(self._place.state_file), HEADER, durable=False)
 
     async def _ask_and_confirm(self, old_pid: int, stamp: str) -> Session:
-        deadline_s = time.monotonic() + self._settings.reload_timeout_s
+        deadline_s = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline_s:
             before = await self._processes_at_rest(deadline_s)
             await self._ask()
@@ -87,12 +77,12 @@ class Reloader:
             if fresh is not None:
                 return fresh
         raise HaproxyRefused(
-            f"HAProxy did not confirm the reload within {self._settings.reload_timeout_s:g} s",
+            f"HAProxy did not confirm the reload within {self._timeout_s:g} s",
             details=await self._words(),
         )
 
     async def _ask(self) -> None:
-        if not self._settings.master_socket:
+        if not self._place.master_socket:
             await run_shell(self._resource.reload_cmd, self._resource.reload_cmd_timeout_s)
             return
         answer = await self._master.reload()
@@ -116,11 +106,11 @@ class Reloader:
 
     async def _fresh(self, old_pid: int, stamp: str, before: Processes, after: Processes) -> Session | None:
         """A session if the process that answers is the one *this* reload made, not one of a reload before."""
-        ours = after.reloads > before.reloads if self._settings.master_socket else True
+        ours = after.reloads > before.reloads if self._place.master_socket else True
         if not ours or after.failed:
             return None
         with contextlib.suppress(HaproxyAway):
-            fresh = await Session.open(self._settings.socket)
+            fresh = await Session.open(self._place.socket)
             if fresh.pid != old_pid and fresh.stamp == stamp and after.worker in (0, fresh.pid):
                 return fresh
             await fresh.close()
@@ -128,7 +118,7 @@ class Reloader:
 
     async def _processes_at_rest(self, deadline_s: float) -> Processes:
         """What to count from: taken when no other reload is under way, or a later count would be taken for ours."""
-        while self._settings.master_socket and time.monotonic() < deadline_s:
+        while self._place.master_socket and time.monotonic() < deadline_s:
             found = await self._processes()
             if found.master:
                 return found
@@ -136,13 +126,13 @@ class Reloader:
         return Processes(0, 0, 0, 0)
 
     async def _processes(self) -> Processes:
-        if self._settings.master_socket:
+        if self._place.master_socket:
             with contextlib.suppress(HaproxyAway):  # cut off while the master starts itself anew
                 return await self._master.processes()
         return Processes(0, 0, 0, 0)
 
     async def _words(self) -> tuple[str, ...]:
-        return await self._master.startup_logs() if self._settings.master_socket else ()
+        return await self._master.startup_logs() if self._place.master_socket else ()
 
     def _failed(self, words: tuple[str, ...]) -> HaproxyRefused:
         return HaproxyRefused(
@@ -151,16 +141,20 @@ class Reloader:
             hint="HAProxy's own log says why. The old file is back in place; the reload is tried again.",
         )
 
-    def _refuse_taken_ports(self, new: HaproxyConfig, old: HaproxyConfig) -> None:
-        """A new process that cannot bind has the old one pause its frontends for 2 s before it gives up."""
-        ours = {port for _, port in _binds(old)}
-        faults = [(port, fault) for host, port in _binds(new) if port not in ours and (fault := _fault(host, port))]
-        if faults:
-            raise HaproxyRefused(
-                f"HAProxy cannot listen on port {faults[0][0]}: {faults[0][1]}",
-                details=tuple(f"port {port}: {fault}" for port, fault in faults),
-                hint="Publish another port, or stop the program that has it; `ss -ltnp` names it. It is tried again.",
-            )
+
+def refuse_taken_ports(new: HaproxyConfig, old: HaproxyConfig) -> None:
+    """Raises HaproxyRefused for a port of somebody else.
+
+    A new process that cannot bind has the old one pause its frontends for 2 s before it gives up.
+    """
+    ours = {port for _, port in _binds(old)}
+    faults = [(port, fault) for host, port in _binds(new) if port not in ours and (fault := _fault(host, port))]
+    if faults:
+        raise HaproxyRefused(
+            f"HAProxy cannot listen on port {faults[0][0]}: {faults[0][1]}",
+            details=tuple(f"port {port}: {fault}" for port, fault in faults),
+            hint="Publish another port, or stop the program that has it; `ss -ltnp` names it. It is tried again.",
+        )
 
 
 def _binds(config: HaproxyConfig) -> list[tuple[str, int]]:

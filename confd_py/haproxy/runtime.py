@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from confd_py.errors import HaproxyAway, HaproxyRefused
 from confd_py.haproxy import plan as planner
 from confd_py.haproxy.config import HaproxyConfig, Server
-from confd_py.haproxy.master import Master
+from confd_py.haproxy.current import open_current, turn_of
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove, Weigh
 from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import OP_DOWN, Seen, parse_state, stat_rows
@@ -21,7 +20,6 @@ from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, ad
 
 _log = logging.getLogger("confd-py.haproxy")
 _ROUNDS = 3
-_CURRENT_WITHIN_S = 1.0
 _OUTLIVED = "Proxy is disabled"  # what a process answers that was told to leave
 _QUIET = ("", "New server registered.", "Server deleted.")
 _POINTED_AT = "pointing to it"  # HAProxy's word for a server that other directives name
@@ -32,14 +30,14 @@ class Runtime:
     """The Runtime API of one HAProxy. `pending` are servers on their way in or out; they hold up nobody else."""
 
     socket: str
-    master: Master | None = None
+    master_socket: str = ""
     removal_timeout_s: float = 300.0
     operations: int = 0
     pending: dict[Key, Pending] = field(default_factory=dict)
     session: Session | None = None
 
     def __post_init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._lock = turn_of(self.socket)
         self._seen: dict[str, dict[str, Seen]] = {}
         self._quick: set[Key] = set()
         self._moved = asyncio.Event()  # something was admitted or removed, or began to be
@@ -48,26 +46,13 @@ class Runtime:
         """The open session, or a new one; a new process is looked at afresh. Raises HaproxyAway."""
         if self.session is None or self.session.closed:
             await self.disconnect()
-            self.session = await self._open_current()
+            self.session = await open_current(self.socket, self.master_socket)
         return self.session
 
     async def adopt(self, session: Session) -> None:
         """Go on with the process at the other end of `session`."""
         await self.disconnect()
         self.session = session
-
-    async def _open_current(self) -> Session:
-        """While a reload ends, old and new process accept on one socket: take the one the master calls current."""
-        deadline_s = time.monotonic() + _CURRENT_WITHIN_S
-        while True:
-            session = await Session.open(self.socket)
-            if self.master is None or time.monotonic() > deadline_s:
-                return session
-            with contextlib.suppress(HaproxyAway):  # the master starts itself anew
-                if (await self.master.processes()).worker in (0, session.pid):
-                    return session
-            await session.close()
-            await asyncio.sleep(0.01)
 
     async def disconnect(self) -> None:
         """Leave the process, so that it can end, and forget what it had."""

@@ -121,7 +121,8 @@ class Haproxy:
     def start(self) -> None:
         argv = ["haproxy", "-W", "-S", f"{self.run}/master.sock,level,admin", "-f", str(self.config)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environ = {**os.environ, "PLACE": str(self.run)}
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
         within(5, "HAProxy answers", self._answers)
 
     def stop(self) -> None:

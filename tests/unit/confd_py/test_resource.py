@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -155,9 +156,12 @@ def test_durations(text: str, seconds: float | None) -> None:
 def test_the_shipped_resource_takes_its_places_from_the_environment() -> None:
     environ = {"HECD_HAPROXY_RUN": "/r", "HECD_HAPROXY_CFG": "/r/h.cfg", "HECD_GUARD_GRACE": "5s"}
     found = parse_resource(str(SHIPPED), SHIPPED.read_text(), prefix="", expand=environment_expander(environ))
-    assert (found.dest, found.haproxy.socket, found.haproxy.master_socket, found.haproxy.state_file) == (
+    assert (found.dest, *astuple(found.haproxy.places[0])) == (
         Path("/r/h.cfg"), "/r/admin.sock", "/r/master.sock", "/r/state",
     )  # fmt: skip
     assert (found.keys, found.guard_grace_s) == (("/hecd/services", "/hecd/instances"), 5.0)
     debian = parse_resource(str(SHIPPED), SHIPPED.read_text(), prefix="", expand=environment_expander({}))
-    assert (str(debian.dest), debian.haproxy.socket) == ("/etc/haproxy/haproxy.cfg", "/run/haproxy/admin.sock")
+    assert (str(debian.dest), debian.haproxy.places[0].socket) == (
+        "/etc/haproxy/haproxy.cfg",
+        "/run/haproxy/admin.sock",
+    )
