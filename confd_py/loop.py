@@ -13,6 +13,7 @@ from confd_py.config import Config
 from confd_py.errors import ConfdError, ConfigFault, ResourceFault, StoreUnavailable
 from confd_py.functions import environment_expander
 from confd_py.haproxy.applier import HaproxyApplier
+from confd_py.haproxy.content import ContentApplier, content_of
 from confd_py.render import Renderer
 from confd_py.resource import Resource, parse_resource
 from confd_py.store import Batch, Change, Entry, Store
@@ -51,6 +52,8 @@ def build_worker(resource: Resource, config: Config, environ: Mapping[str, str],
 def _applier(resource: Resource, config: Config) -> Applier:
     if resource.apply == "haproxy":
         return HaproxyApplier(resource, sync_only=config.sync_only)
+    if resource.apply in ("haproxy-map", "haproxy-cert"):
+        return ContentApplier(resource, content_of(resource), sync_only=config.sync_only)
     before = applied.load(resource.applied_file, resource.name, str(resource.dest))
     return CommandApplier(
         resource, sync_only=config.sync_only, keep_stage_file=config.keep_stage_file, owed=before.failures > 0

@@ -14,7 +14,7 @@ from confd_py.keyspace import join_path
 from confd_py.notation import TomlFault, line_of, parse_duration_s, parse_mode, parse_share, read_toml
 
 FORMATS = ("plain", "haproxy", "nginx")
-APPLIERS = ("command", "haproxy")
+APPLIERS = ("command", "haproxy", "haproxy-map", "haproxy-cert")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class HaproxySettings:
     check_interval_s: float = 10.0  # how often drift between file and process is looked for
     reload_timeout_s: float = 15.0
     removal_timeout_s: float = 300.0  # after that, streams of a removed server are cut
+    crt_list: str = ""  # where HAProxy lists a certificate that is new to it; also a directory
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class _Reader:
     def resource(self, prefix: str) -> Resource:
         apply = self.one_of("apply", APPLIERS)
         haproxy_file = apply == "haproxy"
+        certificate = apply == "haproxy-cert"
         own_prefix = join_path(prefix or self.text("prefix"))
         dest = Path(self.text("dest"))
         for key in ("src", "dest"):
@@ -112,7 +114,7 @@ class _Reader:
             dest=dest,
             keys=tuple(join_path(own_prefix, key) for key in self.texts("keys")),
             prefix=own_prefix,
-            mode=self.mode(),
+            mode=0o600 if certificate and not self._table.get("mode") else self.mode(),  # it holds the key
             uid=self.identity("uid", "owner", lambda name: pwd.getpwnam(name).pw_uid),
             gid=self.identity("gid", "group", lambda name: grp.getgrnam(name).gr_gid),
             owner=self.text("owner"),
@@ -123,12 +125,13 @@ class _Reader:
             reload_cmd_timeout_s=self.seconds("reload_cmd_timeout", 60.0),
             min_reload_interval_s=self.seconds("min_reload_interval", 0.0),
             apply=apply,
-            format=self.one_of("format", FORMATS, "haproxy" if haproxy_file else "plain"),
+            format=self.one_of("format", FORMATS, "haproxy" if apply in ("haproxy", "haproxy-map") else "plain"),
             debounce_s=self.seconds("debounce", 0.0),
             guard_grace_s=self.seconds("guard_grace", 60.0 if haproxy_file else 0.0),
             min_servers=self.count("min_servers"),
             max_shrink=self.share("max_shrink"),
-            applied_file=Path(self.text("applied_file") or f"{dest}.applied"),
+            # HAProxy takes every file in a directory of certificates for one, but for those with a dot in front.
+            applied_file=Path(self.text("applied_file") or dest.parent / f"{'.' * certificate}{dest.name}.applied"),
             haproxy=self.haproxy(),
             warnings=tuple(self._warnings),
         )

@@ -16,6 +16,7 @@ from confd_py.haproxy.config import STAMP_VARIABLE
 
 _PROMPT = b"\n> "
 _LIMIT_BYTES = 256 * 1024 * 1024
+_PAYLOAD_PROMPTS = re.compile(r"^(?:\+ ?)+")
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
 _PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 _STAMP = re.compile(rf"^{STAMP_VARIABLE}=(\S+)$", re.MULTILINE)
@@ -60,13 +61,14 @@ class Session:
     async def run(self, commands: Sequence[str]) -> list[str]:
         """The answers to all commands, sent at once, in order. Raises HaproxyAway when the worker goes meanwhile.
 
-        Commands joined by `;` are executed without a pause between them, and have one answer.
+        Commands joined by `;` are executed without a pause between them, and have one answer. A command that ends in
+        `<<` has its lines of payload below it; none of them may be empty.
         """
         if not commands:
             return []
         try:
             async with asyncio.timeout(self._timeout_s + 0.01 * len(commands)):
-                self._writer.write("".join(f"{command}\n" for command in commands).encode())
+                self._writer.write("".join(f"{command}\n" for command in commands).encode("utf-8", "surrogateescape"))
                 return [await self._answer(command) for command in commands]
         except (OSError, EOFError, TimeoutError) as err:
             await self.close()
@@ -109,8 +111,10 @@ class Session:
         return await self.ask(line)
 
     async def _answer(self, command: str) -> str:
-        parts = command.count(";") + 1 if self._prompts_each else 1
-        return "\n".join([await self._one() for _ in range(parts)]).strip("\n")
+        line, payload, _ = command.partition("\n")
+        parts = line.count(";") + 1 if self._prompts_each else 1
+        answer = "\n".join([await self._one() for _ in range(parts)]).strip("\n")
+        return _PAYLOAD_PROMPTS.sub("", answer).strip("\n") if payload else answer
 
     async def _one(self) -> str:
         data = await self._reader.readuntil(_PROMPT)
