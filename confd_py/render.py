@@ -1,63 +1,120 @@
-"""Templates to text. Jinja2, strict about what is undefined, sandboxed, and strict about what a value may contain."""
+"""Templates to text: Jinja2 (*.j2), and Go's text/template (everything else), which is translated to Jinja2 on load."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from confd_py.errors import ConfdError, TemplateFault, UnsafeValue
-from confd_py.escape import FILTERS, finalizer
-from confd_py.functions import JsonCache, KeyFunctions, host_functions
+from confd_py.errors import TemplateFault, UnsafeValue
+from confd_py.escape import FILTERS, Safe, finalizer
+from confd_py.functions import function_table, twin_functions
+from confd_py.functions.data import JsonCache, parse_json, parse_json_as_go
+from confd_py.gotemplate import LOGIC, Ops, function, iterate, iterate_pairs, parse, shown, translate
 from confd_py.keyspace import KeySpace
 
 # Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
 _HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson")
+_DEEPEST_INCLUDE = 10
+_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class Renderer:
-    """One template, compiled once, over one set of keys that changes under it."""
+    """One template and what it includes, compiled once, over one set of keys that changes under it."""
 
     def __init__(self, templates: Path, src: str, target: str, keys: KeySpace, environ: Mapping[str, str]) -> None:
+        self._folder = templates
         self._src = src
-        self._json = JsonCache()
-        self._environment = _environment(templates, target)
-        self._environment.globals.update(
-            {
-                **host_functions(environ),
-                **KeyFunctions(keys).table(),
-                "json": self._json.object,
-                "jsonArray": self._json.array,
-            }
-        )
+        self._target = target
+        self._keys = keys
+        self._environ = environ
+        self._including: list[str] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Compile everything again: a template file changed."""
+        self._json, self._go_json = JsonCache(parse_json), JsonCache(parse_json_as_go)
+        self._jinja = _jinja_environment(self._folder, self._target)
+        self._jinja.globals.update({**self._functions(self._json, as_go=False), **twin_functions()})
+        escapes = {name: function(name, escape, "any -> string") for name, escape in FILTERS.items()}
+        self._go_functions = {**self._functions(self._go_json, as_go=True), **escapes}
+        self._ops = Ops(self._go_functions)
+        self._go = _go_environment(self._target, self._ops)
+        self._compiled: dict[str, Template] = {}
 
     def render(self) -> str:
         """The text for the keys as they are now. Raises TemplateFault, UnsafeValue."""
-        if self._src.endswith(".tmpl"):
-            raise TemplateFault(
-                f"{self._src} is a Go template", hint="Templates are Jinja2 (*.j2) here; docs/confd.md shows both."
-            )
+        self._including = [self._src]
         try:
-            return self._environment.get_template(self._src).render()
+            return self._render(self._src, None)
+        finally:
+            self._json.turn()
+            self._go_json.turn()
+
+    def _functions(self, json: JsonCache, *, as_go: bool) -> dict[str, Any]:
+        return function_table(self._keys, self._environ, json, as_go=as_go, include=self._include)
+
+    def _include(self, name: str, *data: Any) -> str:
+        """confd's `include`: another file below templates/, with its dot."""
+        if name in self._including:
+            raise TemplateFault(f"include cycle detected: {name} is already being processed")
+        if len(self._including) > _DEEPEST_INCLUDE:
+            raise TemplateFault(f"maximum include depth ({_DEEPEST_INCLUDE}) exceeded")
+        if not (self._folder / name).resolve().is_relative_to(self._folder.resolve()):
+            raise TemplateFault(f'include path "{name}" is outside template directory')
+        self._including.append(name)
+        try:
+            return Safe(self._render(name, data[0] if data else None))
+        finally:
+            self._including.pop()
+
+    def _render(self, name: str, dot: Any) -> str:
+        try:
+            return self._template(name).render(dot=dot)
         except TemplateNotFound as err:
             raise TemplateFault(f"there is no template {err.name}", hint="src is looked up in templates/.") from err
         except TemplateSyntaxError as err:
-            raise TemplateFault(f"{err.name or self._src}:{err.lineno}: {err.message}") from err
+            raise TemplateFault(f"{err.name or name}:{err.lineno}: {err.message}") from err
         except UnsafeValue as err:
-            err.details = (f"in {self._src}:{_line_of(err)}",)
+            err.details = err.details or (f"in {name}:{_line_of(err)}",)
             raise
-        except ConfdError as err:
-            raise TemplateFault(f"{self._src}:{_line_of(err)}: {err.brief}", hint=err.hint) from err
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as err:
-            raise TemplateFault(f"{self._src}:{_line_of(err)}: {err}") from err
-        finally:
-            self._json.turn()
+        except RecursionError as err:
+            raise TemplateFault(f"{name}: templates call one another without end") from err
+        except TemplateFault as err:
+            raise (err if err.brief.startswith("template: ") else _at(name, err, err.brief, err.hint)) from err
+        except _FAILURES as err:
+            raise _at(name, err, str(err)) from err
+
+    def _template(self, name: str) -> Template:
+        if name.endswith(".j2"):
+            return self._jinja.get_template(name)
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(name)
+        return self._compiled[name]
+
+    def _compile(self, name: str) -> Template:
+        """A Go template. Raises TemplateFault."""
+        try:
+            source = (self._folder / name).read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as err:
+            fault = f"template {self._folder / name} cannot be read: {err.strerror}"
+            raise TemplateFault(fault, hint="src is looked up in templates/.") from err
+        tree = parse(source, Path(name).name, self._go_functions.keys() | LOGIC)
+        try:
+            return self._go.from_string(translate(tree, self._go_functions, self._ops.sites))
+        except (SyntaxError, RecursionError, MemoryError) as err:
+            raise TemplateFault(f"template: {tree.name}:1:0: blocks are nested too deep") from err
 
 
-def _environment(templates: Path, target: str) -> ImmutableSandboxedEnvironment:
+def _at(name: str, err: Exception, text: str, hint: str = "") -> TemplateFault:
+    return TemplateFault(f"{name}:{_line_of(err)}: {text}", hint=hint)
+
+
+def _jinja_environment(templates: Path, target: str) -> Environment:
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(templates),
         undefined=StrictUndefined,
@@ -70,8 +127,28 @@ def _environment(templates: Path, target: str) -> ImmutableSandboxedEnvironment:
     )
     for name in _HTML_FILTERS:
         environment.filters.pop(name, None)
-    environment.filters.update(FILTERS)
+    environment.filters.update({**FILTERS, "go": shown, "text": Safe, "each": iterate, "pairs": iterate_pairs})
     return environment
+
+
+def _go_environment(target: str, ops: Ops) -> Environment:
+    """Runs what the translator wrote, and nothing else: its filters are the only way to a value's inside."""
+    environment = Environment(  # noqa: S701 no HTML is made here
+        undefined=StrictUndefined,
+        finalize=_go_finalizer(target),
+        optimized=False,
+        keep_trailing_newline=True,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.filters = {**ops.filters(), "text": Safe, "default": environment.filters["default"]}
+    return environment
+
+
+def _go_finalizer(target: str) -> Callable[[Any], Any]:
+    check = finalizer(target)
+    if check is None:
+        return shown
+    return lambda value: check(value if isinstance(value, Safe) else shown(value))
 
 
 def _line_of(err: BaseException) -> int:

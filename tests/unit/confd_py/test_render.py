@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confd_py.errors import ConfdError, TemplateFault, UnsafeValue
+from confd_py.errors import ConfdError, UnsafeValue
 from confd_py.escape import haproxy_quote, haproxy_token, json_quote, nginx_token, shell_quote
 from confd_py.haproxy.config import parse
 from confd_py.keyspace import KeySpace
@@ -78,10 +78,6 @@ def test_faults_name_file_and_line(tmp_path: Path, template: str, words: str) ->
         render(tmp_path, template)
     assert words in caught.value.brief
 
-
-def test_go_templates_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TemplateFault, match="Go template"):
-        Renderer(tmp_path, "x.tmpl", "plain", KeySpace(), {}).render()
 
 
 WORDS = st.text() | st.sampled_from(

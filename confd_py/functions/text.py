@@ -1,0 +1,205 @@
+"""Functions on strings: confd's own and the fork's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from confd_py.gotemplate.builtins import GoError
+from confd_py.gotemplate.literals import quote
+from confd_py.gotemplate.values import KVs, Strings, from_utf8, utf8
+
+_TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
+_INT = re.compile(r"[+-]?[0-9]+\Z")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+
+
+def atoi(text: str) -> int:
+    """A decimal number that fits 64 bits."""
+    if not _INT.match(text):
+        raise GoError(f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise GoError(f"strconv.Atoi: parsing {quote(text)}: value out of range")
+    return value
+
+
+def parse_bool(text: str) -> bool:
+    """1, t, true and 0, f, false, in small or capital letters."""
+    if text not in _TRUE | _FALSE:
+        raise GoError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
+    return text in _TRUE
+
+
+def to_upper(text: str) -> str:
+    """Capital letters, one for one: `ß` has none."""
+    return "".join(char.upper() if len(char.upper()) == 1 else char for char in text)
+
+
+def to_lower(text: str) -> str:
+    """Small letters, one for one."""
+    return "".join(char.lower()[0] for char in text)
+
+
+def split(text: str, separator: str) -> Strings:
+    """The parts between separators; without one the characters."""
+    return Strings(text.split(separator) if separator else list(text))
+
+
+def join(parts: list[Any], separator: str) -> str:
+    """The parts with `separator` between them."""
+    return separator.join(map(str, parts))
+
+
+def replace(text: str, old: str, new: str, count: int) -> str:
+    """`old` replaced `count` times, always if `count` is negative."""
+    return text.replace(old, new, count)
+
+
+def base64_decode(text: str) -> str:
+    """Standard base64 with padding; line ends do not count."""
+    bare = text.replace("\r", "").replace("\n", "")
+    try:
+        return from_utf8(base64.b64decode(bare, validate=True))
+    except (binascii.Error, ValueError):
+        match = _BASE64.match(bare)
+        at = match.end() if match else 0
+        raise GoError(f"illegal base64 data at input byte {min(at, max(len(bare) - 1, 0))}") from None
+
+
+def base64_encode(text: str) -> str:
+    """Standard base64 with padding."""
+    return base64.b64encode(utf8(text)).decode()
+
+
+def base(path: str) -> str:
+    """The last part of a path."""
+    if not path:
+        return "."
+    return path.rstrip("/").rpartition("/")[2] or "/"
+
+
+def sort_by_length(items: list[str]) -> Strings:
+    """Shortest first; the order among the equally long stays."""
+    return Strings(sorted(items, key=lambda item: len(utf8(item))))
+
+
+def sort_kv_by_length(items: list[Any]) -> KVs:
+    """Pairs with the shortest key first."""
+    return KVs(sorted(items, key=lambda pair: len(utf8(pair.Key))))
+
+
+def indent(spaces: int, text: str) -> str:
+    """Every line moved to the right; nothing stays nothing."""
+    pad = " " * max(spaces, 0)
+    return pad + text.replace("\n", "\n" + pad) if text else ""
+
+
+def quoted(text: str) -> str:
+    """In double quotes, as a Go string."""
+    return quote(text)
+
+
+def squote(text: str) -> str:
+    """In single quotes, those inside doubled."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def repeat(count: int, text: str) -> str:
+    """`text`, `count` times; refuses more than 16 MiB."""
+    if count > 0 and len(text) * count > 1 << 24:
+        raise GoError("repeat: the result would be longer than 16 MiB")
+    return text * max(count, 0)
+
+
+def nospace(text: str) -> str:
+    """Without any white space."""
+    return "".join(char for char in text if not char.isspace())
+
+
+def snakecase(text: str) -> str:
+    """its_words_in_small_letters."""
+    return "_".join(word.lower() for word in _words(text))
+
+
+def kebabcase(text: str) -> str:
+    """its-words-in-small-letters."""
+    return "-".join(word.lower() for word in _words(text))
+
+
+def camelcase(text: str) -> str:
+    """itsWordsBeginLarge, but for the first."""
+    words = [word.lower() for word in _words(text)]
+    return "".join(words[:1] + [word[:1].upper() + word[1:] for word in words[1:]])
+
+
+def sha256sum(text: str) -> str:
+    """The SHA-256 digest in hexadecimal."""
+    return hashlib.sha256(utf8(text)).hexdigest()
+
+
+def regex_match(pattern: str, text: str) -> bool:
+    """Whether RE2's `pattern` is found in `text`."""
+    return bool(_compiled(pattern).search(text))
+
+
+def regex_find(pattern: str, text: str) -> str:
+    """What RE2's `pattern` finds first in `text`, or nothing."""
+    found = _compiled(pattern).search(text)
+    return str(found.group(0)) if found else ""
+
+
+def regex_replace_all(pattern: str, text: str, replacement: str) -> str:
+    """`text` with every match replaced; `$1` and `${name}` stand for groups."""
+    compiled = _compiled(pattern)
+    return str(compiled.sub(lambda match: _expanded(replacement, match, compiled), text))
+
+
+_GROUP = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
+
+
+def _expanded(replacement: str, match: Any, compiled: Any) -> str:
+    def one(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name is None:
+            return "$"
+        if name.isdigit():
+            return (match.group(int(name)) or "") if int(name) <= compiled.groups else ""
+        return (match.group(name) or "") if name in compiled.groupindex else ""
+
+    return _GROUP.sub(one, replacement)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as err:
+        fault = err.args[0].decode() if isinstance(err.args[0], bytes) else str(err)
+        raise GoError(f"error parsing regexp: {fault}") from None
+
+
+def _words(text: str) -> list[str]:
+    """Parts between `_`, `-` and spaces, and before capital letters: HTTPServer is HTTP and Server."""
+    return [word for part in re.split(r"[_\- ]", text) for word in _humps(part)]
+
+
+def _humps(part: str) -> list[str]:
+    words: list[str] = []
+    for at, char in enumerate(part):
+        last = part[at - 1] if at else ""
+        following = part[at + 1 : at + 2]
+        begins = char.isupper() and (following.islower() or not last.isupper())
+        if not words or begins:
+            words.append(char)
+        else:
+            words[-1] += char
+    return words
