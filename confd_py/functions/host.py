@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
 from pathlib import Path
-
-import dns.exception
-import dns.resolver
 
 from confd_py.gotemplate.values import SRV, SRVs, Strings
 
@@ -42,6 +40,9 @@ def lookup_ipv6(name: str) -> Strings:
 
 def lookup_srv(service: str, proto: str, name: str) -> SRVs:
     """SRV records of `_service._proto.name`, sorted by target, port, priority and weight; none on failure."""
+    import dns.exception  # slow to import, and seldom wanted
+    import dns.resolver
+
     full = f"_{service}._{proto}.{name}" if service or proto else name
     try:
         answer = dns.resolver.resolve(full, "SRV", lifetime=_DNS_TIMEOUT_S)
@@ -55,8 +56,6 @@ def lookup_iface_ipv4(interface: str) -> str:
     """The first IPv4 address of a network interface, or nothing."""
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        import fcntl  # not everywhere, like the request
-
         try:
             answer = fcntl.ioctl(probe, _SIOCGIFADDR, request)
         except OSError:
