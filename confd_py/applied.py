@@ -7,8 +7,10 @@ store, so that the next process can tell a wiped store from an order.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,17 @@ class Applied:
     pending_removals: tuple[str, ...] = ()  # servers whose last streams are awaited
     held_by_old_processes: tuple[str, ...] = ()  # drained ones an old process may still use: `revision` waits for them
     behind: tuple[str, ...] = ()  # sockets of HAProxy processes that are not in step
+    reload_owed: bool = False  # the file is in place, the reload it needs is not done
     ghosts: tuple[Mapping[str, Any], ...] = ()  # {"key", "cause", "since"}: kept although the store lacks them
     doubt: str | None = None  # why they are kept, in one line
+
+
+def file_of_one_run(target: Path, environ: Mapping[str, str]) -> Path:
+    """Where `-onetime` notes a reload that it owes: not beside `dest`, where confd leaves nothing else."""
+    folder = Path(environ.get("STATE_DIRECTORY") or "/var/lib/confd-py")
+    return (
+        folder / f"{sha256(os.fspath(target.absolute()).encode(dest.ENCODING, dest.ERRORS)).hexdigest()[:16]}.applied"
+    )
 
 
 def load(path: Path, resource: str, target: str) -> Applied:

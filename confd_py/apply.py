@@ -25,6 +25,7 @@ class Tally:
     pending_removals: tuple[str, ...] = ()
     held_by_old_processes: tuple[str, ...] = ()  # drained, but a process behind a reload may still use them
     behind: tuple[str, ...] = ()  # sockets of HAProxy processes that are not in step
+    reload_owed: bool = False  # the file is in place and the reload it needs has not succeeded yet
 
 
 class Applier(Protocol):
@@ -61,10 +62,12 @@ class CommandApplier:
 
     @property
     def tally(self) -> Tally:
-        return Tally(reloads=self._reloads)
+        return Tally(reloads=self._reloads, reload_owed=self._owed)
 
     async def apply(self, text: str) -> None:
         resource = self._resource
+        if self._keep:
+            dest.stage(resource.dest, text, ownership(resource))  # one more, to be looked at
         if not dest.fits(resource.dest, text, ownership(resource)):
             await self._write(text)
             self._owed = True
@@ -84,14 +87,9 @@ class CommandApplier:
         staged = dest.stage(self._resource.dest, text, ownership(self._resource))
         try:
             await self._check(staged)
-            if self._keep:
-                kept = dest.stage(self._resource.dest, text, ownership(self._resource))
-                await asyncio.to_thread(dest.swap, kept, self._resource.dest)
-            else:
-                await asyncio.to_thread(dest.swap, staged, self._resource.dest)
+            await asyncio.to_thread(dest.swap, staged, self._resource.dest)
         finally:
-            if not self._keep:
-                staged.unlink(missing_ok=True)
+            staged.unlink(missing_ok=True)
 
     async def _check(self, staged: Path) -> None:
         resource = self._resource

@@ -8,15 +8,16 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from confd_py import __version__
 from confd_py.config import FLAGS, Config, build, read_config_file
-from confd_py.errors import ConfdError, StoreUnavailable, UsageError
+from confd_py.errors import ConfdError, ConfigFault, StoreUnavailable, UsageError
 from confd_py.flags import parse_flags, usage
-from confd_py.store import Store
+from confd_py.opening import open_store
 
 _log = logging.getLogger("confd-py")
-COMMANDS = ("check", "diff", "status")
+COMMANDS = ("check", "diff", "status", "convert")
 
 
 def main() -> None:
@@ -28,13 +29,15 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the arguments say; the exit code: 0 done, 1 failed, 2 not understood."""
     command, arguments = _command(arguments)
     try:
-        values, _ = parse_flags(arguments, FLAGS)
+        values, words = parse_flags(arguments, FLAGS)
         if "help" in values:
             print(usage("confd-py", FLAGS), file=sys.stderr)
             return 0
         if values.get("version"):
             print(f"confd-py {__version__}")
             return 0
+        if command == "convert":
+            return _convert(words)
         path = values.get("config-file") or environ.get("CONFD_CONFIG_FILE")
         config = build(values, environ, read_config_file(str(path) if path else None))
         _log_to_stderr(config.log_level)
@@ -62,6 +65,20 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
     return "run", arguments
 
 
+def _convert(words: Sequence[str]) -> int:
+    """Print the Jinja2 twin of one Go template."""
+    from confd_py.convert import convert
+
+    if len(words) != 1:
+        raise UsageError("convert takes one file: confd-py convert FILE.tmpl")
+    try:
+        text = Path(words[0]).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as err:
+        raise ConfigFault(f"{words[0]} cannot be read: {err.strerror}") from err
+    sys.stdout.buffer.write(convert(text, Path(words[0]).name).encode("utf-8", "surrogateescape"))
+    return 0
+
+
 def _dispatch(command: str, config: Config, environ: Mapping[str, str]) -> int:
     if command == "run":
         return asyncio.run(_once(config, environ) if config.onetime else _forever(config, environ))
@@ -70,24 +87,6 @@ def _dispatch(command: str, config: Config, environ: Mapping[str, str]) -> int:
     if command == "status":
         return status.show(config, environ)
     return asyncio.run(status.check(config, environ, open_store, show_diff=command == "diff"))
-
-
-def open_store(config: Config, environ: Mapping[str, str]) -> Store:
-    """The store that the configuration names; its library is imported only now."""
-    if config.backend == "env":
-        from confd_py.stores.env import EnvStore
-
-        return EnvStore(environ)
-    if config.backend == "file":
-        from confd_py.stores.file import FileStore
-
-        return FileStore(config.file, config.filter)
-    from confd_py.stores.etcd import EtcdStore
-
-    nodes = [node if "://" in node else f"{config.scheme}://{node}" for node in config.node]
-    files = (config.client_ca_keys, config.client_cert, config.client_key)
-    user = (config.username, config.password) if config.username else None
-    return EtcdStore(nodes or ["http://127.0.0.1:2379"], tls=files if any(files) else None, user=user)
 
 
 async def _once(config: Config, environ: Mapping[str, str]) -> int:
@@ -155,7 +154,7 @@ def _log_to_stderr(level: str) -> None:
     names = {"warn": "WARNING", "fatal": "CRITICAL", "panic": "CRITICAL"}
     logging.basicConfig(
         stream=sys.stderr,
-        level=names.get(level.lower(), level.upper()),
+        level=names.get(level.lower(), level.upper() or "INFO"),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         force=True,
     )

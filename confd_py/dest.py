@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from confd_py.errors import WriteFailed
 
 ENCODING, ERRORS = "utf-8", "surrogateescape"
+_SELINUX = "security.selinux"
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,13 @@ class Ownership:
 def read(dest: Path) -> str | None:
     """What is in `dest` now, or None."""
     try:
-        return dest.read_text(ENCODING, ERRORS)
+        return dest.read_bytes().decode(ENCODING, ERRORS)  # as it is: line ends are part of it
     except FileNotFoundError:
         return None
+    except IsADirectoryError as err:
+        raise WriteFailed(f"{dest} is a directory", hint="Name a file as dest, or take the directory away.") from err
+    except OSError as err:
+        raise WriteFailed(f"{dest} cannot be read: {err.strerror}", hint="Run confd-py as a user who may.") from err
 
 
 def fits(dest: Path, text: str, owner: Ownership) -> bool:
@@ -45,14 +50,13 @@ def stage(dest: Path, text: str, owner: Ownership) -> Path:
     """A finished copy beside `dest`, named `.<name><random>`. Raises WriteFailed, leaving nothing behind."""
     place = Path(os.path.realpath(dest))  # a symlink stays one; what it points to is replaced
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}", dir=place.parent)
+        descriptor, staged = _create(place)
     except OSError as err:
         raise _failed(dest, err) from err
-    staged = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding=ENCODING, errors=ERRORS) as file:
+        with os.fdopen(descriptor, "wb") as file:
             _own(descriptor, place, owner)
-            file.write(text)
+            file.write(text.encode(ENCODING, ERRORS))
     except OSError as err:
         staged.unlink(missing_ok=True)
         raise _failed(dest, err) from err
@@ -70,8 +74,7 @@ def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
         except OSError as err:
             if err.errno not in (errno.EBUSY, errno.EXDEV):
                 raise
-            place.write_bytes(staged.read_bytes())  # a bind-mounted file cannot be renamed over
-            staged.unlink()
+            _write_over(place, staged)  # a bind-mounted file cannot be renamed over
         if durable:
             _flush(place.parent)
     except OSError as err:
@@ -84,6 +87,15 @@ def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durab
     swap(stage(dest, text, owner or Ownership()), dest, durable=durable)
 
 
+def _create(place: Path) -> tuple[int, Path]:
+    """A new file beside `place` with digits behind its name, as confd's are: `check_cmd` may look for them."""
+    for _ in range(100):
+        staged = place.parent / f".{place.name}{random.randrange(10**9, 10**10)}"  # noqa: S311 no secret
+        with contextlib.suppress(FileExistsError):
+            return os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), staged
+    raise FileExistsError(errno.EEXIST, "no name is free beside it")
+
+
 def _own(descriptor: int, place: Path, owner: Ownership) -> None:
     mode, uid, gid = owner.mode, owner.uid, owner.gid
     with contextlib.suppress(FileNotFoundError):
@@ -93,6 +105,29 @@ def _own(descriptor: int, place: Path, owner: Ownership) -> None:
     if (uid, gid) != (-1, -1):
         os.fchown(descriptor, uid, gid)
     os.fchmod(descriptor, 0o644 if mode is None else mode)
+    _label(descriptor, place)
+
+
+def _write_over(place: Path, staged: Path) -> None:
+    """Put the content of `staged` into the file itself; if that fails, what was there is put back."""
+    old = place.read_bytes()
+    try:
+        place.write_bytes(staged.read_bytes())
+    except OSError:
+        place.write_bytes(old)
+        raise
+    wanted, have = staged.stat(), place.stat()
+    if (wanted.st_uid, wanted.st_gid) != (have.st_uid, have.st_gid):
+        os.chown(place, wanted.st_uid, wanted.st_gid)
+    place.chmod(wanted.st_mode & 0o7777)
+    _flush(place)
+    staged.unlink()
+
+
+def _label(descriptor: int, place: Path) -> None:
+    """Keep the SELinux context: a new file would get that of its directory."""
+    with contextlib.suppress(OSError):
+        os.setxattr(descriptor, _SELINUX, os.getxattr(place, _SELINUX))
 
 
 def _flush(path: Path) -> None:

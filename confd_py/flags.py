@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from confd_py.errors import UsageError
+from confd_py.notation import parse_go_bool, parse_go_int
 
 Kind = Literal["text", "bool", "int", "list"]
 Value = str | bool | int | list[str]
-_BOOLS = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
+_GO_NAMES = {"text": " string", "bool": "", "int": " int", "list": " value"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def usage(program: str, known: Mapping[str, Flag]) -> str:
     """What `-h` prints."""
     lines = [f"Usage of {program}:"]
     for name, flag in sorted(known.items()):
-        lines += [f"  -{name}{'' if flag.kind == 'bool' else ' ' + flag.kind}", f"    \t{flag.help}"]
+        lines += [f"  -{name}{_GO_NAMES[flag.kind]}", f"    \t{flag.help}"]
     return "\n".join(lines)
 
 
@@ -67,15 +65,22 @@ def _set(values: dict[str, Value], name: str, kind: Kind, given: str) -> None:
         assert isinstance(before, list)
         before.append(given)
     elif kind == "int":
-        try:
-            values[name] = int(given, 0)
-        except ValueError:
-            raise UsageError(f'invalid value "{given}" for flag -{name}: parse error') from None
+        values[name] = _int(name, given)
     else:
         values[name] = given
 
 
+def _int(name: str, given: str) -> int:
+    number = parse_go_int(given)
+    if number is None:
+        raise UsageError(f'invalid value "{given}" for flag -{name}: parse error')
+    if not -(1 << 63) <= number < 1 << 63:
+        raise UsageError(f'invalid value "{given}" for flag -{name}: value out of range')
+    return number
+
+
 def _bool(name: str, given: str) -> bool:
-    if given not in _BOOLS:
+    found = parse_go_bool(given)
+    if found is None:
         raise UsageError(f'invalid boolean value "{given}" for -{name}: parse error')
-    return _BOOLS[given]
+    return found

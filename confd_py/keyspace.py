@@ -49,7 +49,7 @@ class KeySpace:
 
     def match(self, pattern: str) -> Iterator[tuple[str, str]]:
         """All pairs whose key matches a glob as Go's path.Match does (`*` stops at a slash)."""
-        wanted = _compile(pattern)
+        wanted = compile_glob(pattern)
         literal = _WILD.split(pattern, maxsplit=1)[0]
         return ((key, value) for key, value in self.below(literal) if wanted.fullmatch(key))
 
@@ -87,7 +87,8 @@ def common_path(paths: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _compile(pattern: str) -> re.Pattern[str]:
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """What Go's path.Match takes for `pattern`."""
     out, index = [], 0
     while index < len(pattern):
         char = pattern[index]

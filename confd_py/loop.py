@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from confd_py import applied
@@ -27,11 +28,14 @@ _READ_AGAIN_S = 1.0
 def load_resources(config: Config, environ: Mapping[str, str]) -> tuple[list[Resource], list[ResourceFault]]:
     """All template resources below confdir, and the faults of those that cannot be used. Raises ConfigFault."""
     folder = Path(config.confdir) / "conf.d"
+    if not folder.parent.exists():  # as confd: nothing to do is no failure
+        _log.warning("there is no directory confdir=%s", folder.parent)
+        return [], []
     if not folder.is_dir():
         raise ConfigFault(f"there is no directory {folder}", hint="Name its parent with -confdir.")
     expand = environment_expander(environ)
     resources, faults = [], []
-    for path in sorted(folder.rglob("*.toml")):
+    for path in sorted(path for path in folder.rglob("*toml") if path.is_file()):
         try:
             resources.append(parse_resource(str(path), path.read_text(), prefix=config.prefix, expand=expand))
         except ResourceFault as err:
@@ -43,10 +47,13 @@ def load_resources(config: Config, environ: Mapping[str, str]) -> tuple[list[Res
 
 def build_worker(resource: Resource, config: Config, environ: Mapping[str, str], store: Store) -> Worker:
     """A worker with everything it needs."""
-    view = View(resource.keys, resource.prefix, resource.guard_grace_s)
+    if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
+        resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, environ))
+    view = View(resource.keys, resource.prefix, resource.guard_grace_s, store.covers)
     templates = Path(config.confdir) / "templates"
     renderer = Renderer(templates, resource.src.lstrip("/"), resource.format, view.keys, environ)
-    return Worker(Parts(resource, view, renderer, _applier(resource, config), store.lease_fate, config.noop))
+    parts = Parts(resource, view, renderer, _applier(resource, config), store.lease_fate, config.noop, config.onetime)
+    return Worker(parts)
 
 
 def _applier(resource: Resource, config: Config) -> Applier:
@@ -56,7 +63,7 @@ def _applier(resource: Resource, config: Config) -> Applier:
         return ContentApplier(resource, content_of(resource), sync_only=config.sync_only)
     before = applied.load(resource.applied_file, resource.name, str(resource.dest))
     return CommandApplier(
-        resource, sync_only=config.sync_only, keep_stage_file=config.keep_stage_file, owed=before.failures > 0
+        resource, sync_only=config.sync_only, keep_stage_file=config.keep_stage_file, owed=before.reload_owed
     )
 
 

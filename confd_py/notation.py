@@ -1,4 +1,4 @@
-"""How values are written in confd's TOML files: durations, shares, file modes, and where a key stands. Pure."""
+"""How values are written in confd's flags and TOML files: Go's numbers, durations, shares, modes. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import tomllib
 from typing import Any
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_MODE = re.compile(r"0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[0-7]+")
+_GO_INT = re.compile(
+    r"[+-]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)"
+)
+_OCTAL = re.compile(r"[0-7](?:_?[0-7])*")
+_GO_BOOLS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
 
 
 class TomlFault(ValueError):
@@ -41,13 +48,27 @@ def line_of(text: str, key: str) -> int:
     return found[0] if found else 1
 
 
+def parse_go_bool(text: str) -> bool | None:
+    """As Go's strconv.ParseBool; None for what is neither."""
+    return _GO_BOOLS.get(text)
+
+
+def parse_go_int(text: str) -> int | None:
+    """As Go's strconv.ParseInt with base 0, of any size: 0x10, 0b11, 0o17, 017, 1_000; None for what is no number."""
+    if not _GO_INT.fullmatch(text):
+        return None
+    sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("+", text)
+    octal = digits[0] == "0" and digits[1:2] not in tuple("xXbBoO")
+    return int(sign + digits.replace("_", ""), 8 if octal else 0)
+
+
 def parse_mode(text: str) -> tuple[int, bool] | None:
     """Permission bits, and whether confd reads others there; None for what is no mode. Like confd: no setuid."""
-    if not _MODE.fullmatch(text):
+    confds = parse_go_int(text) if text[:1] not in ("+", "-") else None
+    mode = int(text.replace("_", ""), 8) if text[0] != "0" and _OCTAL.fullmatch(text) else confds
+    if mode is None or confds is None or confds >= 1 << 32:
         return None
-    if text[:2].lower() in ("0x", "0b", "0o"):
-        return int(text, 0) & 0o777, False
-    return int(text, 8) & 0o777, text[0] != "0"
+    return mode & 0o777, mode & 0o777 != confds & 0o777
 
 
 def parse_share(value: object) -> float | None:

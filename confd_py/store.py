@@ -57,6 +57,10 @@ class Store(Protocol):
         """Deliver the first full batch, then every change, until cancelled. Outages are ridden through inside."""
         ...
 
+    def covers(self, paths: Sequence[str], key: str) -> bool:
+        """Whether `key` belongs to one of `paths`: below it in a tree, starting with its characters elsewhere."""
+        ...
+
     async def lease_fate(self, lease: int) -> LeaseFate:
         """Whether the lease still lives; "unknown" when the store cannot be asked now."""
         ...

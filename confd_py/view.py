@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from confd_py import guard
@@ -18,8 +18,15 @@ class View:
     `grace_s` 0 turns the guard off: the store is believed at once.
     """
 
-    def __init__(self, paths: tuple[str, ...], prefix: str, grace_s: float) -> None:
+    def __init__(
+        self,
+        paths: tuple[str, ...],
+        prefix: str,
+        grace_s: float,
+        covers: Callable[[tuple[str, ...], str], bool] = covers,
+    ) -> None:
         self.paths = paths
+        self._covers = covers
         self.revision = 0
         self.cluster_id = 0
         self.epoch = 0
@@ -33,7 +40,7 @@ class View:
 
     def relevant(self, batch: Batch) -> Batch:
         """The part of `batch` this view is about."""
-        mine = tuple(change for change in batch.changes if covers(self.paths, change.key))
+        mine = tuple(change for change in batch.changes if self._covers(self.paths, change.key))
         return replace(batch, changes=mine)
 
     def questions(self, batch: Batch) -> set[int]:
@@ -133,7 +140,7 @@ class View:
     def _show(self, key: str) -> None:
         ghost = self.ghosts.get(key)
         entry = ghost.entry if ghost else self.entries.get(key)
-        name = key[len(self._prefix) :] or "/"
+        name = "/" + key.removeprefix(self._prefix).lstrip("/")
         if entry is None:
             self.keys.drop(name)
         else:

@@ -36,6 +36,7 @@ class Parts:
     applier: Applier
     lease_fate: Callable[[int], Awaitable[LeaseFate]]
     noop: bool = False
+    onetime: bool = False  # nobody stays to tell: only what is owed is noted
 
 
 class Worker:
@@ -232,14 +233,19 @@ class Worker:
             behind=tally.behind,
             revision=state.revision if tally.held_by_old_processes or self._reached is None else self._reached,
             ghosts=tuple(ghosts),
+            reload_owed=tally.reload_owed,
             doubt=applied.doubt(self._view.ghosts),
         )
         if self._parts.noop:
             return
+        if self._parts.onetime and not self.state.reload_owed:
+            self.resource.applied_file.unlink(missing_ok=True)
+            return
         try:
+            self.resource.applied_file.parent.mkdir(parents=True, exist_ok=True)
             applied.save(self.resource.applied_file, self.state)
-        except WriteFailed as err:
-            _log.error("the applied-state file could not be written error=%s", err.brief)
+        except (WriteFailed, OSError) as err:
+            _log.error("the applied-state file could not be written error=%s", err)
 
     def _soon_remember(self) -> None:
         """Not at every change: it can be long, and only a wiped store asks for it."""

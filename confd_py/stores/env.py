@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
 from confd_py.store import Batch, Change, Entry, LeaseFate
@@ -15,12 +16,8 @@ class EnvStore:
         self._environ = environ
 
     async def read(self, keys: Sequence[str]) -> Batch:
-        wanted = [(key.strip("/").replace("/", "_").upper(), key) for key in keys]
-        found = {
-            "/" + name.lower().replace("_", "/"): value
-            for name, value in self._environ.items()
-            if any(name.startswith(prefix) for prefix, _ in wanted)
-        }
+        prefixes = tuple(map(_variable, keys))
+        found = {_path(name): value for name, value in self._environ.items() if name.startswith(prefixes)}
         changes = (Change(key, None, Entry(value), "first") for key, value in sorted(found.items()))
         return Batch(1, tuple(changes))
 
@@ -28,8 +25,19 @@ class EnvStore:
         deliver(await self.read(keys))
         await asyncio.Event().wait()
 
+    def covers(self, paths: Sequence[str], key: str) -> bool:
+        return _variable(key).startswith(tuple(map(_variable, paths)))
+
     async def lease_fate(self, lease: int) -> LeaseFate:
         return "alive"
 
     async def close(self) -> None:
         return
+
+
+def _variable(path: str) -> str:
+    return path.removeprefix("/").replace("/", "_").upper()
+
+
+def _path(variable: str) -> str:
+    return posixpath.normpath("/" + variable.lower().replace("_", "/").lstrip("/"))

@@ -9,7 +9,7 @@ from typing import cast
 
 import etcdkit
 from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
-from confd_py.keyspace import common_path
+from confd_py.keyspace import common_path, covers
 from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
 
 
@@ -42,6 +42,9 @@ class EtcdStore:
             mirror.listen(lambda changes: deliver(_later(mirror.snapshot(), changes)))
             deliver(_first(mirror.snapshot()))
             await asyncio.Event().wait()
+
+    def covers(self, paths: Sequence[str], key: str) -> bool:
+        return covers(tuple(paths), key)
 
     async def lease_fate(self, lease: int) -> LeaseFate:
         try:

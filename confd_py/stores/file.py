@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from confd_py.errors import StoreUnavailable
+from confd_py.errors import ConfigFault, StoreUnavailable
+from confd_py.keyspace import compile_glob
 from confd_py.store import Batch, Change, Entry, LeaseFate
+from confd_py.stores.document import flatten
+from confd_py.stores.folders import Folders
 
-_LOOK_EVERY_S = 0.5
+_log = logging.getLogger("confd-py")
+_LOOK_AGAIN_S = 10.0  # besides: a file system may tell nothing of what others change
+_BROKEN_AGAIN_S = 1.0
 
 
 class FileStore:
-    """Files, and directories of files whose names match `pattern`; later files win."""
+    """Files, and files below directories whose names match `pattern` as Go's filepath.Match does; later files win.
+
+    Raises ConfigFault for a pattern that is none.
+    """
 
     def __init__(self, paths: Sequence[str], pattern: str = "*") -> None:
         self._paths = [Path(path) for path in paths]
-        self._pattern = pattern
+        if pattern.count("[") > pattern.count("]"):
+            raise ConfigFault(f"filter {pattern!r} is no pattern", hint="A [ needs its ].")
+        self._pattern = compile_glob(pattern)
 
     async def read(self, keys: Sequence[str]) -> Batch:
-        values = self._values()
-        changes = (Change(key, None, Entry(value), "first") for key, value in sorted(values.items()))
-        return Batch(1, tuple(changes))
+        return Batch(1, tuple(_changes({}, self._values(keys), first=True)))
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
-        revision = 0
-        stamp: object = None
-        while True:
-            fresh = self._stamp()
-            if known is None or fresh != stamp:
+        revision, told = 0, ""
+        with Folders(self._paths) as folders:
+            while True:
+                values, wait_s = known, _LOOK_AGAIN_S
                 try:
-                    values = self._values()
-                except StoreUnavailable:
-                    await asyncio.sleep(_LOOK_EVERY_S)  # half written or broken: the last good state counts
-                    continue
-                revision += 1
-                stamp = fresh
-                changes = tuple(_changes(known or {}, values, first=known is None))
-                if changes or known is None:
-                    deliver(Batch(revision, changes))
-                known = values
-            await asyncio.sleep(_LOOK_EVERY_S)
+                    values, told = self._values(keys), ""
+                except StoreUnavailable as err:  # half written or broken: the last good state counts
+                    wait_s = _BROKEN_AGAIN_S
+                    if err.brief != told:
+                        told = err.brief
+                        _log.error("the last good values stay error=%s", told)
+                if values is not None and values != known:
+                    revision += 1
+                    deliver(Batch(revision, tuple(_changes(known or {}, values, first=known is None))))
+                    known = values
+                await folders.changed(wait_s)
+
+    def covers(self, paths: Sequence[str], key: str) -> bool:
+        return key.startswith(tuple(paths))
 
     async def lease_fate(self, lease: int) -> LeaseFate:
         return "alive"
@@ -56,29 +65,30 @@ class FileStore:
 
     def _files(self) -> Iterator[Path]:
         for path in self._paths:
-            if path.is_dir():
-                yield from sorted(p for p in path.rglob("*") if p.is_file() and fnmatch(p.name, self._pattern))
-            else:
+            if not path.is_dir():
                 yield path
+                continue
+            for folder, inner, names in os.walk(path):
+                inner.sort()
+                yield from (Path(folder, name) for name in sorted(names) if self._pattern.fullmatch(name))
 
-    def _stamp(self) -> list[tuple[str, int, int]]:
-        found = []
-        for file in self._files():
-            try:
-                stat = file.stat()
-                found.append((str(file), stat.st_mtime_ns, stat.st_ino))
-            except OSError:
-                found.append((str(file), 0, 0))
-        return found
-
-    def _values(self) -> dict[str, str]:
+    def _values(self, keys: Sequence[str]) -> dict[str, str]:
         values: dict[str, str] = {}
         for file in self._files():
             try:
-                values.update(_flat("", yaml.safe_load(file.read_text())))
-            except (OSError, yaml.YAMLError) as err:
-                raise StoreUnavailable(f"{file} cannot be read: {err}", hint="It has to be YAML or JSON.") from err
-        return values
+                values.update(flatten(file.read_text("utf-8")))
+            except (OSError, ValueError, RecursionError, yaml.YAMLError) as err:
+                raise StoreUnavailable(_place(file, err), hint="It has to be YAML or JSON.") from err
+        return {key: value for key, value in values.items() if self.covers(keys, key)}
+
+
+def _place(file: Path, err: Exception) -> str:
+    """Where it is and what is wrong, in one line."""
+    if isinstance(err, yaml.MarkedYAMLError) and err.problem_mark is not None:
+        mark = err.problem_mark
+        return f"{file}:{mark.line + 1}:{mark.column + 1}: {err.problem or 'this is not YAML'}"
+    why = err.strerror if isinstance(err, OSError) else str(err).split("\n", 1)[0]
+    return f"{file} cannot be read: {why}"
 
 
 def _changes(old: Mapping[str, str], new: Mapping[str, str], *, first: bool) -> Iterator[Change]:
@@ -87,14 +97,3 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str], *, first: bool) -> 
             before = Entry(old[key]) if key in old else None
             after = Entry(new[key]) if key in new else None
             yield Change(key, before, after, "first" if first else "event")
-
-
-def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _flat(f"{path}/{name}", inner)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _flat(f"{path}/{index}", inner)
-    elif value is not None:
-        yield path or "/", str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 import pytest
 import yaml
 
-from confd_py.errors import StoreUnavailable
+from confd_py.errors import ConfigFault, StoreUnavailable
 from confd_py.store import Batch, Store
 from confd_py.stores.env import EnvStore
 from confd_py.stores.etcd import EtcdStore
@@ -165,22 +166,121 @@ async def test_etcd_away_is_said_when_asked_once() -> None:
     await store.close()
 
 
-async def test_the_environment_maps_names_to_paths() -> None:
-    store = EnvStore({"APP_NAME": "web", "APP_DB_HOST": "h", "OTHER": "x"})
-    assert values_of(await store.read(("/app",))) == {"/app/db/host": "h", "/app/name": "web"}
+async def test_the_environment_maps_names_to_paths_and_matches_by_their_first_characters() -> None:
+    store = EnvStore({"APP_NAME": "web", "APP_DB__HOST": "h", "APPLE_X": "a", "app_lower": "no", "OTHER": "x"})
+    assert values_of(await store.read(("/app",))) == {"/app/db/host": "h", "/app/name": "web", "/apple/x": "a"}
+    assert store.covers(("/App",), "/app/name")
+    assert not store.covers(("/app/name",), "/app/db/host")
     assert await store.lease_fate(1) == "alive"
 
 
-async def test_files_flatten_lists_numbers_and_booleans(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("app:\n  ports: [80, 443]\n  flag: true\n  none: null\n")
-    (tmp_path / "b.json").write_text(json.dumps({"app": {"name": "web"}}))
+async def test_files_and_folders_later_ones_win(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.yaml").write_text("app:\n  ports: [80, 443]\n  flag: true\n  none: null\n  name: old\n")
+    (tmp_path / "sub" / "b.json").write_text(json.dumps({"app": {"name": "web"}, "apple": 1}))
     (tmp_path / "c.txt").write_text(": not : yaml : [")
     store = FileStore([str(tmp_path)], "*.[jy]*")
-    expected = {"/app/ports/0": "80", "/app/ports/1": "443", "/app/flag": "true", "/app/name": "web"}
+    expected = {
+        "/app/ports/0": "80", "/app/ports/1": "443", "/app/flag": "true", "/app/name": "web", "/apple": "1",
+    }  # fmt: skip
     assert values_of(await store.read(("/",))) == expected
+    assert values_of(await store.read(("/appl",))) == {"/apple": "1"}
+    reversed_order = FileStore([str(tmp_path / "sub" / "b.json"), str(tmp_path / "a.yaml")])
+    assert values_of(await reversed_order.read(("/app/name",))) == {"/app/name": "old"}
 
 
-async def test_a_broken_file_is_said_when_asked_once(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("a: [")
-    with pytest.raises(StoreUnavailable, match=r"a\.yaml cannot be read"):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", r"a\.yaml:\d:\d: "),
+        ("\nx\ny: z\n", r"a\.yaml:3:2: "),
+        ("- a", r"a\.yaml cannot be read: it has to be a mapping"),
+        (None, r"a\.yaml cannot be read: No such file"),
+    ],
+)
+async def test_a_broken_file_is_said_with_its_place_when_asked_once(
+    text: str | None, told: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(StoreUnavailable, match=told):
         await FileStore([str(tmp_path / "a.yaml")]).read(("/",))
+
+
+def test_a_filter_that_is_no_pattern_is_refused() -> None:
+    with pytest.raises(ConfigFault, match="is no pattern"):
+        FileStore(["/x"], "a[")
+
+
+@contextlib.asynccontextmanager
+async def following(store: Store) -> AsyncIterator[list[dict[str, str]]]:
+    """Every state the store delivers, whole."""
+    states: list[dict[str, str]] = []
+
+    def deliver(batch: Batch) -> None:
+        state = dict(states[-1]) if states else {}
+        for change in batch.changes:
+            state.pop(change.key, None)
+            state.update({change.key: change.new.value} if change.new else {})
+        states.append(state)
+
+    task = asyncio.create_task(store.follow(("/",), deliver))
+    try:
+        yield states
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_file_that_breaks_or_goes_keeps_its_last_good_values(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("k: 1")
+    async with following(FileStore([str(file)])) as states:
+        await until(lambda: states == [{"/k": "1"}])
+        file.write_text("k: [")
+        await asyncio.sleep(0.3)  # nothing may come of it
+        file.unlink()
+        await asyncio.sleep(0.3)
+        assert states == [{"/k": "1"}]
+        file.write_text("k: 2")
+        await until(lambda: states[-1] == {"/k": "2"})
+
+
+async def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    async with following(FileStore([str(tmp_path / "later" / "a.yaml")])) as states:
+        await asyncio.sleep(0.2)
+        assert not states
+        (tmp_path / "later").mkdir()
+        (tmp_path / "later" / "a.yaml").write_text("k: 1")
+        await until(lambda: states == [{"/k": "1"}])
+
+
+async def test_a_watched_folder_shows_new_changed_and_removed_files_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("k: 1")
+    async with following(FileStore([str(tmp_path)], "*.yaml")) as states:
+        await until(lambda: states == [{"/k": "1"}])
+        begun = time.monotonic()
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "b.yaml").write_text("l: 2")
+        await until(lambda: states[-1] == {"/k": "1", "/l": "2"})
+        (tmp_path / "a.yaml").unlink()
+        await until(lambda: states[-1] == {"/l": "2"})
+        (tmp_path / "sub" / "new").write_text("l: 3")
+        (tmp_path / "sub" / "new").rename(tmp_path / "sub" / "b.yaml")
+        await until(lambda: states[-1] == {"/l": "3"})
+        assert time.monotonic() - begun < 3.0
+
+
+async def test_a_mounted_directory_of_links_is_followed_when_it_is_swapped(tmp_path: Path) -> None:
+    """As Kubernetes changes what it mounts: the file is a link through a link to a directory."""
+    for number in (1, 2):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "a.yaml").write_text(f"k: {number}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    async with following(FileStore([str(tmp_path / "a.yaml")])) as states:
+        await until(lambda: states == [{"/k": "1"}])
+        (tmp_path / "..fresh").symlink_to("..2")
+        (tmp_path / "..fresh").rename(tmp_path / "..data")
+        await until(lambda: states[-1] == {"/k": "2"})

@@ -54,7 +54,11 @@ def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
         ("0644", 0o644, False),
         ("644", 0o644, True),
         ("0", 0, False),
-        ("7", 0o7, True),
+        ("7", 0o7, False),
+        ("600", 0o600, True),
+        ("493", 0o755, False),
+        ("0_644", 0o644, False),
+        ("01777", 0o777, False),
         ("0o640", 0o640, False),
         ("0O600", 0o600, False),
         ("0x1a4", 0o644, False),
@@ -71,7 +75,7 @@ def test_mode_is_octal_and_where_confd_reads_it_otherwise_that_is_said(written: 
 
 
 @pytest.mark.parametrize(
-    "written", ['"rw"', '"0o"', '"0x"', '"08"', '"-1"', '"649"', '"6_4"', '" 644"', "0o644", "420"]
+    "written", ['"rw"', '"0o"', '"0x"', '"08"', '"-1"', '"+7"', '"99999999999"', '" 644"', "0o644", "420"]
 )
 def test_what_is_no_mode_is_refused(written: str) -> None:
     with pytest.raises(ResourceFault, match=r"^/c/conf\.d/app\.toml:4: mode has to be"):
