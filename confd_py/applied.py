@@ -57,6 +57,11 @@ def file_of_one_run(target: Path, environ: Mapping[str, str]) -> Path:
     )
 
 
+def digest(text: str) -> str:
+    """SHA-256 of a rendered text, in hexadecimal."""
+    return sha256(text.encode(dest.ENCODING, dest.ERRORS)).hexdigest()
+
+
 def load(path: Path, resource: str, target: str) -> Applied:
     """What the file says; of an absent or damaged one, a fresh start."""
     fresh = Applied(resource, target)

@@ -11,6 +11,7 @@ from typing import Protocol
 from confd_py import dest
 from confd_py.commands import fill, run_shell
 from confd_py.dest import Ownership
+from confd_py.reloads import Reloads
 from confd_py.resource import Resource
 
 
@@ -53,8 +54,11 @@ def ownership(resource: Resource) -> Ownership:
 class CommandApplier:
     """confd's way. A reload that failed is owed until it succeeds, also when the file itself no longer changes."""
 
-    def __init__(self, resource: Resource, *, sync_only: bool, keep_stage_file: bool, owed: bool) -> None:
+    def __init__(
+        self, resource: Resource, reloads: Reloads, *, sync_only: bool, keep_stage_file: bool, owed: bool
+    ) -> None:
         self._resource = resource
+        self._all_reloads = reloads
         self._sync_only = sync_only
         self._keep = keep_stage_file
         self._owed = owed
@@ -66,14 +70,16 @@ class CommandApplier:
 
     async def apply(self, text: str) -> None:
         resource = self._resource
-        if self._keep:
-            dest.stage(resource.dest, text, ownership(resource))  # one more, to be looked at
+        reload_cmd = "" if self._sync_only else resource.reload_cmd
+        command = fill(reload_cmd, src=str(resource.dest), dest=str(resource.dest))
         if not dest.fits(resource.dest, text, ownership(resource)):
-            await self._write(text)
-            self._owed = True
-        if self._owed and resource.reload_cmd and not self._sync_only:
-            command = fill(resource.reload_cmd, src=str(resource.dest), dest=str(resource.dest))
-            await run_shell(command, resource.reload_cmd_timeout_s)
+            with self._all_reloads.writing(command):
+                await self._write(text)
+            self._owed = bool(command)
+        elif self._keep:
+            dest.stage(resource.dest, text, ownership(resource))
+        if self._owed and command:
+            await self._all_reloads.run(command, resource.reload_cmd_timeout_s, resource.min_reload_interval_s)
             self._reloads += 1
         self._owed = False
 
@@ -89,7 +95,8 @@ class CommandApplier:
             await self._check(staged)
             await asyncio.to_thread(dest.swap, staged, self._resource.dest)
         finally:
-            staged.unlink(missing_ok=True)
+            if not self._keep:
+                staged.unlink(missing_ok=True)
 
     async def _check(self, staged: Path) -> None:
         resource = self._resource

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import shlex
 import signal
 
 from confd_py.errors import CommandFailed
-
-_PLACEHOLDER = re.compile(r"\{\{\s*\.(src|dest)\s*\}\}")
+from confd_py.gotemplate.once import render_text
 
 
 def fill(command: str, *, src: str, dest: str) -> str:
-    """`command` with confd's `{{.src}}` (the staged file) and `{{.dest}}` put in."""
-    return _PLACEHOLDER.sub(lambda m: shlex.quote(src if m[1] == "src" else dest), command)
+    """`command`, a Go template as in confd, with `.src` (the staged file) and `.dest` put in. Raises TemplateFault."""
+    return render_text(command, "command", {"src": shlex.quote(src), "dest": shlex.quote(dest)})
 
 
 async def run_shell(command: str, timeout_s: float) -> str:

@@ -148,7 +148,7 @@ def _checked(config: Config) -> Config:
     served = f"Served are: {', '.join(STORES)}."
     if config.backend in _OTHER_STORES:
         raise ConfigFault(f"the store {config.backend} is not served", hint=served)
-    if config.backend not in (*STORES, ""):
+    if config.backend not in STORES:
         raise ConfigFault(f"Invalid backend {config.backend!r}", hint=served)
     if config.log_level.lower() not in (*LEVELS, ""):
         raise ConfigFault(f"log-level {config.log_level!r} is not known", hint=f"One of {', '.join(LEVELS)}.")

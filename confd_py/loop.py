@@ -1,89 +1,68 @@
-"""All resources together: one store feeds many workers."""
+"""All resources together: one store feeds many workers, and edits of confdir change which there are."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from confd_py import applied
+from confd_py import applied, dest
+from confd_py.applied import Applied
 from confd_py.apply import Applier, CommandApplier
+from confd_py.confdir import Confdir, read_confdir, stamps
 from confd_py.config import Config
-from confd_py.errors import ConfdError, ConfigFault, ResourceFault, StoreUnavailable
-from confd_py.functions import environment_expander
+from confd_py.errors import ConfdError, ResourceFault, StoreUnavailable, WriteFailed
+from confd_py.folders import Folders
 from confd_py.haproxy.applier import HaproxyApplier
 from confd_py.haproxy.content import ContentApplier, content_of
+from confd_py.reloads import Reloads
 from confd_py.render import Renderer
-from confd_py.resource import Resource, parse_resource
+from confd_py.resource import Resource
 from confd_py.store import Batch, Change, Entry, Store
 from confd_py.view import View
 from confd_py.worker import Parts, Worker
 
 _log = logging.getLogger("confd-py")
 _READ_AGAIN_S = 1.0
-
-
-def load_resources(config: Config, environ: Mapping[str, str]) -> tuple[list[Resource], list[ResourceFault]]:
-    """All template resources below confdir, and the faults of those that cannot be used. Raises ConfigFault."""
-    folder = Path(config.confdir) / "conf.d"
-    if not folder.parent.exists():  # as confd: nothing to do is no failure
-        _log.warning("there is no directory confdir=%s", folder.parent)
-        return [], []
-    if not folder.is_dir():
-        raise ConfigFault(f"there is no directory {folder}", hint="Name its parent with -confdir.")
-    expand = environment_expander(environ)
-    resources, faults = [], []
-    for path in sorted(path for path in folder.rglob("*toml") if path.is_file()):
-        try:
-            resources.append(parse_resource(str(path), path.read_text(), prefix=config.prefix, expand=expand))
-        except ResourceFault as err:
-            faults.append(err)
-        except OSError as err:
-            faults.append(ResourceFault(str(path), f"cannot be read: {err.strerror}"))
-    return resources, faults
-
-
-def build_worker(resource: Resource, config: Config, environ: Mapping[str, str], store: Store) -> Worker:
-    """A worker with everything it needs."""
-    if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
-        resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, environ))
-    view = View(resource.keys, resource.prefix, resource.guard_grace_s, store.covers)
-    templates = Path(config.confdir) / "templates"
-    renderer = Renderer(templates, resource.src.lstrip("/"), resource.format, view.keys, environ)
-    parts = Parts(resource, view, renderer, _applier(resource, config), store.lease_fate, config.noop, config.onetime)
-    return Worker(parts)
-
-
-def _applier(resource: Resource, config: Config) -> Applier:
-    if resource.apply == "haproxy":
-        return HaproxyApplier(resource, sync_only=config.sync_only)
-    if resource.apply in ("haproxy-map", "haproxy-cert"):
-        return ContentApplier(resource, content_of(resource), sync_only=config.sync_only)
-    before = applied.load(resource.applied_file, resource.name, str(resource.dest))
-    return CommandApplier(
-        resource, sync_only=config.sync_only, keep_stage_file=config.keep_stage_file, owed=before.reload_owed
-    )
+_LOOK_AGAIN_S = 10.0  # at files, besides being told: a network's file system may say nothing
 
 
 class Service:
     """The workers of one configuration, over one store."""
 
     def __init__(self, config: Config, environ: Mapping[str, str], store: Store) -> None:
-        resources, self.faults = load_resources(config, environ)
         self._config = config
+        self._environ = environ
         self._store = store
-        self.workers = [build_worker(resource, config, environ, store) for resource in resources]
-        self._keys = tuple(dict.fromkeys(key for resource in resources for key in resource.keys))
+        self._reloads = Reloads(limited=not config.onetime)
+        self._templates = stamps(self._folder / "templates")
+        confdir = read_confdir(config, environ)
+        self.faults: tuple[ResourceFault, ...] = confdir.faults
+        self._workers = {path: self._worker(resource) for path, resource in confdir.resources.items()}
+        self._tasks: dict[Path, asyncio.Task[None]] = {}
+        self._keys = self._wanted_keys()
+        self._known: dict[str, Entry] = {}
+        self._last: Batch | None = None
+        self._rekeyed = asyncio.Event()
+
+    @property
+    def workers(self) -> list[Worker]:
+        """One for each resource."""
+        return list(self._workers.values())
+
+    def states(self) -> list[Applied]:
+        """What is in effect, one for each resource."""
+        return [worker.state for worker in self.workers]
 
     async def once(self) -> list[ConfdError]:
         """One attempt for each resource; what went wrong. Raises StoreUnavailable, StoreRefused."""
         self._deliver(await self._store.read(self._keys))
-        for worker in self.workers:
-            await worker.step()
+        await asyncio.gather(*(worker.step() for worker in self.workers))
         faults: list[ConfdError] = list(self.faults)
-        for state in (worker.state for worker in self.workers):
+        for state in self.states():
             if state.error:
                 faults.append(ConfdError(state.error, details=state.error_details, hint=state.hint))
         return faults
@@ -93,38 +72,156 @@ class Service:
         for fault in self.faults:
             _log.error("a resource is left out: %s", fault.brief)
         async with asyncio.TaskGroup() as tasks:
-            for worker in self.workers:
-                tasks.create_task(worker.run())
-            if self._config.watch:
-                await self._store.follow(self._keys, self._deliver)
-            else:
-                await self._poll()
+            for path, worker in self._workers.items():
+                self._tasks[path] = tasks.create_task(worker.run())
+            tasks.create_task(self._watch_files(tasks))
+            while True:
+                self._rekeyed.clear()
+                feeding = tasks.create_task(self._follow() if self._config.watch else self._poll())
+                await self._rekeyed.wait()
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
 
     def forget_memory(self) -> None:
         """An operator's order: believe the store as it is. To be called before `forever`."""
         for worker in self.workers:
             worker.forget_memory()
 
-    def _deliver(self, batch: Batch) -> None:
-        for worker in self.workers:
-            worker.notice(batch)
+    # -- the store ------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        await self._store.follow(self._keys, self._deliver)
 
     async def _poll(self) -> None:
         """Without -watch: read all again every interval."""
-        known: dict[str, Entry] | None = None
         while True:
             try:
-                batch = await self._store.read(self._keys)
+                self._deliver(await self._store.read(self._keys))
             except StoreUnavailable as err:
                 _log.warning("the store does not answer: %s", err.brief)
                 await asyncio.sleep(min(_READ_AGAIN_S, self._config.interval))
-                continue
+            else:
+                await asyncio.sleep(self._config.interval)
+
+    def _deliver(self, batch: Batch) -> None:
+        """Hand a batch on. Another first read is told as what it changes: workers know the rest."""
+        if (self._last is not None and any(change.cause == "first" for change in batch.changes)) or self._emptied(
+            batch
+        ):
             fresh = {change.key: change.new for change in batch.changes if change.new is not None}
-            if known is not None:
-                batch = Batch(batch.revision, _difference(known, fresh), batch.cluster_id, batch.epoch)
-            known = fresh
-            self._deliver(batch)
-            await asyncio.sleep(self._config.interval)
+            batch = replace(batch, changes=_difference(self._known, fresh))
+        for change in batch.changes:
+            if change.new is None:
+                self._known.pop(change.key, None)
+            else:
+                self._known[change.key] = change.new
+        self._last = batch
+        for worker in self.workers:
+            worker.notice(batch)
+
+    def _emptied(self, batch: Batch) -> bool:
+        """Whether a poll found nothing at all where something was."""
+        return self._last is not None and not self._config.watch and not batch.changes
+
+    def _wanted_keys(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(key for worker in self.workers for key in worker.resource.keys))
+
+    # -- files ----------------------------------------------------------------------------------------
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._config.confdir)
+
+    async def _watch_files(self, tasks: asyncio.TaskGroup) -> None:
+        """Edits of conf.d and templates take effect, and those of dest are taken back."""
+        while True:
+            paths = [self._folder / "conf.d", self._folder / "templates", *(w.resource.dest for w in self.workers)]
+            with Folders(paths) as folders:
+                watched = self.workers
+                while watched == self.workers:
+                    await folders.changed(_LOOK_AGAIN_S)
+                    self._look(tasks)
+
+    def _look(self, tasks: asyncio.TaskGroup) -> None:
+        with contextlib.suppress(ConfdError):  # conf.d itself is gone for a moment: what runs goes on
+            self._look_at_resources(read_confdir(self._config, self._environ), tasks)
+        fresh = stamps(self._folder / "templates")
+        if fresh != self._templates:
+            self._templates = fresh
+            for worker in self.workers:
+                worker.template_changed()
+        for worker in self.workers:
+            worker.look_at_dest()
+
+    def _look_at_resources(self, confdir: Confdir, tasks: asyncio.TaskGroup) -> None:
+        broken = {Path(fault.path) for fault in confdir.faults}
+        for fault in confdir.faults:
+            if fault.brief not in {known.brief for known in self.faults}:
+                _log.error("a resource cannot be read, what ran goes on: %s", fault.brief)
+        self.faults = confdir.faults
+        for path in [path for path in self._workers if path not in confdir.resources and path not in broken]:
+            _log.info("a resource is gone path=%s", path)
+            self._stop(path)
+        for path, resource in confdir.resources.items():
+            known = self._workers.get(path)
+            if known is None or known.defined != resource:
+                _log.info("a resource is %s path=%s", "new" if known is None else "changed", path)
+                self._stop(path)
+                self._start(path, resource, tasks)
+
+    def _stop(self, path: Path) -> None:
+        if path in self._workers:
+            del self._workers[path]
+            self._tasks.pop(path).cancel()
+
+    def _start(self, path: Path, resource: Resource, tasks: asyncio.TaskGroup) -> None:
+        worker = self._worker(resource)
+        self._workers[path] = worker
+        self._tasks[path] = tasks.create_task(worker.run())
+        if not all(self._store.covers(self._keys, key) for key in resource.keys):
+            self._keys = self._wanted_keys()
+            self._rekeyed.set()
+        elif self._last is not None:
+            first = (Change(key, None, entry, "first") for key, entry in sorted(self._known.items()))
+            worker.notice(replace(self._last, changes=tuple(first)))
+
+    # -- parts ----------------------------------------------------------------------------------------
+
+    def _worker(self, resource: Resource) -> Worker:
+        """A worker with everything it needs."""
+        config, defined = self._config, resource
+        if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
+            resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, self._environ))
+        view = View(resource.keys, resource.prefix, resource.guard_grace_s, self._store.covers)
+        source = resource.src.lstrip("/")
+        renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)
+        parts = Parts(resource, view, renderer, self._applier(resource), self._store.lease_fate)
+        return Worker(replace(parts, defined=defined, noop=config.noop, onetime=config.onetime))
+
+    def _applier(self, resource: Resource) -> Applier:
+        config = self._config
+        if resource.apply == "haproxy":
+            return HaproxyApplier(resource, sync_only=config.sync_only)
+        if resource.apply in ("haproxy-map", "haproxy-cert"):
+            return ContentApplier(resource, content_of(resource), sync_only=config.sync_only)
+        return CommandApplier(
+            resource,
+            self._reloads,
+            sync_only=config.sync_only,
+            keep_stage_file=config.keep_stage_file,
+            owed=_reload_owed(resource),
+        )
+
+
+def _reload_owed(resource: Resource) -> bool:
+    """Whether the last process was ended between putting the file in place and reloading."""
+    before = applied.load(resource.applied_file, resource.name, str(resource.dest))
+    try:
+        text = dest.read(resource.dest)
+    except WriteFailed:
+        return before.reload_owed
+    written = text is not None and before.sha256 not in ("", applied.digest(text))
+    return before.reload_owed or written
 
 
 def _difference(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[Change, ...]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from confd_py import applied, dest
 from confd_py.commands import fill, run_program, run_shell
+from confd_py.confdir import read_confdir
 from confd_py.config import Config
 from confd_py.errors import CommandFailed, ConfdError
 from confd_py.haproxy.config import parse, stamped
-from confd_py.loop import load_resources
 from confd_py.render import Renderer
 from confd_py.resource import Resource
 from confd_py.store import Store
@@ -28,7 +28,8 @@ async def check(
 
     With `show_diff` print what would change instead of checking.
     """
-    resources, faults = load_resources(config, environ)
+    confdir = read_confdir(config, environ)
+    resources, faults = list(confdir.resources.values()), confdir.faults
     failed = bool(faults)
     for fault in faults:
         _complain(fault)
@@ -63,7 +64,8 @@ def render(resource: Resource, config: Config, view: View, environ: Mapping[str,
 
 def show(config: Config, environ: Mapping[str, str]) -> int:
     """Print what is in effect, from the applied-state files; 1 if something is not."""
-    resources, faults = load_resources(config, environ)
+    confdir = read_confdir(config, environ)
+    resources, faults = confdir.resources.values(), confdir.faults
     states = [applied.load(r.applied_file, r.name, str(r.dest)) for r in resources]
     for state in states:
         print(_line(state))

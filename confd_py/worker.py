@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import random
 import time
@@ -14,7 +13,9 @@ from pathlib import Path
 
 from confd_py import applied
 from confd_py.apply import Applier, Tally
+from confd_py.confdir import Stamp, stamp
 from confd_py.errors import ConfdError, Deferred, HaproxyAway, WriteFailed
+from confd_py.reloads import Bucket
 from confd_py.render import Renderer
 from confd_py.resource import Resource
 from confd_py.store import Batch, LeaseFate
@@ -22,6 +23,7 @@ from confd_py.view import View
 
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
+_RENDERS_AT_ONCE, _RENDERS_PER_S = 4, 4.0  # of what a command applies; HAProxy's Runtime API needs no such pause
 _ASK_AGAIN_S = 1.0
 _REMEMBER_EVERY_S, _LONG_VIEW, _REMEMBER_LONG_EVERY_S = 0.1, 500, 2.0
 
@@ -37,6 +39,7 @@ class Parts:
     lease_fate: Callable[[int], Awaitable[LeaseFate]]
     noop: bool = False
     onetime: bool = False  # nobody stays to tell: only what is owed is noted
+    defined: Resource | None = None  # as its file says, before this run's own settings
 
 
 class Worker:
@@ -45,6 +48,7 @@ class Worker:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.resource = parts.resource
+        self.defined = parts.defined or parts.resource
         self._view = parts.view
         self.state = applied.load(parts.resource.applied_file, parts.resource.name, str(parts.resource.dest))
         self._base = Tally(self.state.reloads, self.state.runtime_ops, self.state.drift_repairs)
@@ -53,6 +57,9 @@ class Worker:
         self._owed = False
         self._text: str | None = None  # in effect
         self._reached: int | None = None  # the revision of that text; told once nothing holds it back
+        self._dest_stamp: Stamp = None  # of the file when it was last in effect
+        self._applying = False
+        self._renders = Bucket(_RENDERS_AT_ONCE, _RENDERS_PER_S)
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
         self._remember_at_s: float | None = None  # when what was seen has to be written down
@@ -71,6 +78,19 @@ class Worker:
         """What was in effect may not be any more."""
         self._text, self._owed, self._next_try_s = None, True, None
         self._bell.set()
+
+    def template_changed(self) -> None:
+        """A file below templates/ did: render again, and apply what comes out if it is another text."""
+        self._parts.renderer.forget()
+        self._owed, self._next_try_s = True, None
+        self._bell.set()
+
+    def look_at_dest(self) -> None:
+        """If somebody changed or removed the file that was in effect, it is put back."""
+        idle = self._text is not None and not self._applying and not self._parts.noop
+        if idle and stamp(self.resource.dest) != self._dest_stamp:
+            _log.warning("dest was changed by others and is put back dest=%s", self.resource.dest)
+            self.again()
 
     def forget_memory(self) -> None:
         """What was seen earlier counts no more: the first read is believed."""
@@ -94,7 +114,7 @@ class Worker:
         """Take what came in, and apply it if anything is owed."""
         await self._take()
         if self._owed and (self._next_try_s is None or time.monotonic() >= self._next_try_s):
-            await self._attempt()
+            await self._attempt_soon()
         if self._remember_at_s is not None and time.monotonic() >= self._remember_at_s:
             self._remember()
 
@@ -121,7 +141,8 @@ class Worker:
             self._view.take(batch, fates, time.time())
             self._soon_remember()
             self._owed = self._owed or bool(batch.changes)
-            self._next_try_s = None if batch.changes else self._next_try_s
+            if batch.changes and self.state.error:
+                self._next_try_s = None  # it may hold now
             if len(self._view.ghosts) > before:
                 _log.warning(
                     "entries vanished without an order and are kept resource=%s keys=%d",
@@ -143,6 +164,19 @@ class Worker:
     async def _fates(self, leases: set[int]) -> dict[int, LeaseFate]:
         order = sorted(leases)
         return dict(zip(order, await asyncio.gather(*map(self._parts.lease_fate, order)), strict=True))
+
+    async def _attempt_soon(self) -> None:
+        """At once, or a little later when changes come in a storm: the last of them counts."""
+        wait_s = self._renders.wait_s() if self.resource.apply == "command" and not self._parts.onetime else 0.0
+        if wait_s > 0:
+            self._next_try_s = time.monotonic() + wait_s
+            return
+        self._renders.take()
+        self._applying = True
+        try:
+            await self._attempt()
+        finally:
+            self._applying = False
 
     async def _attempt(self) -> None:
         """Render and apply once; every outcome is recorded."""
@@ -174,11 +208,11 @@ class Worker:
             _log.info("in effect again resource=%s old_error=%s", self.resource.name, self.state.error)
         self._owed, self._next_try_s = False, None
         self._reached = revision
-        digest = hashlib.sha256(text.encode(*_ENCODE)).hexdigest()
+        self._dest_stamp = stamp(self.resource.dest)
         self._record(
             replace(
                 self.state,
-                sha256=digest,
+                sha256=applied.digest(text),
                 applied_at=time.time(),
                 cluster_id=str(self._view.cluster_id),
                 epoch=self._view.epoch,
@@ -259,9 +293,6 @@ class Worker:
             return
         with contextlib.suppress(WriteFailed):
             applied.save_view(self._memory, self._view.remembered())
-
-
-_ENCODE = ("utf-8", "surrogateescape")
 
 
 def retry_wait_s(err: ConfdError, failures: int, jitter: float) -> float:

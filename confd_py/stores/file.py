@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from confd_py.errors import ConfigFault, StoreUnavailable
+from confd_py.folders import Folders
 from confd_py.keyspace import compile_glob
 from confd_py.store import Batch, Change, Entry, LeaseFate
 from confd_py.stores.document import flatten
-from confd_py.stores.folders import Folders
 
 _log = logging.getLogger("confd-py")
 _LOOK_AGAIN_S = 10.0  # besides: a file system may tell nothing of what others change

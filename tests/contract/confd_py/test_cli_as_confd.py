@@ -17,6 +17,8 @@ from tests.fakes.etcd_server import EtcdServer
 ROOT = Path(__file__).parents[3]
 RECORDED = [case for name in ("cli_cases.json", "more_cli_cases.json") for case in recorded_case.load(name)["cases"]]
 
+NAME = {"content": "name=web\n", "mode": "0o644"}
+
 # Where confd-py is to do otherwise: what comes out here, and why.
 DELIBERATE: dict[str, tuple[Outcome, str]] = {
     "check-unknown-var": (
@@ -29,6 +31,12 @@ DELIBERATE: dict[str, tuple[Outcome, str]] = {
         ),
         "{{.dest}} is served in commands",
     ),
+    "reload-src-dest": (
+        Outcome(0, {"out/o": NAME, "out/r": {"content": "@DIR@/out/o @DIR@/out/o\n", "mode": "0o644"}}),
+        "and so is {{.src}}, in reload_cmd, too",
+    ),
+    "two-one-broken": (Outcome(1, {"out/o": NAME}), "one broken resource does not stop the others"),
+    "dest-symlink": (Outcome(0, {"out/o": NAME, "out/real": NAME}), "a symbolic link stays one"),
 }
 
 

@@ -65,7 +65,7 @@ def test_a_broken_resource_stops_no_other(place: Place) -> None:
     assert done.returncode == 1
     assert place.out.read_text() == "name=web\n"
     assert "a.j2:1: 'nope' is undefined" in done.stderr
-    assert "b.toml: this is not TOML" in done.stderr
+    assert "b.toml:1:10: this is not TOML" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -88,8 +88,9 @@ def test_sync_only_runs_no_command(place: Place) -> None:
         (["-h"], 0, "Usage of confd-py"),
         (["-nope"], 2, "flag provided but not defined: -nope"),
         (["-interval", "abc"], 2, 'invalid value "abc" for flag -interval'),
-        (["-onetime", "-backend", "redis"], 1, "the store redis is not served"),
-        (["-onetime", "-confdir", "/nonexistent"], 1, "there is no directory /nonexistent/conf.d"),
+        (["-onetime", "-backend", "consul"], 1, "the store consul is not served"),
+        (["-onetime", "-confdir", "/nonexistent"], 0, "there is no directory confdir=/nonexistent"),
+        (["-onetime", "-confdir", "/usr"], 1, "there is no directory /usr/conf.d"),
         (["-onetime", "-file", "/nonexistent.yaml"], 1, "/nonexistent.yaml cannot be read"),
         (["-onetime", "-config-file", "/dev/null/x"], 1, "/dev/null/x"),
     ],
@@ -114,8 +115,13 @@ def test_check_diff_and_status(place: Place) -> None:
     assert "-name=web" in done.stdout
     assert "+name=other" in done.stdout
     assert place.out.read_text() == "name=web\n"
-    status = place.run("status")
-    assert (status.returncode, "revision=1" in status.stdout) == (0, True)
+    process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "in effect", lambda: "revision=1" in place.run("status").stdout)
+        assert place.run("status").returncode == 0
+    finally:
+        process.terminate()
+        process.wait(5)
     place.resource("t", "{{ nope }}", place.out)
     assert place.run("check").returncode == 1
 

@@ -12,6 +12,7 @@ import pytest
 
 from confd_py.apply import CommandApplier, Tally
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway
+from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
 from confd_py.store import Batch, Change, Entry
@@ -196,7 +197,7 @@ def test_retry_wait(err: ConfdError, failures: int, low: float, high: float) -> 
 
 def command_applier(folder: Path, *, owed: bool = False, **settings: object) -> CommandApplier:
     resource = Resource("r", "t", folder / "out", **settings)  # type: ignore[arg-type]
-    return CommandApplier(resource, sync_only=False, keep_stage_file=False, owed=owed)
+    return CommandApplier(resource, Reloads(limited=False), sync_only=False, keep_stage_file=False, owed=owed)
 
 
 async def test_commands_see_the_staged_and_the_final_file(tmp_path: Path) -> None:

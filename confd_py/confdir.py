@@ -1,0 +1,65 @@
+"""What an operator wrote below confdir: conf.d, its resources, and their faults."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from confd_py.config import Config
+from confd_py.errors import ConfigFault, ResourceFault
+from confd_py.functions import environment_expander
+from confd_py.resource import Resource, parse_resource
+
+_log = logging.getLogger("confd-py")
+Stamp = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Confdir:
+    """`resources` by file; a file with a fault has none."""
+
+    resources: Mapping[Path, Resource]
+    faults: tuple[ResourceFault, ...]
+
+
+def read_confdir(config: Config, environ: Mapping[str, str]) -> Confdir:
+    """All template resources below confdir. Raises ConfigFault."""
+    folder = Path(config.confdir) / "conf.d"
+    if not folder.parent.exists():  # as confd: nothing to do is no failure
+        _log.warning("there is no directory confdir=%s", folder.parent)
+        return Confdir({}, ())
+    if not folder.is_dir():
+        raise ConfigFault(f"there is no directory {folder}", hint="Name its parent with -confdir.")
+    expand = environment_expander(environ)
+    resources, faults = {}, []
+    for path in sorted(path for path in folder.rglob("*toml") if path.is_file()):
+        try:
+            resources[path] = parse_resource(str(path), path.read_text(), prefix=config.prefix, expand=expand)
+        except ResourceFault as err:
+            faults.append(err)
+        except (OSError, UnicodeDecodeError) as err:
+            why = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+            faults.append(ResourceFault(str(path), f"cannot be read: {why}"))
+    return Confdir(resources, tuple(faults))
+
+
+def stamp(path: Path) -> Stamp:
+    """Changes whenever the file does: which inode, when changed, how long; None for no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_ctime_ns, stat.st_size
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """The stamps of all files below a directory."""
+    return {str(path): stamp(path) for path in _files(folder)}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in names)
