@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
+
 from confd_py.errors import ConfdError, TemplateFault
 from confd_py.gotemplate import builtins
 from confd_py.gotemplate.literals import quote
@@ -37,7 +40,9 @@ class Site:
 
 
 class Ops:
-    """`sites` grows with each template that is translated; templates name theirs by number."""
+    """Filters ask for the context, though none needs it: Jinja2 would work out the others once, while it compiles.
+
+    `sites` grows with each template that is translated; templates name theirs by number."""
 
     def __init__(self, functions: Mapping[str, Function]) -> None:
         self._functions = functions
@@ -48,7 +53,8 @@ class Ops:
         names = ("call", "member", "through", "each", "pairs", "fail")
         return {name: getattr(self, name) for name in names}
 
-    def call(self, name: str, site: int, *values: Any) -> Any:
+    @pass_context
+    def call(self, _: Context, name: str, site: int, *values: Any) -> Any:
         """A function. Raises TemplateFault."""
         try:
             return self._functions[name].strictly(values)
@@ -61,34 +67,39 @@ class Ops:
             counted = text.startswith("wrong number of args")
             raise self.sites[site].place.fault(text if counted else f"error calling {name}: {text}") from err
 
-    def member(self, value: Any, site: int, name: str, *values: Any) -> Any:
+    @pass_context
+    def member(self, _: Context, value: Any, site: int, name: str, *values: Any) -> Any:
         """A field, a map's entry or what a method gives. Raises TemplateFault."""
         try:
             return builtins.field(value, name, *values)
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 
-    def through(self, value: Any, site: int, name: str) -> Any:
+    @pass_context
+    def through(self, _: Context, value: Any, site: int, name: str) -> Any:
         """The same for a name that another one follows. Raises TemplateFault."""
         try:
             return builtins.through(value, name)
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 
-    def each(self, value: Any, site: int) -> Iterable[Any]:
+    @pass_context
+    def each(self, _: Context, value: Any, site: int) -> Iterable[Any]:
         """What `range` goes through. Raises TemplateFault."""
         try:
             return builtins.iterate(value)
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 
-    def pairs(self, value: Any, site: int) -> Iterable[tuple[Any, Any]]:
+    @pass_context
+    def pairs(self, _: Context, value: Any, site: int) -> Iterable[tuple[Any, Any]]:
         """The same with indexes. Raises TemplateFault."""
         try:
             return builtins.iterate_pairs(value)
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 
-    def fail(self, text: str, site: int) -> NoReturn:
+    @pass_context
+    def fail(self, _: Context, text: str, site: int) -> NoReturn:
         """What Go finds out only when it gets there. Raises TemplateFault."""
         raise self.sites[site].place.fault(text)

@@ -102,6 +102,25 @@ def test_a_changed_template_is_compiled_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        '{{getv "/app/name"}}',
+        '{{range gets "/app/*"}}{{.Value}}{{end}}',
+        '{{(get "/app/name").Value}}',
+        '{{$x := getv "/app/name"}}{{$x}}',
+    ],
+)
+def test_values_are_read_at_each_rendering(tmp_path: Path, template: str) -> None:
+    (tmp_path / "t.tmpl").write_text(template)
+    (tmp_path / "t.j2").write_text(convert(template, "t.tmpl"))
+    keys = KeySpace({"/app/name": "old"})
+    renderers = [Renderer(tmp_path, name, "plain", keys, {}) for name in ("t.tmpl", "t.j2")]
+    assert [renderer.render() for renderer in renderers] == ["old", "old"]
+    keys.put("/app/name", "new")
+    assert [renderer.render() for renderer in renderers] == ["new", "new"]
+
+
+@pytest.mark.parametrize(
     ("layout", "written"),
     [
         ("2006-01-02T15:04:05Z07:00", "2015-01-03T13:04:05-08:00"),

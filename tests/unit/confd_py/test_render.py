@@ -79,7 +79,6 @@ def test_faults_name_file_and_line(tmp_path: Path, template: str, words: str) ->
     assert words in caught.value.brief
 
 
-
 WORDS = st.text() | st.sampled_from(
     ["a\nserver x", "a b", "a\r", "\x00", "#", "'", '"', "\\", "a\u2028b", "\x85", "\ud800", "x;y", "{", "$HOME"]
 )

@@ -1,0 +1,248 @@
+"""confd-py beside an operator who edits files, and a store that changes a thousand times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import etcdkit
+from tests.fakes.etcd_server import EtcdServer
+from tests.integration.confd_py.parts import ROOT, within
+
+
+class Daemon:
+    """confd-py -watch over a real etcd, with its own confdir."""
+
+    def __init__(self, folder: Path, etcd: EtcdServer) -> None:
+        self.folder, self.etcd, self.out = folder, etcd, folder / "out"
+        self.log = folder / "log"
+        for name in ("conf.d", "templates", "out"):
+            (folder / name).mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def resource(self, name: str, template: str, more: str = "", keys: str = "/app") -> Path:
+        (self.folder / "templates" / f"{name}.tmpl").write_text(template)
+        text = f'[template]\nsrc = "{name}.tmpl"\ndest = "{self.out}/{name}"\nkeys = ["{keys}"]\n{more}'
+        (self.folder / "conf.d" / f"{name}.toml").write_text(text)
+        return self.out / name
+
+    def start(self) -> None:
+        argv = [sys.executable, "-m", "confd_py", "-watch", "-backend", "etcdv3", "-node", self.etcd.endpoint]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([*argv, "-confdir", str(self.folder)], cwd=ROOT, stderr=log)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+    def state(self, name: str) -> dict[str, object]:
+        """What the applied-state file says; empty while there is none."""
+        try:
+            found: dict[str, object] = json.loads((self.out / f"{name}.applied").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def becomes(self, path: Path, text: str, within_s: float = 5.0) -> None:
+        within(within_s, f"{path.name} is {text!r}", lambda: path.exists() and path.read_text() == text)
+
+    def lines(self, path: Path) -> int:
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    (tmp_path / "etcd").mkdir()
+    etcd = EtcdServer(tmp_path / "etcd").start()
+    etcd.etcdctl("put", "/app/name", "web")
+    etcd.etcdctl("put", "/other/name", "api")
+    (tmp_path / "confd").mkdir()
+    found = Daemon(tmp_path / "confd", etcd)
+    try:
+        yield found
+    finally:
+        found.end(signal.SIGKILL)
+        etcd.kill()
+
+
+def replaced(path: Path, text: str) -> None:
+    """As most editors save: a new file renamed over the old one."""
+    fresh = path.with_name(f".{path.name}.swp")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+def test_edits_take_effect_within_a_second(daemon: Daemon) -> None:
+    out = daemon.resource("a", '{{getv "/app/name"}}')
+    daemon.start()
+    daemon.becomes(out, "web")
+    replaced(daemon.folder / "templates/a.tmpl", '[{{getv "/app/name"}}]')
+    daemon.becomes(out, "[web]", 1.0)
+    second = daemon.resource("b", '{{getv "/other/name"}}', keys="/other")
+    daemon.becomes(second, "api", 1.5)
+    replaced(daemon.folder / "conf.d/b.toml", "[template\n")
+    daemon.etcd.etcdctl("put", "/other/name", "db")
+    daemon.becomes(second, "db")
+    within(2, "the fault is told", lambda: "b.toml:1:10: this is not TOML" in daemon.log.read_text())
+    (daemon.folder / "conf.d/b.toml").unlink()
+    within(2, "it is gone", lambda: "a resource is gone" in daemon.log.read_text())
+    daemon.etcd.etcdctl("put", "/other/name", "late")
+    daemon.etcd.etcdctl("put", "/app/name", "done")
+    daemon.becomes(out, "[done]")
+    assert second.read_text() == "db"
+
+
+def test_a_broken_template_keeps_the_file_until_it_is_mended(daemon: Daemon) -> None:
+    out = daemon.resource("a", '{{getv "/app/name"}}')
+    daemon.start()
+    daemon.becomes(out, "web")
+    replaced(daemon.folder / "templates/a.tmpl", "{{nope}}")
+    within(2, "the fault is told", lambda: 'a.tmpl:1:2: function "nope" not defined' in daemon.log.read_text())
+    assert out.read_text() == "web"
+    replaced(daemon.folder / "templates/a.tmpl", "mended")
+    daemon.becomes(out, "mended", 1.0)
+
+
+@pytest.mark.parametrize("harm", ["edit", "remove", "replace", "chmod"])
+def test_dest_is_put_back(daemon: Daemon, harm: str) -> None:
+    out = daemon.resource("a", '{{getv "/app/name"}}', 'mode = "0640"\n')
+    daemon.start()
+    daemon.becomes(out, "web")
+    within(2, "it is in effect", lambda: daemon.state("a").get("sha256"))
+    time.sleep(0.2)
+    if harm == "chmod":
+        out.chmod(0o600)
+        within(1.5, "its mode is back", lambda: out.stat().st_mode & 0o777 == 0o640)
+        return
+    {"edit": lambda: out.write_text("mine"), "remove": out.unlink, "replace": lambda: replaced(out, "mine")}[harm]()
+    daemon.becomes(out, "web", 1.5)
+
+
+def test_a_storm_makes_few_renders_and_fewer_reloads(daemon: Daemon) -> None:
+    reloads = daemon.folder / "reloads"
+    out = daemon.resource("a", '{{getv "/app/name"}}', f'reload_cmd = "echo r >> {reloads}"\n')
+    daemon.start()
+    daemon.becomes(out, "web")
+    within(2, "the first reload", lambda: daemon.lines(reloads) == 1)
+    time.sleep(1.5)  # quiet: what was rationed is there again
+    before = int(str(daemon.state("a")["renders"]))
+
+    async def storm() -> float:
+        client = etcdkit.Client([daemon.etcd.endpoint])
+        begun_s = time.monotonic()
+        for number in range(1000):
+            await client.put("/app/name", str(number).encode())
+            await asyncio.sleep(max(0.0, begun_s + number / 1000 - time.monotonic()))
+        await client.close()
+        return time.monotonic() - begun_s
+
+    lasted_s = asyncio.run(storm())
+    daemon.becomes(out, "999", 3.0)
+    within(3, "the last reload", lambda: not daemon.state("a")["reload_owed"] and daemon.state("a")["error"] is None)
+    renders = int(str(daemon.state("a")["renders"])) - before
+    assert renders <= 10 * max(1.0, lasted_s), (renders, lasted_s)
+    assert daemon.lines(reloads) - 1 <= 3 * max(1.0, lasted_s), (daemon.lines(reloads), lasted_s)
+
+
+def test_one_reload_serves_two_resources(daemon: Daemon) -> None:
+    reloads = daemon.folder / "reloads"
+    command = f'reload_cmd = "cat {daemon.out}/a {daemon.out}/b >> {reloads}; echo >> {reloads}"\n'
+    first = daemon.resource("a", '{{getv "/app/name"}}', command)
+    second = daemon.resource("b", '{{getv "/app/name"}}', command)
+    daemon.start()
+    daemon.becomes(first, "web")
+    daemon.becomes(second, "web")
+    within(2, "a reload", lambda: daemon.lines(reloads) >= 1)
+    daemon.etcd.etcdctl("put", "/app/name", "next")
+    within(3, "both are reloaded", lambda: "nextnext\n" in reloads.read_text())
+    time.sleep(0.5)
+    assert reloads.read_text() == "webweb\nnextnext\n"
+
+
+def test_a_process_killed_before_its_reload_leaves_it_owed(daemon: Daemon) -> None:
+    done = daemon.folder / "done"
+    slow = f'reload_cmd = "sleep 30; echo r > {done}"\n'
+    out = daemon.resource("a", "one", f'reload_cmd = "echo first > {done}"\n')
+    daemon.start()
+    daemon.becomes(done, "first\n")
+    within(2, "it is in effect", lambda: daemon.state("a").get("revision"))
+    daemon.resource("a", "two", slow)
+    daemon.becomes(out, "two")
+    daemon.end(signal.SIGKILL)
+    subprocess.run(["pkill", "-9", "-f", f"sleep 30; echo r > {done}"], check=False)
+    daemon.resource("a", "two", f'reload_cmd = "echo second > {done}"\n')
+    daemon.start()
+    daemon.becomes(done, "second\n")
+
+
+def test_a_hanging_command_holds_up_no_other_resource(daemon: Daemon) -> None:
+    daemon.resource("a", '{{getv "/app/name"}}', 'check_cmd = "sleep 60"\ncheck_cmd_timeout = "1s"\n')
+    out = daemon.resource("b", '{{getv "/app/name"}}')
+    daemon.start()
+    daemon.becomes(out, "web", 2.0)
+    within(3, "the hanging one is told", lambda: "took longer than 1 s and was killed" in daemon.log.read_text())
+    daemon.etcd.etcdctl("put", "/app/name", "next")
+    daemon.becomes(out, "next", 1.0)
+    daemon.end()
+    left = subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True, text=True, check=False).stdout
+    assert not left
+    assert sorted(path.name for path in daemon.out.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_full_disk_leaves_the_old_file(daemon: Daemon) -> None:
+    small = daemon.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        (daemon.folder / "templates/a.tmpl").write_text('{{getv "/app/name"}}')
+        text = f'[template]\nsrc = "a.tmpl"\ndest = "{small}/a"\nkeys = ["/app"]\n'
+        text += f'applied_file = "{daemon.out}/a.applied"\n'
+        (daemon.folder / "conf.d/a.toml").write_text(text)
+        daemon.start()
+        daemon.becomes(small / "a", "web")
+        filler = small / "filler"
+        filler.write_bytes(b"x" * (56 * 1024))
+        daemon.etcd.etcdctl("put", "/app/name", "x" * 20_000)
+        within(3, "it is told", lambda: "No space left" in str(daemon.state("a").get("error")))
+        assert (small / "a").read_text() == "web"
+        assert sorted(os.listdir(small)) == ["a", "filler"]
+        filler.unlink()
+        daemon.becomes(small / "a", "x" * 20_000, 12.0)
+    finally:
+        daemon.end(signal.SIGKILL)
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_bind_mounted_dest_is_written_in_place(daemon: Daemon) -> None:
+    real, out = daemon.folder / "real", daemon.out / "a"
+    real.write_text("old")
+    out.write_text("")
+    subprocess.run(["mount", "--bind", str(real), str(out)], check=True)
+    try:
+        daemon.resource("a", '{{getv "/app/name"}}')
+        daemon.start()
+        daemon.becomes(real, "web")
+    finally:
+        daemon.end(signal.SIGKILL)
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_etcd_away_at_the_start_is_waited_for(daemon: Daemon) -> None:
+    daemon.etcd.kill()
+    out = daemon.resource("a", '{{getv "/app/name"}}')
+    daemon.start()
+    time.sleep(1.0)
+    assert not out.exists()
+    daemon.etcd.start()
+    daemon.becomes(out, "web", 5.0)
