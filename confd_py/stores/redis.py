@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from redis import asyncio as client
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
@@ -124,6 +126,7 @@ class RedisStore:
                 socket_timeout=_ANSWER_S,
                 socket_connect_timeout=_ANSWER_S,
                 decode_responses=True,
+                retry=Retry(NoBackoff(), 0),  # whoever asks tries again, and says so meanwhile
                 encoding_errors="surrogateescape",
             )
             try:

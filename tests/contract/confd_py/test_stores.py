@@ -18,7 +18,9 @@ from confd_py.store import Batch, Store
 from confd_py.stores.env import EnvStore
 from confd_py.stores.etcd import EtcdStore
 from confd_py.stores.file import FileStore
+from confd_py.stores.redis import RedisStore
 from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.redis_server import RedisServer
 
 VALUES = {"/app/name": "web", "/app/port": "8080", "/other": "x"}
 
@@ -63,8 +65,31 @@ class HeldFile:
         fresh.rename(self._path)
 
 
-@pytest.fixture(params=["etcd", "file"])
+class HeldRedis:
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.store = RedisStore([server.node])
+        self._known: set[str] = set()
+
+    def set(self, values: dict[str, str]) -> None:
+        for key in self._known - values.keys():
+            self.server.cli("del", key)
+        for key, value in values.items():
+            self.server.cli("set", key, value)
+        self._known = set(values)
+
+
+@pytest.fixture(params=["etcd", "file", "redis"])
 async def held(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Held]:
+    if request.param == "redis":
+        redis = RedisServer(tmp_path).start()
+        store = HeldRedis(redis)
+        try:
+            yield store
+        finally:
+            await store.store.close()
+            redis.kill()
+        return
     if request.param == "file":
         yield HeldFile(tmp_path / "values.yaml")
         return
