@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from confd_py import __version__
 from confd_py.config import FLAGS, Config, build, read_config_file
 from confd_py.errors import ConfdError, ConfigFault, StoreUnavailable, UsageError
 from confd_py.flags import parse_flags, usage
+from confd_py.notify import Notifier
 from confd_py.opening import open_store
+from confd_py.statussocket import default_socket, telling
 
+if TYPE_CHECKING:
+    from confd_py.loop import Service
+
+_LOOK_EVERY_S = 0.02
 _log = logging.getLogger("confd-py")
 COMMANDS = ("check", "diff", "status", "convert")
 
@@ -108,6 +117,7 @@ async def _forever(config: Config, environ: Mapping[str, str]) -> int:
     from confd_py.loop import Service
 
     loop = asyncio.get_running_loop()
+    notifier = Notifier(environ)
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
@@ -118,20 +128,59 @@ async def _forever(config: Config, environ: Mapping[str, str]) -> int:
             service = Service(config, environ, store)
             if reread:
                 service.forget_memory()
-            number = await _serve(service, signals)
+            async with _observed(service, config, notifier):
+                number = await _serve(service, signals)
         finally:
             await store.close()
         if number != signal.SIGHUP:
+            notifier.say("STOPPING=1")
             _log.info("told to stop signal=%s", number.name)
             return 0
+        notifier.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         _log.info("reading everything again signal=SIGHUP")
         reread = True
 
 
-async def _serve(service: object, signals: asyncio.Queue[signal.Signals]) -> signal.Signals:
-    from confd_py.loop import Service
+@contextlib.asynccontextmanager
+async def _observed(service: Service, config: Config, notifier: Notifier) -> AsyncIterator[None]:
+    """What others may look at while the service runs: its status socket, its metrics, its state in systemd."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            socket = Path(config.status_socket) if config.status_socket else default_socket(config.confdir)
+            await stack.enter_async_context(telling(socket, service.states))
+        except ConfigFault as err:
+            if config.status_socket:
+                raise
+            _log.warning("there is no status socket error=%s", err.brief)
+        if config.metrics_listen:
+            from confd_py.metrics import Metrics  # its library takes its time
 
-    assert isinstance(service, Service)
+            metrics = Metrics(service.states)
+            service.listeners.append(metrics.observe)
+            await stack.enter_async_context(metrics.listening(config.metrics_listen))
+        tasks = [asyncio.create_task(notifier.live()), asyncio.create_task(_tell_systemd(service, notifier))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _tell_systemd(service: Service, notifier: Notifier) -> None:
+    while not service.started:  # noqa: ASYNC110 short, and once
+        await asyncio.sleep(_LOOK_EVERY_S)
+    notifier.say("READY=1")
+    told = ""
+    while True:
+        wrong = [state.resource for state in service.states() if state.error]
+        status = f"not in effect: {', '.join(wrong)}" if wrong else f"{len(service.workers)} resources in effect"
+        if status != told:
+            told = status
+            notifier.say(f"STATUS={status}")
+        await asyncio.sleep(1.0)
+
+
+async def _serve(service: Service, signals: asyncio.Queue[signal.Signals]) -> signal.Signals:
     serving = asyncio.create_task(service.forever())
     told = asyncio.create_task(signals.get())
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)

@@ -46,6 +46,7 @@ class Config:
     keep_stage_file: bool = _setting(False, "keep staged files", key="keepstagefile")
     log_level: str = _setting("", "how much is logged: " + ", ".join(LEVELS), key="log-level")
     metrics_listen: str = _setting("", "loopback address:port for /metrics and /health (default: none)")
+    mock: str = _setting("", "YAML or JSON file that `check` and `diff` read in place of the store")
     node: tuple[str, ...] = _setting(
         (), "address of a store node (may be given again)", key="nodes", variable="CONFD_NODES"
     )

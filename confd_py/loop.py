@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Service:
         self._environ = environ
         self._store = store
         self._reloads = Reloads(limited=not config.onetime)
+        self.listeners: list[Callable[[str, float], None]] = []  # resource, and seconds from a change to its effect
         self._templates = stamps(self._folder / "templates")
         confdir = read_confdir(config, environ)
         self.faults: tuple[ResourceFault, ...] = confdir.faults
@@ -52,6 +53,11 @@ class Service:
     def workers(self) -> list[Worker]:
         """One for each resource."""
         return list(self._workers.values())
+
+    @property
+    def started(self) -> bool:
+        """Whether every resource had its first attempt."""
+        return all(worker.attempted for worker in self.workers)
 
     def states(self) -> list[Applied]:
         """What is in effect, one for each resource."""
@@ -195,8 +201,13 @@ class Service:
         view = View(resource.keys, resource.prefix, resource.guard_grace_s, self._store.covers)
         source = resource.src.lstrip("/")
         renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)
-        parts = Parts(resource, view, renderer, self._applier(resource), self._store.lease_fate)
-        return Worker(replace(parts, defined=defined, noop=config.noop, onetime=config.onetime))
+        parts = Parts(resource, view, renderer, self._applier(resource), self._store.lease_fate, config.noop)
+        parts.onetime, parts.defined, parts.took_effect = config.onetime, defined, self._took_effect
+        return Worker(parts)
+
+    def _took_effect(self, resource: str, seconds: float) -> None:
+        for listener in self.listeners:
+            listener(resource, seconds)
 
     def _applier(self, resource: Resource) -> Applier:
         config = self._config

@@ -14,6 +14,10 @@ _LOCAL = {"etcd": "127.0.0.1:2379", "etcdv3": "127.0.0.1:2379", "redis": "127.0.
 
 def open_store(config: Config, environ: Mapping[str, str]) -> Store:
     """The store that the configuration names; its library is imported only now. Raises ConfigFault."""
+    if config.mock:
+        from confd_py.stores.file import FileStore
+
+        return FileStore([config.mock])
     if config.backend == "env":
         from confd_py.stores.env import EnvStore
 

@@ -15,8 +15,10 @@ from confd_py.confdir import read_confdir
 from confd_py.config import Config
 from confd_py.errors import CommandFailed, ConfdError
 from confd_py.haproxy.config import parse, stamped
+from confd_py.haproxy.content import content_of
 from confd_py.render import Renderer
 from confd_py.resource import Resource
+from confd_py.statussocket import ask, default_socket
 from confd_py.store import Store
 from confd_py.view import View
 
@@ -40,7 +42,7 @@ async def check(
     finally:
         await store.close()
     for resource in resources:
-        view = View(resource.keys, resource.prefix, 0.0)
+        view = View(resource.keys, resource.prefix, 0.0, store.covers)
         view.take(view.relevant(batch), {}, time.time())
         try:
             text = render(resource, config, view, environ)
@@ -66,7 +68,12 @@ def show(config: Config, environ: Mapping[str, str]) -> int:
     """Print what is in effect, from the applied-state files; 1 if something is not."""
     confdir = read_confdir(config, environ)
     resources, faults = confdir.resources.values(), confdir.faults
-    states = [applied.load(r.applied_file, r.name, str(r.dest)) for r in resources]
+    told = ask(Path(config.status_socket) if config.status_socket else default_socket(config.confdir))
+    if told is None:
+        print("confd-py: none is running; this is what the applied-state files say", file=sys.stderr)
+        states = [applied.load(r.applied_file, r.name, str(r.dest)) for r in resources]
+    else:
+        states = [applied.Applied(**state) for state in told]
     for state in states:
         print(_line(state))
         for line in (*state.error_details, state.hint):
@@ -85,6 +92,8 @@ def _line(state: applied.Applied) -> str:
         "runtime_ops": state.runtime_ops,
         "kept": len(state.ghosts),
         "pending": len(state.pending_admissions) + len(state.pending_removals),
+        "age_s": round(time.time() - state.applied_at) if state.applied_at else "-",
+        "next_try_s": round(max(0.0, state.next_try_at - time.time()), 1) if state.next_try_at else "-",
         "error": json.dumps(state.error),
     }
     return f"{state.resource}: " + " ".join(f"{name}={value}" for name, value in fields.items())
@@ -95,6 +104,8 @@ async def _check_text(resource: Resource, text: str) -> None:
     try:
         if resource.apply == "haproxy":
             await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
+        if resource.apply in ("haproxy-map", "haproxy-cert"):
+            content_of(resource).check(text, staged)
         if resource.check_cmd:
             command = fill(resource.check_cmd, src=str(staged), dest=str(resource.dest))
             await run_shell(command, resource.check_cmd_timeout_s)

@@ -40,6 +40,7 @@ class Parts:
     noop: bool = False
     onetime: bool = False  # nobody stays to tell: only what is owed is noted
     defined: Resource | None = None  # as its file says, before this run's own settings
+    took_effect: Callable[[str, float], None] = lambda resource, seconds: None  # called with the time a change took
 
 
 class Worker:
@@ -58,7 +59,8 @@ class Worker:
         self._text: str | None = None  # in effect
         self._reached: int | None = None  # the revision of that text; told once nothing holds it back
         self._dest_stamp: Stamp = None  # of the file when it was last in effect
-        self._applying = False
+        self._applying = self._tried = False
+        self._changed_s: float | None = None  # when the first change came that is not in effect
         self._renders = Bucket(_RENDERS_AT_ONCE, _RENDERS_PER_S)
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
@@ -71,8 +73,14 @@ class Worker:
         """The store changed."""
         mine = self._view.relevant(batch)
         if mine.changes or not self._view.ready:
+            self._changed_s = self._changed_s or time.monotonic()
             self._inbox.append(mine)
             self._bell.set()
+
+    @property
+    def attempted(self) -> bool:
+        """Whether it was tried at least once."""
+        return self._tried
 
     def again(self) -> None:
         """What was in effect may not be any more."""
@@ -172,7 +180,7 @@ class Worker:
             self._next_try_s = time.monotonic() + wait_s
             return
         self._renders.take()
-        self._applying = True
+        self._applying = self._tried = True
         try:
             await self._attempt()
         finally:
@@ -207,6 +215,9 @@ class Worker:
         if self.state.error:
             _log.info("in effect again resource=%s old_error=%s", self.resource.name, self.state.error)
         self._owed, self._next_try_s = False, None
+        if self._changed_s is not None and not self._inbox:
+            self._parts.took_effect(self.resource.name, time.monotonic() - self._changed_s)
+            self._changed_s = None
         self._reached = revision
         self._dest_stamp = stamp(self.resource.dest)
         self._record(

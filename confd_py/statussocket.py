@@ -1,0 +1,82 @@
+"""A Unix socket at which a running confd-py tells what is in effect, as JSON; whoever connects gets it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from confd_py.applied import Applied
+from confd_py.errors import ConfigFault
+
+_ANSWER_S = 2.0
+
+
+def default_socket(confdir: str) -> Path:
+    """One for each confdir, below the directory for run time files of who runs confd-py."""
+    root = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/user-{os.geteuid()}")  # noqa: S108
+    return root / "confd-py" / f"{sha256(os.path.realpath(confdir).encode()).hexdigest()[:16]}.sock"
+
+
+@contextlib.asynccontextmanager
+async def telling(place: Path, states: Callable[[], list[Applied]]) -> AsyncIterator[None]:
+    """Tells everybody who connects to `place`; only the user may. Raises ConfigFault."""
+
+    def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps([asdict(state) for state in states()]).encode())
+        writer.close()
+
+    _make_room(place)
+    try:
+        server = await asyncio.start_unix_server(tell, place)
+    except OSError as err:
+        raise _unusable(place, err) from err
+    inode = _only_for_us(place)
+    try:
+        async with server:
+            yield
+    finally:
+        _take_away(place, inode)
+
+
+def _make_room(place: Path) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        place.unlink(missing_ok=True)
+    except OSError as err:
+        raise _unusable(place, err) from err
+
+
+def _unusable(place: Path, err: OSError) -> ConfigFault:
+    return ConfigFault(f"-status-socket {place}: {err.strerror}", hint="Name a place that can be written.")
+
+
+def _only_for_us(place: Path) -> int:
+    place.chmod(0o600)
+    return place.stat().st_ino
+
+
+def _take_away(place: Path, inode: int) -> None:
+    """Unless another confd-py of the same confdir has taken the place."""
+    with contextlib.suppress(OSError):
+        if place.stat().st_ino == inode:
+            place.unlink()
+            place.parent.rmdir()
+
+
+def ask(place: Path) -> list[dict[str, Any]] | None:
+    """What a running confd-py says; None if none answers."""
+    with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_ANSWER_S)
+        client.connect(str(place))
+        with client.makefile("rb") as stream:
+            found: list[dict[str, Any]] = json.load(stream)
+        return found
+    return None

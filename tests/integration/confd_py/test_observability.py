@@ -1,0 +1,135 @@
+"""What others can see of a running confd-py: status, metrics, health, systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.etcd_server import free_port
+from tests.integration.confd_py.parts import ROOT, within
+from tests.integration.confd_py.test_command_line import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    yield Place(tmp_path)
+
+
+class Systemd:
+    """The receiving end of the notification protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.setblocking(False)
+        self.told: list[str] = []
+
+    def hears(self, word: str) -> bool:
+        while True:
+            try:
+                self.told += self._socket.recv(4096).decode().splitlines()
+            except BlockingIOError:
+                return any(line.startswith(word) for line in self.told)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as err:
+        return err.code, err.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def test_metrics_health_and_status(place: Place) -> None:
+    port, place_of_socket = free_port(), place.folder / "status.sock"
+    words = ["-watch", "-metrics-listen", f"127.0.0.1:{port}", "-status-socket", str(place_of_socket)]
+    process = subprocess.Popen(place.argv(*words), cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "healthy", lambda: fetch(port, "/health")[0] == 200)
+        within(
+            5,
+            "one change counted",
+            lambda: 'confd_change_seconds_count{resource="t"} 1.0' in fetch(port, "/metrics")[1],
+        )
+        assert 'confd_in_effect{resource="t"} 1.0' in fetch(port, "/metrics")[1]
+        place.resource("t", "{{ nope }}", place.out)
+        within(5, "not healthy", lambda: fetch(port, "/health")[0] == 503)
+        assert "'nope' is undefined" in json.loads(fetch(port, "/health")[1])["errors"]["t"]
+        assert fetch(port, "/other")[0] == 404
+        status = place.run("status", "-status-socket", str(place_of_socket))
+        assert status.returncode == 1
+        assert "'nope' is undefined" in status.stdout
+        assert "none is running" not in status.stderr
+        process.terminate()
+        assert process.wait(5) == 0
+        assert not place_of_socket.exists()
+        assert "none is running" in place.run("status", "-status-socket", str(place_of_socket)).stderr
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9101", "127.0.0.1", "127.0.0.1:x", "example.org:80"])
+def test_metrics_stay_on_loopback(place: Place, listen: str) -> None:
+    done = place.run("-watch", "-metrics-listen", listen)
+    assert done.returncode == 1
+    assert "is no address:port of loopback" in done.stderr
+
+
+def test_systemd_is_told(place: Place, tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path)
+    environ = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "200000"}
+    process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL, env=environ)
+    try:
+        within(5, "ready", lambda: systemd.hears("READY=1"))
+        within(3, "its state", lambda: systemd.hears("STATUS=1 resources in effect"))
+        process.send_signal(signal.SIGHUP)
+        within(3, "reloading", lambda: systemd.hears("RELOADING=1"))
+        process.terminate()
+        process.wait(5)
+        within(1, "stopping", lambda: systemd.hears("STOPPING=1"))
+        assert systemd.told.count("WATCHDOG=1") > 1
+    finally:
+        process.kill()
+        process.wait()
+        systemd.close()
+
+
+def test_check_and_diff_read_a_mock(place: Place) -> None:
+    mock = place.folder / "mock.json"
+    mock.write_text('{"app": {"name": "mocked"}}')
+    argv = [sys.executable, "-m", "confd_py", "diff", "-mock", str(mock), "-confdir", str(place.folder)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert "+name=mocked" in done.stdout
+    argv[3] = "check"
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=20, check=False).returncode == 0
+
+
+def test_convert_prints_the_twin(place: Place) -> None:
+    source = place.folder / "x.tmpl"
+    source.write_text('{{range gets "/app/*"}}{{.Key}}\n{{end}}')
+    argv = [sys.executable, "-m", "confd_py", "convert", str(source)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0
+    (place.folder / "templates/t.j2").write_text(done.stdout)
+    assert place.run("-onetime").returncode == 0
+    assert place.out.read_text() == "/app/name\n"
+    source.write_text("{{nope}}")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, 'x.tmpl:1:2: function "nope" not defined' in done.stderr) == (1, True)
