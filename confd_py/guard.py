@@ -30,6 +30,22 @@ class Ghost:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What leases that expire may take away: after `grace_s`, and in one directory never so much that fewer than
+    `min_servers` entries are left, or more than the share `max_shrink` goes at once.
+    """
+
+    grace_s: float = 0.0
+    min_servers: int = 0
+    max_shrink: float = 1.0
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is kept at all."""
+        return bool(self.grace_s or self.min_servers or self.max_shrink < 1.0)
+
+
 def judge(change: Change, fate: LeaseFate, now_s: float) -> Ghost | None:
     """The ghost `change` leaves behind, or None when the store's word is taken."""
     old = change.old
@@ -67,6 +83,25 @@ def released(
         return bool(ghost.entry.lease) and has_siblings(posixpath.dirname(key))
 
     return tuple(key for key, ghost in ghosts.items() if over(key, ghost))
+
+
+def spared(
+    keys: Iterable[str], ghosts: Mapping[str, Ghost], alive: Callable[[str], int], limits: Limits
+) -> frozenset[str]:
+    """Of the keys whose time is over, those of expired leases that stay all the same; `alive` counts a directory."""
+    expired = {key for key, ghost in ghosts.items() if ghost.cause == "expired"}
+    going = sorted(key for key in keys if key in expired)
+    kept: list[str] = []
+    for directory in sorted({posixpath.dirname(key) for key in going}):
+        here = [key for key in going if posixpath.dirname(key) == directory]
+        all_expired = sum(posixpath.dirname(key) == directory for key in expired)
+        living = alive(directory)
+        if all_expired > limits.max_shrink * (living + all_expired):
+            kept += here
+        else:
+            staying = living + all_expired - len(here)
+            kept += here[: max(0, limits.min_servers - staying)]
+    return frozenset(kept)
 
 
 def next_release_s(ghosts: Iterable[Ghost], now_s: float, grace_s: float) -> float | None:

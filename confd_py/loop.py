@@ -16,6 +16,7 @@ from confd_py.confdir import Confdir, read_confdir, stamps
 from confd_py.config import Config
 from confd_py.errors import ConfdError, ResourceFault, StoreUnavailable, WriteFailed
 from confd_py.folders import Folders
+from confd_py.guard import Limits
 from confd_py.haproxy.applier import HaproxyApplier
 from confd_py.haproxy.content import ContentApplier, content_of
 from confd_py.reloads import Reloads
@@ -198,7 +199,7 @@ class Service:
         config, defined = self._config, resource
         if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
             resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, self._environ))
-        view = View(resource.keys, resource.prefix, resource.guard_grace_s, self._store.covers)
+        view = View(resource.keys, resource.prefix, _limits(resource), self._store.covers)
         source = resource.src.lstrip("/")
         renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)
         parts = Parts(resource, view, renderer, self._applier(resource), self._store.lease_fate, config.noop)
@@ -222,6 +223,10 @@ class Service:
             keep_stage_file=config.keep_stage_file,
             owed=_reload_owed(resource),
         )
+
+
+def _limits(resource: Resource) -> Limits:
+    return Limits(resource.guard_grace_s, resource.min_servers, resource.max_shrink)
 
 
 def _reload_owed(resource: Resource) -> bool:

@@ -14,6 +14,7 @@ from confd_py.commands import fill, run_program, run_shell
 from confd_py.confdir import read_confdir
 from confd_py.config import Config
 from confd_py.errors import CommandFailed, ConfdError
+from confd_py.guard import Limits
 from confd_py.haproxy.config import parse, stamped
 from confd_py.haproxy.content import content_of
 from confd_py.render import Renderer
@@ -42,7 +43,7 @@ async def check(
     finally:
         await store.close()
     for resource in resources:
-        view = View(resource.keys, resource.prefix, 0.0, store.covers)
+        view = View(resource.keys, resource.prefix, Limits(), store.covers)
         view.take(view.relevant(batch), {}, time.time())
         try:
             text = render(resource, config, view, environ)

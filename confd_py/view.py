@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from confd_py import guard
-from confd_py.guard import Ghost, Remembered
+from confd_py.guard import Ghost, Limits, Remembered
 from confd_py.keyspace import KeySpace, covers
 from confd_py.store import Batch, Change, Entry, LeaseFate
 
@@ -15,14 +15,14 @@ from confd_py.store import Batch, Change, Entry, LeaseFate
 class View:
     """Kept up to date batch by batch; `keys` is what templates read, with `prefix` cut off.
 
-    `grace_s` 0 turns the guard off: the store is believed at once.
+    Limits that are not on believe the store at once.
     """
 
     def __init__(
         self,
         paths: tuple[str, ...],
         prefix: str,
-        grace_s: float,
+        limits: Limits,
         covers: Callable[[tuple[str, ...], str], bool] = covers,
     ) -> None:
         self.paths = paths
@@ -33,10 +33,16 @@ class View:
         self.ready = False
         self.entries: dict[str, Entry] = {}
         self.ghosts: dict[str, Ghost] = {}
+        self.spared: frozenset[str] = frozenset()  # ghosts that stay beyond the grace: too many would go
         self.keys = KeySpace()
         self._prefix = "" if prefix == "/" else prefix
-        self._grace_s = grace_s
+        self._limits = limits
         self._alive_below: dict[str, int] = {}  # directory -> how many entries the store shows there
+
+    @property
+    def guarded(self) -> bool:
+        """Whether entries are ever kept."""
+        return self._limits.on
 
     def relevant(self, batch: Batch) -> Batch:
         """The part of `batch` this view is about."""
@@ -45,7 +51,7 @@ class View:
 
     def questions(self, batch: Batch) -> set[int]:
         """Leases whose fate must be known before `batch` can be judged."""
-        if not self._grace_s:
+        if not self._limits.on:
             return set()
         vanished = (c.old for c in batch.changes if c.new is None and c.old and c.cause in ("event", "resync"))
         return {old.lease for old in vanished if old.lease}
@@ -57,7 +63,7 @@ class View:
     def start(self, batch: Batch, remembered: Remembered | None) -> Batch:
         """Turn a first read into changes against what was remembered; without memory it is taken as it is."""
         self.ready = True
-        if remembered is None or not self._grace_s:
+        if remembered is None or not self._limits.on:
             return batch
         for key, entry in remembered.entries.items():
             self._set(key, entry)
@@ -89,26 +95,35 @@ class View:
     def release(self, now_s: float) -> tuple[str, ...]:
         """Let go of the ghosts whose time is over; their keys."""
         keys = guard.released(
-            self.ghosts, lambda d: bool(self._alive_below.get(d)), self.entries.__contains__, now_s, self._grace_s
+            self.ghosts,
+            lambda d: bool(self._alive_below.get(d)),
+            self.entries.__contains__,
+            now_s,
+            self._limits.grace_s,
         )
+        self.spared = guard.spared(keys, self.ghosts, lambda d: self._alive_below.get(d, 0), self._limits)
+        keys = tuple(key for key in keys if key not in self.spared)
         for key in keys:
             self._lay(key)
         return keys
 
     def next_release_s(self, now_s: float) -> float | None:
         """Seconds until `release` may find something."""
-        return guard.next_release_s(self.ghosts.values(), now_s, self._grace_s)
+        return guard.next_release_s(self.ghosts.values(), now_s, self._limits.grace_s)
 
     def remembered(self) -> Remembered:
         """What a later process has to know."""
         return Remembered(self.revision, self.cluster_id, dict(self.entries), dict(self.ghosts))
+
+    def _alive(self, directory: str) -> int:
+        return self._alive_below.get(directory, 0)
 
     def _take_one(self, change: Change, fates: Mapping[int, LeaseFate], now_s: float) -> None:
         self._set(change.key, change.new)
         if change.new is not None and change.cause != "reset":
             self.ghosts.pop(change.key, None)
             self._comfort(posixpath.dirname(change.key), now_s)
-        elif self._grace_s and change.key not in self.ghosts:
+        elif self._limits.on and change.key not in self.ghosts:
             fate = fates.get(change.old.lease, "unknown") if change.old else "unknown"
             ghost = guard.judge(change, fate, now_s)
             if ghost is not None:

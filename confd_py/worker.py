@@ -66,6 +66,7 @@ class Worker:
         self._ask_s: float | None = None
         self._remember_at_s: float | None = None  # when what was seen has to be written down
         self._remembered_s = 0.0
+        self._settled_s = 0.0  # until then `debounce` waits for further changes
 
     # -- told from outside; never blocks ------------------------------------------------------------
 
@@ -149,6 +150,8 @@ class Worker:
             self._view.take(batch, fates, time.time())
             self._soon_remember()
             self._owed = self._owed or bool(batch.changes)
+            if batch.changes and self.resource.debounce_s:
+                self._settled_s = time.monotonic() + self.resource.debounce_s
             if batch.changes and self.state.error:
                 self._next_try_s = None  # it may hold now
             if len(self._view.ghosts) > before:
@@ -158,7 +161,14 @@ class Worker:
                     len(self._view.ghosts),
                 )
         await self._ask_again()
+        spared = self._view.spared
         gone = self._view.release(time.time())
+        if self._view.spared - spared:
+            _log.error(
+                "too many entries would go with their leases and are kept resource=%s keys=%d",
+                self.resource.name,
+                len(self._view.spared),
+            )
         if gone:
             _log.info("kept entries were let go resource=%s keys=%s", self.resource.name, ",".join(gone[:5]))
             self._owed, self._next_try_s = True, None
@@ -175,7 +185,8 @@ class Worker:
 
     async def _attempt_soon(self) -> None:
         """At once, or a little later when changes come in a storm: the last of them counts."""
-        wait_s = self._renders.wait_s() if self.resource.apply == "command" and not self._parts.onetime else 0.0
+        rationed = self.resource.apply == "command" and not self._parts.onetime
+        wait_s = max(self._renders.wait_s() if rationed else 0.0, self._unsettled_s())
         if wait_s > 0:
             self._next_try_s = time.monotonic() + wait_s
             return
@@ -185,6 +196,13 @@ class Worker:
             await self._attempt()
         finally:
             self._applying = False
+
+    def _unsettled_s(self) -> float:
+        """How long `debounce` asks to wait for further changes, at most ten times if they never end."""
+        if self._parts.onetime or self._changed_s is None:
+            return 0.0
+        latest_s = self._changed_s + 10 * self.resource.debounce_s
+        return max(0.0, min(self._settled_s, latest_s) - time.monotonic())
 
     async def _attempt(self) -> None:
         """Render and apply once; every outcome is recorded."""
@@ -300,7 +318,7 @@ class Worker:
 
     def _remember(self) -> None:
         self._remember_at_s, self._remembered_s = None, time.monotonic()
-        if not self._view.ready or self._parts.noop or not self.resource.guard_grace_s:
+        if not self._view.ready or self._parts.noop or not self._view.guarded:
             return
         with contextlib.suppress(WriteFailed):
             applied.save_view(self._memory, self._view.remembered())

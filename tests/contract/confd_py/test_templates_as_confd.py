@@ -14,6 +14,7 @@ import pytest
 
 from confd_py.convert import convert
 from confd_py.errors import ConfdError
+from confd_py.guard import Limits
 from confd_py.render import Renderer
 from confd_py.resource import parse_resource
 from confd_py.stores.etcd import EtcdStore
@@ -49,7 +50,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 async def seen(etcd: EtcdServer, toml: str) -> View:
     """What a resource sees of the store."""
     resource = parse_resource("t.toml", toml.replace("@DIR@", "/nowhere"), prefix="", expand=str)
-    view = View(resource.keys, resource.prefix, 0.0)
+    view = View(resource.keys, resource.prefix, Limits())
     store = EtcdStore([etcd.endpoint])
     try:
         batch = await store.read(resource.keys)

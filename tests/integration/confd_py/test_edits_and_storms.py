@@ -1,4 +1,4 @@
-"""confd-py beside an operator who edits files, and a store that changes a thousand times a second."""
+"""confd-py beside an operator who edits files, and a store that storms, or loses much at once."""
 
 from __future__ import annotations
 
@@ -246,3 +246,32 @@ def test_etcd_away_at_the_start_is_waited_for(daemon: Daemon) -> None:
     assert not out.exists()
     daemon.etcd.start()
     daemon.becomes(out, "web", 5.0)
+
+
+def test_many_expired_at_once_are_kept_and_told(daemon: Daemon) -> None:
+    lease = daemon.etcd.etcdctl("lease", "grant", "600").split()[1]
+    for number in "123":
+        daemon.etcd.etcdctl("put", f"/up/{number}", number, "--lease", lease)
+    daemon.etcd.etcdctl("put", "/up/4", "4")
+    out = daemon.resource("a", '{{join (getvs "/up/*") ","}}', 'max_shrink = "50%"\n', keys="/up")
+    daemon.start()
+    daemon.becomes(out, "1,2,3,4")
+    daemon.etcd.etcdctl("lease", "revoke", lease)
+    within(3, "it is told", lambda: "too many entries would go" in daemon.log.read_text())
+    assert out.read_text() == "1,2,3,4"
+    for number in "56":
+        daemon.etcd.etcdctl("put", f"/up/{number}", number)
+    daemon.becomes(out, "4,5,6")
+    daemon.etcd.etcdctl("del", "/up/", "--prefix")
+    daemon.becomes(out, "")
+
+
+def test_debounce_waits_for_the_last_of_several(daemon: Daemon) -> None:
+    out = daemon.resource("a", '{{getv "/app/name"}}', 'debounce = "400ms"\n')
+    daemon.start()
+    daemon.becomes(out, "web")
+    for number in range(5):
+        daemon.etcd.etcdctl("put", "/app/name", str(number))
+        time.sleep(0.1)
+        assert out.read_text() == "web"
+    daemon.becomes(out, "4", 2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from confd_py.guard import Ghost, Remembered, changes_since, judge, released
+from confd_py.guard import Ghost, Limits, Remembered, changes_since, judge, released, spared
 from confd_py.keyspace import common_path
 from confd_py.store import Batch, Change, Entry
 from confd_py.view import View
@@ -75,7 +75,7 @@ def test_changes_since(cluster, revision, written, cause) -> None:
 
 
 def view(grace_s: float = 60.0) -> View:
-    return View(("/hecd/services", "/hecd/instances"), "/hecd", grace_s)
+    return View(("/hecd/services", "/hecd/instances"), "/hecd", Limits(grace_s))
 
 
 def change(name: str, old: Entry | None, new: Entry | None, cause: str = "event") -> Change:
@@ -163,3 +163,29 @@ def test_relevant_is_by_path_not_by_characters() -> None:
 )
 def test_common_path(paths, common) -> None:
     assert common_path(paths) == common
+
+
+GONE = Ghost(Entry("v", 1, 7), "expired", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("expired", "alive", "limits", "stay"),
+    [
+        (["/a/1"], 9, Limits(), []),
+        (["/a/1", "/a/2"], 0, Limits(min_servers=1), ["/a/1"]),
+        (["/a/1", "/a/2"], 1, Limits(min_servers=1), []),
+        (["/a/1", "/a/2"], 1, Limits(min_servers=5), ["/a/1", "/a/2"]),
+        (["/a/1"], 3, Limits(max_shrink=0.5), []),
+        (["/a/1", "/a/2"], 2, Limits(max_shrink=0.5), []),
+        (["/a/1", "/a/2", "/a/3"], 2, Limits(max_shrink=0.5), ["/a/1", "/a/2", "/a/3"]),
+        (["/a/1", "/b/1"], 0, Limits(max_shrink=0.9), ["/a/1", "/b/1"]),
+    ],
+)
+def test_too_many_do_not_go_with_their_leases(expired, alive, limits, stay) -> None:
+    ghosts = dict.fromkeys(expired, GONE)
+    assert spared(expired, ghosts, lambda directory: alive, limits) == frozenset(stay)
+
+
+def test_what_was_lost_in_doubt_is_not_spared() -> None:
+    ghosts = {"/a/1": Ghost(Entry("v", 1, 7), "doubt", 0.0)}
+    assert spared(["/a/1"], ghosts, lambda directory: 0, Limits(min_servers=3)) == frozenset()

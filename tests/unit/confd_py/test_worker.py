@@ -12,6 +12,7 @@ import pytest
 
 from confd_py.apply import CommandApplier, Tally
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway
+from confd_py.guard import Limits
 from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
@@ -51,7 +52,7 @@ class Bench:
         (folder / "t.j2").write_text(template)
         keys = ("/app",)
         self.resource = Resource("r", "t.j2", folder / "out", keys, applied_file=folder / "state", guard_grace_s=0.3)
-        view = View(keys, "/", 0.3)
+        view = View(keys, "/", Limits(0.3))
         self.fates: dict[int, str] = {}
         self.applier = FakeApplier()
         renderer = Renderer(folder, "t.j2", "plain", view.keys, {})
