@@ -22,7 +22,7 @@ _ANSWER_S = 2.0
 def default_socket(confdir: str) -> Path:
     """One for each confdir, below the directory for run time files of who runs confd-py."""
     root = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/user-{os.geteuid()}")  # noqa: S108
-    return root / "confd-py" / f"{sha256(os.path.realpath(confdir).encode()).hexdigest()[:16]}.sock"
+    return root / "confd-py" / f"{sha256(os.fspath(Path(confdir).absolute()).encode()).hexdigest()[:16]}.sock"
 
 
 @contextlib.asynccontextmanager

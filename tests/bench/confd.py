@@ -1,0 +1,149 @@
+"""confd-py beside the original confd: `python tests/bench/confd.py [--confd PATH] [--changes 200]`.
+
+A real etcd; the same Go template and confdir for both, in one run. Prints how long it takes from the answer to a put
+until the file holds the new value (p50, p99), with 10, 100, 1,000 and 10,000 keys under the prefix, start until the
+first file, memory, and CPU while nothing happens. Without --confd its figures are those recorded on another day.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import etcdkit
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+from tests.fakes.etcd_server import EtcdServer  # noqa: E402
+
+TEMPLATE = '{{range gets "/up/*"}}server {{base .Key}} {{.Value}}\n{{end}}'
+RECORDED = "recorded from confd 0.16: 1 ms p50, 9 ms p99"
+
+
+@dataclass
+class Rival:
+    """A program under test, with a confdir of its own."""
+
+    name: str
+    argv: list[str]
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def start(self, endpoint: str) -> float:
+        """Seconds until the first file is there."""
+        for name in ("conf.d", "templates"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "templates/t.tmpl").write_text(TEMPLATE)
+        text = f'[template]\nsrc = "t.tmpl"\ndest = "{self.out}"\nkeys = ["/up"]\n'
+        (self.folder / "conf.d/t.toml").write_text(text)
+        self.out.unlink(missing_ok=True)
+        words = ["-watch", "-backend", "etcdv3", "-node", endpoint, "-confdir", str(self.folder), "-log-level", "error"]
+        begun_s = time.perf_counter()
+        self.process = subprocess.Popen([*self.argv, *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+        while not self.out.exists():
+            time.sleep(0.001)
+            if time.perf_counter() - begun_s > 20:
+                raise SystemExit(f"{self.name} wrote nothing within 20 s")
+        return time.perf_counter() - begun_s
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def memory_mib(self) -> float:
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def cpu_s(self) -> float:
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def latencies_ms(client: etcdkit.Client, rival: Rival, changes: int) -> list[float]:
+    """From the answer to a put until the file says so, change by change."""
+    found = []
+    for number in range(changes):
+        value = f"10.0.0.1:{number}-{time.time_ns()}"
+        await client.put("/up/00000", value.encode())
+        begun_s = time.perf_counter()
+        while value not in rival.out.read_text(errors="replace"):
+            await asyncio.sleep(0.0002)
+            if time.perf_counter() - begun_s > 20:
+                raise SystemExit(f"{rival.name}: a change did not come through within 20 s")
+        found.append((time.perf_counter() - begun_s) * 1000)
+        await asyncio.sleep(0.26)  # quiet again: a storm is rationed, which is another matter
+    return found
+
+
+def shown(name: str, what: str, values: list[float]) -> None:
+    ordered = sorted(values)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    print(
+        f"{name:10} {what:34} p50 {statistics.median(ordered):7.2f} ms   p99 {p99:7.2f} ms   n {len(ordered)}",
+        flush=True,
+    )
+
+
+async def run(changes: int, confd: str, idle_s: float) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bench-confd-"))
+    server = EtcdServer(folder).start()
+    rivals = [Rival("confd-py", [sys.executable, "-m", "confd_py"], folder / "ours")]
+    rivals += [Rival("confd", [confd], folder / "theirs")] if confd else []
+    client = etcdkit.Client([server.endpoint])
+    have = 0
+    try:
+        for keys in (10, 100, 1_000, 10_000):
+            for number in range(have, keys):
+                await client.put(f"/up/{number:05}", f"10.0.0.1:{number}".encode())
+            have = keys
+            for rival in rivals:
+                first_s = rival.start(server.endpoint)
+                await asyncio.sleep(1.5)
+                shown(rival.name, f"{keys} keys: change to file", await latencies_ms(client, rival, changes))
+                before_s = rival.cpu_s()
+                await asyncio.sleep(idle_s)
+                idle = (rival.cpu_s() - before_s) / idle_s * 100
+                print(
+                    f"{rival.name:10} {keys} keys: first file after {first_s * 1000:.0f} ms, "
+                    f"{rival.memory_mib():.0f} MiB, idle {idle:.2f} % of a core",
+                    flush=True,
+                )
+                rival.end()
+        if not confd:
+            print(RECORDED)
+    finally:
+        for rival in rivals:
+            rival.end()
+        await client.close()
+        server.kill()
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--confd", default="", help="the original's binary")
+    parser.add_argument("--changes", type=int, default=100)
+    parser.add_argument("--idle", type=float, default=5.0, help="seconds of nothing, for the CPU")
+    given = parser.parse_args()
+    asyncio.run(run(given.changes, given.confd, given.idle))
+
+
+if __name__ == "__main__":
+    main()
