@@ -197,6 +197,8 @@ class Service:
     def _worker(self, resource: Resource) -> Worker:
         """A worker with everything it needs."""
         config, defined = self._config, resource
+        for warning in resource.warnings:
+            _log.warning("%s", warning)
         if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
             resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, self._environ))
         view = View(resource.keys, resource.prefix, _limits(resource), self._store.covers)

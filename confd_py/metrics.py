@@ -23,7 +23,7 @@ _GAUGES: dict[str, tuple[str, Callable[[Applied], float]]] = {
     "wanted_revision": ("newest revision of the store that was looked at", lambda s: s.wanted_revision),
     "applied_age_seconds": (
         "how long it has been in effect",
-        lambda s: time.time() - s.applied_at if s.applied_at else 0,
+        lambda s: time.time() - s.applied_at if s.applied_at else 0.0,
     ),
     "in_effect": ("1 if what the store says is in effect", lambda s: not s.error),
     "failures": ("failures in a row", lambda s: s.failures),
@@ -100,10 +100,6 @@ class Metrics:
                 writer.write(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode() + body)
                 await writer.drain()
         writer.close()
-
-
-def _age_s(state: Applied) -> float:
-    return time.time() - state.applied_at if state.applied_at else 0.0
 
 
 def _loopback(place: str) -> tuple[str, int]:

@@ -33,6 +33,11 @@ def open_store(config: Config, environ: Mapping[str, str]) -> Store:
         return RedisStore(nodes, password=config.password, separator=config.separator)
     from confd_py.stores.etcd import EtcdStore
 
+    if config.client_insecure:
+        raise ConfigFault(
+            "client-insecure is not served: etcd's certificate is always verified",
+            hint="Name the authority that signed it with -client-ca-keys.",
+        )
     files = (config.client_ca_keys, config.client_cert, config.client_key)
     secure = any(files) or config.scheme == "https"
     user = (config.username, config.password) if config.username else None

@@ -94,14 +94,9 @@ class View:
 
     def release(self, now_s: float) -> tuple[str, ...]:
         """Let go of the ghosts whose time is over; their keys."""
-        keys = guard.released(
-            self.ghosts,
-            lambda d: bool(self._alive_below.get(d)),
-            self.entries.__contains__,
-            now_s,
-            self._limits.grace_s,
-        )
-        self.spared = guard.spared(keys, self.ghosts, lambda d: self._alive_below.get(d, 0), self._limits)
+        grace_s, present = self._limits.grace_s, self.entries.__contains__
+        keys = guard.released(self.ghosts, lambda d: bool(self._alive(d)), present, now_s, grace_s)
+        self.spared = guard.spared(keys, self.ghosts, self._alive, self._limits)
         keys = tuple(key for key in keys if key not in self.spared)
         for key in keys:
             self._lay(key)
