@@ -41,6 +41,7 @@ class Service:
         self._reloads = Reloads(limited=not config.onetime)
         self.listeners: list[Callable[[str, float], None]] = []  # resource, and seconds from a change to its effect
         self._templates = stamps(self._folder / "templates")
+        self._resource_files = stamps(self._folder / "conf.d")
         confdir = read_confdir(config, environ)
         self.faults: tuple[ResourceFault, ...] = confdir.faults
         self._workers = {path: self._worker(resource) for path, resource in confdir.resources.items()}
@@ -150,8 +151,11 @@ class Service:
                     self._look(tasks)
 
     def _look(self, tasks: asyncio.TaskGroup) -> None:
-        with contextlib.suppress(ConfdError):  # conf.d itself is gone for a moment: what runs goes on
-            self._look_at_resources(read_confdir(self._config, self._environ), tasks)
+        fresh = stamps(self._folder / "conf.d")
+        if fresh != self._resource_files:
+            self._resource_files = fresh
+            with contextlib.suppress(ConfdError):  # conf.d itself is gone for a moment: what runs goes on
+                self._look_at_resources(read_confdir(self._config, self._environ), tasks)
         fresh = stamps(self._folder / "templates")
         if fresh != self._templates:
             self._templates = fresh
