@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from confd_py import dest
-from confd_py.commands import fill, run_shell
+from confd_py.commands import fill, fill_reload, run_shell
 from confd_py.dest import Ownership
 from confd_py.reloads import Reloads
 from confd_py.resource import Resource
@@ -71,7 +71,7 @@ class CommandApplier:
     async def apply(self, text: str) -> None:
         resource = self._resource
         reload_cmd = "" if self._sync_only else resource.reload_cmd
-        command = fill(reload_cmd, src=str(resource.dest), dest=str(resource.dest))
+        command = fill_reload(reload_cmd, src=str(resource.dest), dest=str(resource.dest))
         if not dest.fits(resource.dest, text, ownership(resource)):
             with self._all_reloads.writing(command):
                 await self._write(text)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shlex
 import signal
 
 from confd_py.errors import CommandFailed
 from confd_py.gotemplate.once import render_text
 
+_PLACEHOLDER = re.compile(r"\{\{\s*\.(src|dest)\s*\}\}")
+
 
 def fill(command: str, *, src: str, dest: str) -> str:
     """`command`, a Go template as in confd, with `.src` (the staged file) and `.dest` put in. Raises TemplateFault."""
     return render_text(command, "command", {"src": shlex.quote(src), "dest": shlex.quote(dest)})
+
+
+def fill_reload(command: str, *, src: str, dest: str) -> str:
+    """`command` with `{{.src}}` and `{{.dest}}` put in; confd takes it as it is, so all other braces are its own."""
+    return _PLACEHOLDER.sub(lambda match: shlex.quote(src if match[1] == "src" else dest), command)
 
 
 async def run_shell(command: str, timeout_s: float) -> str:

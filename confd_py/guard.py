@@ -134,4 +134,6 @@ def changes_since(
 
 def _rewritten(remembered: Remembered, entries: Mapping[str, Entry]) -> bool:
     """Whether old revisions hold other entries now: a wiped store that was set up as before keeps its cluster id."""
+    if not remembered.cluster_id:
+        return False  # a store that counts no revisions has no history to lose
     return any(e.revision <= remembered.revision and remembered.entries.get(k) != e for k, e in entries.items())

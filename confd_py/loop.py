@@ -67,7 +67,8 @@ class Service:
 
     async def once(self) -> list[ConfdError]:
         """One attempt for each resource; what went wrong. Raises StoreUnavailable, StoreRefused."""
-        self._deliver(await self._store.read(self._keys))
+        if self._workers:
+            self._deliver(await self._store.read(self._keys))
         await asyncio.gather(*(worker.step() for worker in self.workers))
         faults: list[ConfdError] = list(self.faults)
         for state in self.states():

@@ -30,7 +30,7 @@ def open_store(config: Config, environ: Mapping[str, str]) -> Store:
     if config.backend == "redis":
         from confd_py.stores.redis import RedisStore
 
-        return RedisStore(nodes, password=config.password, separator=config.separator)
+        return RedisStore(nodes, password=config.password or config.client_key, separator=config.separator)
     from confd_py.stores.etcd import EtcdStore
 
     if config.client_insecure:
@@ -38,8 +38,9 @@ def open_store(config: Config, environ: Mapping[str, str]) -> Store:
             "client-insecure is not served: etcd's certificate is always verified",
             hint="Name the authority that signed it with -client-ca-keys.",
         )
-    files = (config.client_ca_keys, config.client_cert, config.client_key)
-    secure = any(files) or config.scheme == "https"
+    pair = (config.client_cert, config.client_key)
+    files = (config.client_ca_keys, *(pair if all(pair) else ("", "")))  # as confd: half a pair counts for nothing
+    secure = any(files)
     user = (config.username, config.password) if config.username else None
     endpoints = [node if "://" in node else f"{'https' if secure else 'http'}://{node}" for node in nodes]
     return EtcdStore(endpoints, tls=files if any(files) else None, user=user)
@@ -50,7 +51,8 @@ def _nodes(config: Config, environ: Mapping[str, str]) -> list[str]:
     if config.srv_domain and not record:
         record = f"_{config.backend}._tcp.{config.srv_domain}."
     if record:
-        return _srv_nodes(record)
+        nodes = _srv_nodes(record)
+        return [f"{config.scheme}://{node}" for node in nodes] if config.backend in ("etcd", "etcdv3") else nodes
     if config.node:
         return list(config.node)
     peers = environ.get("ETCDCTL_PEERS", "") if config.backend == "etcd" else ""

@@ -43,6 +43,7 @@ class Reloads:
         self._limited = limited
         self._clock = clock
         self._waiting: dict[str, asyncio.Task[None]] = {}  # not begun yet: others may join
+        self._running: dict[str, asyncio.Lock] = {}
         self._writers: Counter[str] = Counter()
         self._buckets: dict[str, Bucket] = {}
         self._last_s: dict[str, float] = {}
@@ -64,12 +65,9 @@ class Reloads:
             if wait_s > 0:
                 raise Deferred(wait_s)
             task = asyncio.create_task(self._run(command, timeout_s))
+            task.add_done_callback(_seen)
             self._waiting[command] = task
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+        await asyncio.shield(task)  # one that leaves must not end what others wait for
 
     def _wait_s(self, command: str, min_interval_s: float) -> float:
         if not self._limited:
@@ -80,14 +78,21 @@ class Reloads:
         return max(early_s, bucket.wait_s())
 
     async def _run(self, command: str, timeout_s: float) -> None:
-        try:
-            deadline_s = self._clock() + _WRITERS_S
-            await asyncio.sleep(_JOIN_S)
-            while self._writers[command] and self._clock() < deadline_s:  # noqa: ASYNC110 bounded, and seldom
+        async with self._running.setdefault(command, asyncio.Lock()):  # programs drop a reload that overlaps another
+            try:
+                deadline_s = self._clock() + _WRITERS_S
                 await asyncio.sleep(_JOIN_S)
-        finally:
-            del self._waiting[command]
-        if command in self._buckets:
-            self._buckets[command].take()
-        self._last_s[command] = self._clock()
-        await run_shell(command, timeout_s)
+                while self._writers[command] and self._clock() < deadline_s:  # noqa: ASYNC110 bounded, and seldom
+                    await asyncio.sleep(_JOIN_S)
+            finally:
+                del self._waiting[command]
+            if command in self._buckets:
+                self._buckets[command].take()
+            self._last_s[command] = self._clock()
+            await run_shell(command, timeout_s)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Its failure is told to those who wait; when nobody does any more, that is no news."""
+    if not task.cancelled():
+        task.exception()
