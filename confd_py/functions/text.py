@@ -14,8 +14,8 @@ import re2
 from confd_py.gotemplate.builtins import GoError
 from confd_py.gotemplate.literals import quote
 from confd_py.gotemplate.values import KVs, Strings, from_utf8, utf8
+from confd_py.notation import parse_go_bool
 
-_TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
 _INT = re.compile(r"[+-]?[0-9]+\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
@@ -32,9 +32,10 @@ def atoi(text: str) -> int:
 
 def parse_bool(text: str) -> bool:
     """1, t, true and 0, f, false, in small or capital letters."""
-    if text not in _TRUE | _FALSE:
+    value = parse_go_bool(text)
+    if value is None:
         raise GoError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
-    return text in _TRUE
+    return value
 
 
 def to_upper(text: str) -> str:
