@@ -8,13 +8,13 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from confd_py import applied
-from confd_py.apply import Applier, Tally
+from confd_py.applied import Applied
+from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
-from confd_py.errors import ConfdError, Deferred, HaproxyAway, WriteFailed
+from confd_py.errors import ConfdError, Deferred, HaproxyAway
+from confd_py.records import Records
 from confd_py.reloads import Bucket
 from confd_py.render import Renderer
 from confd_py.resource import Resource
@@ -25,7 +25,6 @@ _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
 _RENDERS_AT_ONCE, _RENDERS_PER_S = 4, 4.0  # of what a command applies; HAProxy's Runtime API needs no such pause
 _ASK_AGAIN_S = 1.0
-_REMEMBER_EVERY_S, _LONG_VIEW, _REMEMBER_LONG_EVERY_S = 0.1, 500, 2.0
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Parts:
     applier: Applier
     lease_fate: Callable[[int], Awaitable[LeaseFate]]
     noop: bool = False
-    onetime: bool = False  # nobody stays to tell: only what is owed is noted
+    onetime: bool = False
     defined: Resource | None = None  # as its file says, before this run's own settings
     took_effect: Callable[[str, float], None] = lambda resource, seconds: None  # called with the time a change took
 
@@ -51,21 +50,17 @@ class Worker:
         self.resource = parts.resource
         self.defined = parts.defined or parts.resource
         self._view = parts.view
-        self.state = applied.load(parts.resource.applied_file, parts.resource.name, str(parts.resource.dest))
-        self._base = Tally(self.state.reloads, self.state.runtime_ops, self.state.drift_repairs)
+        self.records = Records(parts.resource, parts.view, parts.applier, noop=parts.noop, onetime=parts.onetime)
         self._inbox: list[Batch] = []
         self._bell = asyncio.Event()
         self._owed = False
         self._text: str | None = None  # in effect
-        self._reached: int | None = None  # the revision of that text; told once nothing holds it back
         self._dest_stamp: Stamp = None  # of the file when it was last in effect
         self._applying = self._tried = False
         self._changed_s: float | None = None  # when the first change came that is not in effect
         self._renders = Bucket(_RENDERS_AT_ONCE, _RENDERS_PER_S)
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
-        self._remember_at_s: float | None = None  # when what was seen has to be written down
-        self._remembered_s = 0.0
         self._settled_s = 0.0  # until then `debounce` waits for further changes
 
     # -- told from outside; never blocks ------------------------------------------------------------
@@ -77,6 +72,11 @@ class Worker:
             self._changed_s = self._changed_s or time.monotonic()
             self._inbox.append(mine)
             self._bell.set()
+
+    @property
+    def state(self) -> Applied:
+        """What is in effect, and what is not, and why."""
+        return self.records.state
 
     @property
     def attempted(self) -> bool:
@@ -103,7 +103,7 @@ class Worker:
 
     def forget_memory(self) -> None:
         """What was seen earlier counts no more: the first read is believed."""
-        self._memory.unlink(missing_ok=True)
+        self.records.forget_view()
 
     # -- the loop -----------------------------------------------------------------------------------
 
@@ -111,12 +111,12 @@ class Worker:
         """Until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._parts.applier.attend(self._record_progress, self.again))
+                tasks.create_task(self._parts.applier.attend(self.records.progress, self.again))
                 while True:
                     await self._wait()
                     await self.step()
         finally:
-            self._remember()
+            self.records.remember()
             await self._parts.applier.close()
 
     async def step(self) -> None:
@@ -124,12 +124,11 @@ class Worker:
         await self._take()
         if self._owed and (self._next_try_s is None or time.monotonic() >= self._next_try_s):
             await self._attempt_soon()
-        if self._remember_at_s is not None and time.monotonic() >= self._remember_at_s:
-            self._remember()
+        self.records.remember_if_due()
 
     async def _wait(self) -> None:
         now_s = time.monotonic()
-        times = [self._next_try_s if self._owed else None, self._ask_s, self._remember_at_s]
+        times = [self._next_try_s if self._owed else None, self._ask_s, self.records.due_s]
         waits = [at - now_s for at in times if at is not None]
         release_s = self._view.next_release_s(time.time())
         waits += [release_s] if release_s is not None else []
@@ -142,13 +141,13 @@ class Worker:
         batches, self._inbox = self._inbox, []
         for batch in batches:
             if not self._view.ready:
-                remembered = applied.load_view(self._memory)
+                remembered = self.records.load_view()
                 batch = self._view.start(batch, remembered)
                 self._owed = True
             fates = await self._fates(self._view.questions(batch))
             before = len(self._view.ghosts)
             self._view.take(batch, fates, time.time())
-            self._soon_remember()
+            self.records.soon_remember()
             self._owed = self._owed or bool(batch.changes)
             if batch.changes and self.resource.debounce_s:
                 self._settled_s = time.monotonic() + self.resource.debounce_s
@@ -207,10 +206,10 @@ class Worker:
     async def _attempt(self) -> None:
         """Render and apply once; every outcome is recorded."""
         revision = self._view.revision
-        self.state = replace(self.state, wanted_revision=revision)
+        self.records.looked_at(revision)
         try:
             text = self._parts.renderer.render()
-            self.state = replace(self.state, renders=self.state.renders + 1)
+            self.records.rendered()
             if text != self._text:
                 await self._apply(text)
         except ConfdError as err:
@@ -230,98 +229,18 @@ class Worker:
         self._text = text
 
     def _succeeded(self, text: str, revision: int) -> None:
-        if self.state.error:
-            _log.info("in effect again resource=%s old_error=%s", self.resource.name, self.state.error)
         self._owed, self._next_try_s = False, None
         if self._changed_s is not None and not self._inbox:
             self._parts.took_effect(self.resource.name, time.monotonic() - self._changed_s)
             self._changed_s = None
-        self._reached = revision
         self._dest_stamp = stamp(self.resource.dest)
-        self._record(
-            replace(
-                self.state,
-                sha256=applied.digest(text),
-                applied_at=time.time(),
-                cluster_id=str(self._view.cluster_id),
-                epoch=self._view.epoch,
-                failures=0,
-                next_try_at=None,
-                error=None,
-                error_details=(),
-                hint="",
-            )
-        )
+        self.records.succeeded(text, revision)
 
     def _failed(self, err: ConfdError) -> None:
         failures = self.state.failures + (not isinstance(err, Deferred))
         wait_s = retry_wait_s(err, failures, random.random())  # noqa: S311 jitter
         self._next_try_s = time.monotonic() + wait_s
-        if err.brief != self.state.error:
-            level = logging.INFO if isinstance(err, HaproxyAway | Deferred) else logging.ERROR
-            _log.log(
-                level, "not applied resource=%s error=%s %s", self.resource.name, err.brief, " | ".join(err.details)
-            )
-        self._record(
-            replace(
-                self.state,
-                failures=failures,
-                next_try_at=time.time() + wait_s,
-                error=err.brief,
-                error_details=err.details,
-                hint=err.hint,
-            )
-        )
-
-    # -- records ------------------------------------------------------------------------------------
-
-    @property
-    def _memory(self) -> Path:
-        return Path(f"{self.resource.applied_file}.view")
-
-    def _record_progress(self) -> None:
-        self._record(self.state)
-
-    def _record(self, state: applied.Applied) -> None:
-        tally = self._parts.applier.tally
-        ghosts = ({"key": k, "cause": g.cause, "since": g.since_s} for k, g in self._view.ghosts.items())
-        self.state = replace(
-            state,
-            reloads=self._base.reloads + tally.reloads,
-            runtime_ops=self._base.runtime_ops + tally.runtime_ops,
-            drift_repairs=self._base.drift_repairs + tally.drift_repairs,
-            pending_admissions=tally.pending_admissions,
-            pending_removals=tally.pending_removals,
-            held_by_old_processes=tally.held_by_old_processes,
-            behind=tally.behind,
-            revision=state.revision if tally.held_by_old_processes or self._reached is None else self._reached,
-            ghosts=tuple(ghosts),
-            reload_owed=tally.reload_owed,
-            doubt=applied.doubt(self._view.ghosts),
-        )
-        if self._parts.noop:
-            return
-        if self._parts.onetime and not self.state.reload_owed:
-            self.resource.applied_file.unlink(missing_ok=True)
-            return
-        try:
-            self.resource.applied_file.parent.mkdir(parents=True, exist_ok=True)
-            applied.save(self.resource.applied_file, self.state)
-        except (WriteFailed, OSError) as err:
-            _log.error("the applied-state file could not be written error=%s", err)
-
-    def _soon_remember(self) -> None:
-        """Not at every change: it can be long, and only a wiped store asks for it."""
-        every_s = _REMEMBER_EVERY_S if len(self._view.entries) < _LONG_VIEW else _REMEMBER_LONG_EVERY_S
-        if self._remember_at_s is None:
-            self._remember_at_s = max(time.monotonic(), self._remembered_s + every_s)
-
-    def _remember(self) -> None:
-        self._remember_at_s, self._remembered_s = None, time.monotonic()
-        if not self._view.ready or self._parts.noop or not self._view.guarded:
-            return
-        with contextlib.suppress(WriteFailed):
-            applied.save_view(self._memory, self._view.remembered())
+        self.records.failed(err, failures, wait_s)
 
 
 def retry_wait_s(err: ConfdError, failures: int, jitter: float) -> float:
