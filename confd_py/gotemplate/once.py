@@ -7,11 +7,12 @@ from typing import Any
 from jinja2 import Environment
 
 from confd_py.errors import TemplateFault
+from confd_py.gotemplate.expressions import LOGIC
 from confd_py.gotemplate.ops import Ops
 from confd_py.gotemplate.parse import parse
 from confd_py.gotemplate.printing import shown
 from confd_py.gotemplate.signature import BUILTIN_FUNCTIONS
-from confd_py.gotemplate.translate import LOGIC, translate
+from confd_py.gotemplate.translate import translate
 
 
 def render_text(text: str, name: str, dot: Any) -> str:
