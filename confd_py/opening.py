@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from confd_py.config import Config
 from confd_py.errors import ConfigFault
 from confd_py.store import Store
 
+_log = logging.getLogger("confd-py")
 _DNS_TIMEOUT_S = 5.0
 _LOCAL = {"etcd": "127.0.0.1:2379", "etcdv3": "127.0.0.1:2379", "redis": "127.0.0.1:6379"}
 
@@ -33,17 +35,14 @@ def open_store(config: Config, environ: Mapping[str, str]) -> Store:
         return RedisStore(nodes, password=config.password or config.client_key, separator=config.separator)
     from confd_py.stores.etcd import EtcdStore
 
-    if config.client_insecure:
-        raise ConfigFault(
-            "client-insecure is not served: etcd's certificate is always verified",
-            hint="Name the authority that signed it with -client-ca-keys.",
-        )
     pair = (config.client_cert, config.client_key)
     files = (config.client_ca_keys, *(pair if all(pair) else ("", "")))  # as confd: half a pair counts for nothing
     secure = any(files)
     user = (config.username, config.password) if config.username else None
     endpoints = [node if "://" in node else f"{'https' if secure else 'http'}://{node}" for node in nodes]
-    return EtcdStore(endpoints, tls=files if any(files) else None, user=user)
+    if config.client_insecure:
+        _log.warning("client-insecure: etcd's certificate is not verified")
+    return EtcdStore(endpoints, tls=files if secure else None, user=user, verify=not config.client_insecure)
 
 
 def _nodes(config: Config, environ: Mapping[str, str]) -> list[str]:

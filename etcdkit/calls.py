@@ -22,6 +22,7 @@ TOKEN_FRESH_S = 5.0
 
 # The request never left, or was refused before it was proposed: safe to repeat even where it writes.
 _NEVER_SENT = ("failed to connect", "connection refused", "no leader", "not capable", "too many requests")
+_NO_AUTH = "authentication is not enabled"
 _STALE_TOKEN = ("invalid auth token", "user name is empty", "revision of auth store is old")
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 _BROKEN_STREAM = ("rst_stream", "goaway", "stream removed", "too many requests", "connection reset", "socket closed")
@@ -83,9 +84,12 @@ class Wire:
 class Calls:
     """Requests and streams to the member in use; the next one is taken when it fails."""
 
-    def __init__(self, members: Members, user: tuple[str, str] | None, timeout_s: float) -> None:
+    def __init__(
+        self, members: Members, user: tuple[str, str] | None, timeout_s: float, *, user_optional: bool = False
+    ) -> None:
         self.members = members
         self._user = user
+        self._user_optional = user_optional
         self._timeout_s = timeout_s
         self._attempt_s = max(SHORTEST_ATTEMPT_S, timeout_s / (len(members.all) + 1))
         self._token = ""
@@ -169,12 +173,20 @@ class Calls:
         if self._user is None or self._token:
             return self._token
         async with self._authenticating:
-            if not self._token:
-                name, password = self._user
-                request = pb.AuthenticateRequest(name=name, password=password)
-                answer = await member.unary["Authenticate"](request, timeout=self._attempt_s)
-                self._token, self._token_at = answer.token, time.monotonic()
+            if not self._token and self._user is not None:
+                await self._authenticate(member, *self._user)
         return self._token
+
+    async def _authenticate(self, member: Member, name: str, password: str) -> None:
+        request = pb.AuthenticateRequest(name=name, password=password)
+        try:
+            answer = await member.unary["Authenticate"](request, timeout=self._attempt_s)
+        except grpc.aio.AioRpcError as err:
+            if not (self._user_optional and _NO_AUTH in words(err)):
+                raise
+            self._user = None
+        else:
+            self._token, self._token_at = answer.token, time.monotonic()
 
     def _forget(self, token: str) -> None:
         """Get another token next time, unless somebody else already did."""
@@ -209,7 +221,7 @@ def _mapped(err: grpc.aio.AioRpcError, request: Any) -> EtcdError:
         return LeaseGone(getattr(request, "ID", 0) or getattr(request, "lease", 0))
     if "user name is empty" in said:
         return Unauthorized("etcd asks for a user", hint="Give a user and a password.")
-    if "authentication is not enabled" in said:
+    if _NO_AUTH in said:
         return Unauthorized("etcd has no authentication, but a user was given", hint="Enable it, or give no user.")
     if err.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED) or "authentication" in said:
         return Unauthorized(f"etcd refuses: {said}", hint="Check the user, its password and its roles.")

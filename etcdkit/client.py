@@ -38,7 +38,8 @@ class Client:
     """Speaks to an etcd cluster of version 3.4 or later.
 
     `endpoints` are host:port or URLs. A call tries member after member for `timeout_s` seconds. Calls raise
-    Unavailable, Unauthorized or Refused. Use it in one event loop.
+    Unavailable, Unauthorized or Refused. Use it in one event loop. With `user_optional`, a cluster that has no
+    authentication is used without a user instead of being refused.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Client:
         *,
         tls: TLS | None = None,
         user: tuple[str, str] | None = None,
+        user_optional: bool = False,
         timeout_s: float = 10.0,
     ) -> None:
         self._members = Members(endpoints, tls)
-        self.calls = Calls(self._members, user, timeout_s)
+        self.calls = Calls(self._members, user, timeout_s, user_optional=user_optional)
 
     async def __aenter__(self) -> Client:
         return self

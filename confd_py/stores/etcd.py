@@ -8,20 +8,36 @@ from pathlib import Path
 from typing import cast
 
 import etcdkit
-from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
+from confd_py.errors import StoreRefused, StoreUnavailable
 from confd_py.keyspace import common_path, covers
 from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
+from confd_py.stores.tls import client_context
+from confd_py.stores.unverified import UnverifiedMember
 
 
 class EtcdStore:
-    """Speaks to the members at `endpoints`; `tls` is (ca, cert, key) with "" for what is not used."""
+    """Speaks to the members at `endpoints`; `tls` is (ca, cert, key) with "" for what is not used.
+
+    Without `verify` any certificate of theirs is taken.
+    """
 
     def __init__(
-        self, endpoints: Sequence[str], *, tls: tuple[str, str, str] | None = None, user: tuple[str, str] | None = None
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: tuple[str, str, str] | None = None,
+        user: tuple[str, str] | None = None,
+        verify: bool = True,
     ) -> None:
-        self._client = etcdkit.Client(list(endpoints), tls=_read_tls(tls), user=user, timeout_s=5.0)
+        doubtful = [] if verify else [endpoint for endpoint in endpoints if endpoint.startswith("https://")]
+        self._unverified = [UnverifiedMember(endpoint, tls[1:] if tls else ("", "")) for endpoint in doubtful]
+        targets = [member.target for member in self._unverified]
+        targets += [endpoint for endpoint in endpoints if endpoint not in doubtful]
+        files = _read_tls(tls if not doubtful else None)
+        self._client = etcdkit.Client(targets, tls=files, user=user, user_optional=True, timeout_s=5.0)
 
     async def read(self, keys: Sequence[str]) -> Batch:
+        await self._open()
         path = common_path(keys)
         try:
             snapshot = await self._client.get_prefix(path)
@@ -32,6 +48,7 @@ class EtcdStore:
         return _first(snapshot)
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
+        await self._open()
         path = common_path(keys)
         mirror = etcdkit.Mirror(self._client, path)
         async with mirror:
@@ -56,15 +73,19 @@ class EtcdStore:
 
     async def close(self) -> None:
         await self._client.close()
+        for member in self._unverified:
+            await member.close()
+
+    async def _open(self) -> None:
+        for member in self._unverified:
+            await member.start()
 
 
 def _read_tls(files: tuple[str, str, str] | None) -> etcdkit.TLS | None:
     if files is None:
         return None
-    try:
-        return etcdkit.TLS(*(Path(name).read_bytes() if name else None for name in files))
-    except OSError as err:
-        raise ConfigFault(f"{err.filename} cannot be read: {err.strerror}") from err
+    client_context(*files)
+    return etcdkit.TLS(*(Path(name).read_bytes() if name else None for name in files))
 
 
 def _first(snapshot: etcdkit.Snapshot) -> Batch:
