@@ -48,7 +48,7 @@ async def check(
         try:
             text = render(resource, config, view, environ)
             if show_diff:
-                _print_diff(resource, text)
+                _print_diff(resource, text, coloured=_likes_colour(environ))
             else:
                 await _check_text(resource, text)
                 print(f"{resource.name}: in order")
@@ -116,10 +116,15 @@ async def _check_text(resource: Resource, text: str) -> None:
         staged.unlink(missing_ok=True)
 
 
-def _print_diff(resource: Resource, text: str) -> None:
+def _likes_colour(environ: Mapping[str, str]) -> bool:
+    """Whether a person looks on who has not asked for none (no-color.org)."""
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _print_diff(resource: Resource, text: str, *, coloured: bool) -> None:
     old = (dest.read(resource.dest) or "").splitlines(keepends=True)
     lines = difflib.unified_diff(old, text.splitlines(keepends=True), str(resource.dest), "wanted")
-    colours = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"} if sys.stdout.isatty() else {}
+    colours = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"} if coloured else {}
     for line in lines:
         colour = colours.get(line[:1], "")
         sys.stdout.write(f"{colour}{line}\x1b[0m" if colour else line)

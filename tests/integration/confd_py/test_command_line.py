@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -124,6 +125,17 @@ def test_check_diff_and_status(place: Place) -> None:
         process.wait(5)
     place.resource("t", "{{ nope }}", place.out)
     assert place.run("check").returncode == 1
+
+
+@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_diff_is_coloured_for_a_person_who_likes_it(place: Place, environ: dict[str, str], *, coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environ}
+    subprocess.run(place.argv("diff"), cwd=ROOT, env=env, stdout=theirs, check=False, timeout=20)
+    os.close(theirs)
+    text = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert ("\x1b[32m+name=web" in text, "+name=web" in text) == (coloured, True)
 
 
 def test_watch_follows_rereads_and_ends_cleanly(place: Place) -> None:

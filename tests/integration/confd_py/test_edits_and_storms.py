@@ -275,3 +275,51 @@ def test_debounce_waits_for_the_last_of_several(daemon: Daemon) -> None:
         time.sleep(0.1)
         assert out.read_text() == "web"
     daemon.becomes(out, "4", 2.0)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_security_label_is_kept(daemon: Daemon, *, mounted: bool) -> None:
+    """What SELinux goes by is an attribute of the file: a new one would get its directory's."""
+    label, out = b"system_u:object_r:haproxy_etc_t:s0", daemon.resource("a", '{{getv "/app/name"}}')
+    real = daemon.folder / "real"
+    for path in (out, real):
+        path.write_text("old")
+        os.setxattr(path, "security.selinux", label)
+    if mounted:
+        subprocess.run(["mount", "--bind", str(real), str(out)], check=True)
+    try:
+        daemon.start()
+        daemon.becomes(out, "web")
+        assert os.getxattr(out, "security.selinux") == label
+    finally:
+        daemon.end(signal.SIGKILL)
+        if mounted:
+            subprocess.run(["umount", str(out)], check=True)
+
+
+@pytest.mark.parametrize("loss", ["emptied", "restored", "wiped"])
+def test_in_step_two_seconds_after_a_store_with_another_past_answers(daemon: Daemon, loss: str) -> None:
+    """confd goes deaf: it waits for a revision that the store does not reach for a long time."""
+    out = daemon.resource("a", '{{range gets "/app/*"}}{{.Key}}={{.Value}} {{end}}')
+    daemon.start()
+    daemon.becomes(out, "/app/name=web ")
+    if loss == "restored":
+        daemon.etcd.stop()
+        daemon.etcd.save(daemon.folder / "backup")
+        daemon.etcd.start()
+    for number in range(20):
+        daemon.etcd.etcdctl("put", "/app/late", str(number))
+    daemon.becomes(out, "/app/late=19 /app/name=web ")
+    if loss == "emptied":
+        daemon.etcd.etcdctl("del", "--prefix", "/")
+        daemon.becomes(out, "", 2.0)
+        return
+    daemon.etcd.kill()
+    if loss == "restored":
+        daemon.etcd.restore(daemon.folder / "backup")
+    else:
+        daemon.etcd.wipe()
+    daemon.etcd.start()  # returns when it answers
+    daemon.becomes(out, "/app/name=web " if loss == "restored" else "", 2.0)
+    daemon.etcd.etcdctl("put", "/app/name", "again")
+    daemon.becomes(out, "/app/name=again ", 1.0)
