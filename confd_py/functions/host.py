@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from pathlib import Path
@@ -19,8 +20,14 @@ def hostname() -> str:
 
 
 def file_exists(path: str) -> bool:
-    """Whether there is something at `path`."""
-    return Path(path).exists()
+    """Whether there is something at `path`; what cannot be looked at counts as there, as in confd."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 def lookup_ip(name: str) -> Strings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -165,17 +165,17 @@ def ge(first: Any, second: Any) -> bool:
 
 def html(*values: Any) -> str:
     """The text of the values, safe in HTML."""
-    return joined(values).translate(_HTML)
+    return _printable(values).translate(_HTML)
 
 
 def js(*values: Any) -> str:
     """The text of the values, safe in a JavaScript string."""
-    return "".join(map(_js, joined(values)))
+    return "".join(map(_js, _printable(values)))
 
 
 def urlquery(*values: Any) -> str:
     """The text of the values, safe in the query of a URL."""
-    return quote_plus(utf8(joined(values)), safe="").replace("%7E", "~")
+    return quote_plus(utf8(_printable(values)), safe="").replace("%7E", "~")
 
 
 def call(function: Any, *_: Any) -> Any:
@@ -230,6 +230,11 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "string"),
 )
 _JS = {char: "\\" + char for char in "\\'\""} | {char: f"\\u{ord(char):04X}" for char in "<>&="}
+
+
+def _printable(values: Sequence[Any]) -> str:
+    """What the escaping functions print: nothing is no value to them, as to an action."""
+    return joined(["<no value>" if value is None else value for value in values])
 
 
 def _kind(value: Any) -> str:

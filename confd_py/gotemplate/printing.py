@@ -54,7 +54,10 @@ def float_text(value: float, letter: str = "g", precision: int = -1) -> str:
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     sign = "-" if math.copysign(1.0, value) < 0 else ""
     low = letter.lower()
-    body = _shortest(abs(value), low) if precision < 0 else _rounded(abs(value), low, precision)
+    if low in "bx":
+        body = _binary(abs(value)) if low == "b" else _hexadecimal(abs(value), precision)
+    else:
+        body = _shortest(abs(value), low) if precision < 0 else _rounded(abs(value), low, precision)
     return sign + (body.upper() if letter.isupper() else body)
 
 
@@ -92,3 +95,25 @@ def _rounded(value: float, letter: str, precision: int) -> str:
     if letter == "g":
         return f"{value:.{precision or 1}g}"
     return f"{value:.{precision}{letter}}"
+
+
+def _binary(value: float) -> str:
+    """A whole mantissa and the power of two that it is multiplied by."""
+    mantissa, exponent = math.frexp(value)
+    power = max(exponent - 53, -1074) if value else -1074
+    return f"{int(math.ldexp(mantissa, exponent - power))}p{power:+d}"
+
+
+def _hexadecimal(value: float, precision: int) -> str:
+    """One digit, and behind the point as many as are asked for, or as needed (-1)."""
+    if not value:
+        return "0x0" + ("." + "0" * precision if precision > 0 else "") + "p+00"
+    mantissa, exponent = math.frexp(value)
+    whole = int(math.ldexp(mantissa, 53))  # 53 bits: one, and 13 digits behind it
+    if 0 <= precision < 13:
+        whole = round(whole / (1 << (52 - 4 * precision))) << (52 - 4 * precision)
+    exponent += whole.bit_length() - 54
+    digits = f"{whole:x}"[1:14]
+    fraction = digits.rstrip("0") if precision < 0 else digits[:precision].ljust(precision, "0")
+    power = f"{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    return f"0x1{'.' if fraction else ''}{fraction}p{power}"

@@ -2,13 +2,16 @@
 
 A real etcd; the same Go template and confdir for both, in one run. Prints how long it takes from the answer to a put
 until the file holds the new value (p50, p99), with 10, 100, 1,000 and 10,000 keys under the prefix, start until the
-first file, memory, and CPU while nothing happens. Without --confd its figures are those recorded on another day.
+first file, memory, and CPU while nothing happens; then the same for one of 200 resources with 10 keys each, and how
+many resources rendered for it. Without --confd its figures are those recorded on another day. `propagation.py` goes
+on from the file to the first request.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import statistics
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from tests.fakes.etcd_server import EtcdServer  # noqa: E402
 
+OURS = "confd-py"
 TEMPLATE = '{{range gets "/up/*"}}server {{base .Key}} {{.Value}}\n{{end}}'
 RECORDED = "recorded from confd 0.16: 1 ms p50, 9 ms p99"
 
@@ -36,24 +40,33 @@ class Rival:
     name: str
     argv: list[str]
     folder: Path
+    paths: tuple[str, ...] = ("/up",)  # one resource each
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def out(self) -> Path:
-        return self.folder / "out"
+        """What the first resource writes."""
+        return self.outs[0]
+
+    @property
+    def outs(self) -> list[Path]:
+        return [self.folder / f"out{path.replace('/', '-')}" for path in self.paths]
 
     def start(self, endpoint: str) -> float:
-        """Seconds until the first file is there."""
+        """Seconds until the last first file is there."""
         for name in ("conf.d", "templates"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "templates/t.tmpl").write_text(TEMPLATE)
-        text = f'[template]\nsrc = "t.tmpl"\ndest = "{self.out}"\nkeys = ["/up"]\n'
-        (self.folder / "conf.d/t.toml").write_text(text)
-        self.out.unlink(missing_ok=True)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
+        for path, out in zip(self.paths, self.outs, strict=True):
+            name = path.strip("/").replace("/", "-")
+            (self.folder / f"templates/{name}.tmpl").write_text(TEMPLATE.replace("/up", path))
+            text = f'[template]\nsrc = "{name}.tmpl"\ndest = "{out}"\nkeys = ["{path}"]\n'
+            (self.folder / f"conf.d/{name}.toml").write_text(text)
+            out.unlink(missing_ok=True)
         words = ["-watch", "-backend", "etcdv3", "-node", endpoint, "-confdir", str(self.folder), "-log-level", "error"]
         begun_s = time.perf_counter()
         self.process = subprocess.Popen([*self.argv, *words], cwd=ROOT, stderr=subprocess.DEVNULL)
-        while not self.out.exists():
+        while not all(out.exists() for out in self.outs):
             time.sleep(0.001)
             if time.perf_counter() - begun_s > 20:
                 raise SystemExit(f"{self.name} wrote nothing within 20 s")
@@ -77,11 +90,11 @@ class Rival:
 
 
 async def latencies_ms(client: etcdkit.Client, rival: Rival, changes: int) -> list[float]:
-    """From the answer to a put until the file says so, change by change."""
+    """From the answer to a put until the first resource's file says so, change by change."""
     found = []
     for number in range(changes):
         value = f"10.0.0.1:{number}-{time.time_ns()}"
-        await client.put("/up/00000", value.encode())
+        await client.put(f"{rival.paths[0]}/00000", value.encode())
         begun_s = time.perf_counter()
         while value not in rival.out.read_text(errors="replace"):
             await asyncio.sleep(0.0002)
@@ -101,10 +114,34 @@ def shown(name: str, what: str, values: list[float]) -> None:
     )
 
 
+async def many_resources(client: etcdkit.Client, rivals: list[Rival], endpoint: str, changes: int) -> None:
+    """A change concerns one resource of many; `renders` of the others are counted where they are told."""
+    paths = tuple(f"/many/{number:03}" for number in range(200))
+    for path in paths:
+        for number in range(10):
+            await client.put(f"{path}/{number:05}", f"10.0.0.1:{number}".encode())
+    for rival in rivals:
+        rival.paths = paths
+        first_s = rival.start(endpoint)
+        await asyncio.sleep(1.5)
+        before = renders(rival)
+        shown(rival.name, "200 resources x 10 keys", await latencies_ms(client, rival, changes))
+        rendered = [now - then for now, then in zip(renders(rival), before, strict=True)]
+        told = f", renders {rendered[0]} of the one, {sum(rendered[1:])} of the others" if any(rendered) else ""
+        print(f"{rival.name:10} last first file after {first_s * 1000:.0f} ms, {rival.memory_mib():.0f} MiB{told}")
+        rival.end()
+
+
+def renders(rival: Rival) -> list[int]:
+    """How often each resource was rendered; the original does not tell."""
+    files = [Path(f"{out}.applied") for out in rival.outs]
+    return [json.loads(file.read_text())["renders"] if file.exists() else 0 for file in files]
+
+
 async def run(changes: int, confd: str, idle_s: float) -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-confd-"))
     server = EtcdServer(folder).start()
-    rivals = [Rival("confd-py", [sys.executable, "-m", "confd_py"], folder / "ours")]
+    rivals = [Rival(OURS, [sys.executable, "-m", "confd_py"], folder / "ours")]
     rivals += [Rival("confd", [confd], folder / "theirs")] if confd else []
     client = etcdkit.Client([server.endpoint])
     have = 0
@@ -126,6 +163,7 @@ async def run(changes: int, confd: str, idle_s: float) -> None:
                     flush=True,
                 )
                 rival.end()
+        await many_resources(client, rivals, server.endpoint, changes)
         if not confd:
             print(RECORDED)
     finally:
