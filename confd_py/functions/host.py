@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import struct
 from pathlib import Path
@@ -22,7 +21,7 @@ def hostname() -> str:
 def file_exists(path: str) -> bool:
     """Whether there is something at `path`; what cannot be looked at counts as there, as in confd."""
     try:
-        os.stat(path)
+        Path(path).stat()
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
