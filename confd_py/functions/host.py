@@ -26,7 +26,7 @@ def file_exists(path: str) -> bool:
         return False
     except (OSError, ValueError):
         return True
-    return True
+    return path != ""  # which pathlib takes for the directory we are in
 
 
 def lookup_ip(name: str) -> Strings:

@@ -41,9 +41,10 @@ class Expressions:
         self.dots: list[Expr] = []
         self.template = tree.name
 
-    def variable(self, name: str) -> Expr:
-        """The innermost variable of that name."""
-        return next((scope[name] for scope in reversed(self.scopes) if name in scope), Expr("none"))
+    def variable(self, node: nodes.Variable) -> Expr:
+        """The innermost variable of that name; one that is only being declared is there for the parser alone."""
+        known = (scope[node.name] for scope in reversed(self.scopes) if node.name in scope)
+        return next(known, None) or self.fail(node, f"undefined variable: {node.name}", node.name)
 
     def pipe(self, pipe: nodes.Pipe) -> Expr:
         """A pipeline: each command gets the value of the one before as its last argument."""
@@ -63,7 +64,7 @@ class Expressions:
             case nodes.Chain():
                 return self._chain(first, arguments, final)
             case nodes.Variable(names=(_, *_)):
-                return self._members(self.variable(first.name), first, first.names, arguments, final)
+                return self._members(self.variable(first), first, first.names, arguments, final)
         if arguments or final is not None:
             return self.fail(first, f"can't give argument to non-function {first}", str(first))
         if isinstance(first, nodes.Nil):
@@ -80,7 +81,7 @@ class Expressions:
             case nodes.Field():
                 return self._members(self.dots[-1], node, node.names, (), None)
             case nodes.Variable():
-                return self._members(self.variable(node.name), node, node.names, (), None)
+                return self._members(self.variable(node), node, node.names, (), None)
             case nodes.Chain():
                 return self._chain(node, (), None)
             case nodes.Function():

@@ -110,7 +110,7 @@ class _Writer(Expressions):
         if not node.pipe.declared:
             return "", value
         variable = node.pipe.declared[0]
-        return self._bind(variable, value, assigns=node.pipe.assigns), self.variable(variable.name)
+        return self._bind(variable, value, assigns=node.pipe.assigns), self.variable(variable)
 
     def _range(self, node: nodes.Branch) -> str:
         value = self.pipe(node.pipe)
@@ -142,7 +142,7 @@ class _Writer(Expressions):
         before = ""
         if node.pipe and node.pipe.declared:
             before = self._bind(node.pipe.declared[0], value, assigns=node.pipe.assigns)
-            value = self.variable(node.pipe.declared[0].name)
+            value = self.variable(node.pipe.declared[0])
         name = self._macros.get(node.name)
         if name is None:
             return self._output(

@@ -323,3 +323,30 @@ def test_in_step_two_seconds_after_a_store_with_another_past_answers(daemon: Dae
     daemon.becomes(out, "/app/name=web " if loss == "restored" else "", 2.0)
     daemon.etcd.etcdctl("put", "/app/name", "again")
     daemon.becomes(out, "/app/name=again ", 1.0)
+
+
+async def put_all(daemon: Daemon, values: dict[str, str]) -> None:
+    async with etcdkit.Client([daemon.etcd.endpoint]) as client:
+        for key, value in values.items():
+            await client.put(key, value.encode())
+
+
+def test_a_change_touches_only_the_resources_that_read_it(daemon: Daemon) -> None:
+    outs = [
+        daemon.resource(f"r{number:03}", '{{range gets "/*"}}{{.Value}} {{end}}', keys=f"/many/{number:03}")
+        for number in range(200)
+    ]
+    asyncio.run(put_all(daemon, {f"/many/{out.name[1:]}/a": out.name for out in outs}))
+    daemon.start()
+    within(10, "all are told", lambda: all(daemon.state(out.name).get("sha256") for out in outs))
+    before = [daemon.state(out.name)["renders"] for out in outs]
+    times = [out.stat().st_mtime_ns for out in outs]
+    daemon.etcd.etcdctl("put", "/many/007/b", "more")
+    daemon.becomes(outs[7], "r007 more ", 2.0)
+    within(2, "told", lambda: daemon.state("r007")["renders"] == int(str(before[7])) + 1)
+    daemon.etcd.etcdctl("put", "/other/name", "nobody reads it")
+    daemon.etcd.etcdctl("put", "/many/008/b", "last")
+    daemon.becomes(outs[8], "r008 last ", 2.0)  # all that came before it was looked at
+    rest = [index for index in range(200) if index not in (7, 8)]
+    assert [daemon.state(outs[index].name)["renders"] for index in rest] == [before[index] for index in rest]
+    assert [outs[index].stat().st_mtime_ns for index in rest] == [times[index] for index in rest]
