@@ -333,7 +333,7 @@ async def put_all(daemon: Daemon, values: dict[str, str]) -> None:
 
 def test_a_change_touches_only_the_resources_that_read_it(daemon: Daemon) -> None:
     outs = [
-        daemon.resource(f"r{number:03}", '{{range gets "/*"}}{{.Value}} {{end}}', keys=f"/many/{number:03}")
+        daemon.resource(f"r{number:03}", '{{range gets "/many/*/*"}}{{.Value}} {{end}}', keys=f"/many/{number:03}")
         for number in range(200)
     ]
     asyncio.run(put_all(daemon, {f"/many/{out.name[1:]}/a": out.name for out in outs}))
