@@ -43,7 +43,14 @@ def fits(dest: Path, text: str, owner: Ownership) -> bool:
     except FileNotFoundError:
         return False
     same_mode = owner.mode is None or stat.st_mode & 0o7777 == owner.mode
-    return same_mode and owner.uid in (-1, stat.st_uid) and owner.gid in (-1, stat.st_gid) and read(dest) == text
+    same_length = stat.st_size == len(text.encode(ENCODING, ERRORS))
+    return (
+        same_length
+        and same_mode
+        and owner.uid in (-1, stat.st_uid)
+        and owner.gid in (-1, stat.st_gid)
+        and read(dest) == text
+    )
 
 
 def stage(dest: Path, text: str, owner: Ownership) -> Path:

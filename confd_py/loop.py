@@ -148,10 +148,18 @@ class Service:
             with Folders(paths) as folders:
                 watched = self.workers
                 while watched == self.workers:
-                    await folders.changed(_LOOK_AGAIN_S)
-                    self._look(tasks)
+                    self._look(await folders.changed(_LOOK_AGAIN_S), tasks)
 
-    def _look(self, tasks: asyncio.TaskGroup) -> None:
+    def _look(self, changed: frozenset[Path] | None, tasks: asyncio.TaskGroup) -> None:
+        """Look at what changed, or at everything: None."""
+        dests = {worker.resource.dest for worker in self.workers}
+        if changed is None or not changed <= dests:
+            self._look_at_confdir(tasks)
+        for worker in self.workers:
+            if changed is None or worker.resource.dest in changed:
+                worker.look_at_dest()
+
+    def _look_at_confdir(self, tasks: asyncio.TaskGroup) -> None:
         fresh = stamps(self._folder / "conf.d")
         if fresh != self._resource_files:
             self._resource_files = fresh
@@ -162,8 +170,6 @@ class Service:
             self._templates = fresh
             for worker in self.workers:
                 worker.template_changed()
-        for worker in self.workers:
-            worker.look_at_dest()
 
     def _look_at_resources(self, confdir: Confdir, tasks: asyncio.TaskGroup) -> None:
         broken = {Path(fault.path) for fault in confdir.faults}
