@@ -57,6 +57,7 @@ class Worker:
         self._text: str | None = None  # in effect
         self._dest_stamp: Stamp = None  # of the file when it was last in effect
         self._applying = self._tried = False
+        self._doubted = self._edited = False  # told while it was being applied: the outcome does not answer it
         self._changed_s: float | None = None  # when the first change came that is not in effect
         self._renders = Bucket(_RENDERS_AT_ONCE, _RENDERS_PER_S)
         self._next_try_s: float | None = None
@@ -85,13 +86,13 @@ class Worker:
 
     def again(self) -> None:
         """What was in effect may not be any more."""
-        self._text, self._owed, self._next_try_s = None, True, None
+        self._text, self._owed, self._next_try_s, self._doubted = None, True, None, True
         self._bell.set()
 
     def template_changed(self) -> None:
         """A file below templates/ did: render again, and apply what comes out if it is another text."""
         self._parts.renderer.forget()
-        self._owed, self._next_try_s = True, None
+        self._owed, self._next_try_s, self._edited = True, None, True
         self._bell.set()
 
     def look_at_dest(self) -> None:
@@ -207,6 +208,7 @@ class Worker:
         """Render and apply once; every outcome is recorded."""
         revision = self._view.revision
         self.records.looked_at(revision)
+        self._doubted = self._edited = False
         try:
             text = self._parts.renderer.render()
             self.records.rendered()
@@ -226,10 +228,10 @@ class Worker:
             _log.warning("target config out of sync, noop is set dest=%s", self.resource.dest)
         else:
             await self._parts.applier.apply(text)
-        self._text = text
+        self._text = None if self._doubted else text
 
     def _succeeded(self, text: str, revision: int) -> None:
-        self._owed, self._next_try_s = False, None
+        self._owed, self._next_try_s = self._doubted or self._edited, None
         if self._changed_s is not None and not self._inbox:
             self._parts.took_effect(self.resource.name, time.monotonic() - self._changed_s)
             self._changed_s = None
@@ -239,7 +241,7 @@ class Worker:
     def _failed(self, err: ConfdError) -> None:
         failures = self.state.failures + (not isinstance(err, Deferred))
         wait_s = retry_wait_s(err, failures, random.random())  # noqa: S311 jitter
-        self._next_try_s = time.monotonic() + wait_s
+        self._next_try_s = None if self._edited else time.monotonic() + wait_s
         self.records.failed(err, failures, wait_s)
 
 

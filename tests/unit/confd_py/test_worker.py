@@ -29,12 +29,15 @@ class FakeApplier:
         self.faults: list[Exception] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.waiting = False
         self.tally = Tally()
         self.changed: Callable[[], None] = lambda: None
         self.again: Callable[[], None] = lambda: None
 
     async def apply(self, text: str) -> None:
+        self.waiting = True
         await self.gate.wait()
+        self.waiting = False
         self.texts.append(text)
         if self.faults:
             raise self.faults.pop(0)
@@ -152,6 +155,33 @@ async def test_again_applies_the_same_text_once_more(bench: Bench) -> None:
     bench.tell("/app/x", "1")
     await bench.until(lambda: bench.applier.texts == ["1"])
     bench.applier.again()
+    await bench.until(lambda: bench.applier.texts == ["1", "1"])
+
+
+async def test_a_template_edited_while_it_applies_is_rendered_afterwards(bench: Bench, tmp_path: Path) -> None:
+    """At once, also when what was being applied failed and would be tried again much later."""
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.applier.texts == ["1"])
+    later = ConfdError("later")
+    later.retry_after_s = 60.0
+    for faults, texts in (([], ["1", "new 1"]), ([later], ["new 1", "newer 1"])):
+        bench.applier.texts.clear()
+        bench.applier.faults = list(faults)
+        bench.applier.gate.clear()
+        bench.worker.again()
+        await bench.until(lambda: bench.applier.waiting)
+        (tmp_path / "t.j2").write_text(texts[1].replace("1", '{{ getv("/app/x", "1") }}'))
+        bench.worker.template_changed()
+        bench.applier.gate.set()
+        await bench.until(lambda texts=texts: bench.applier.texts == texts)
+
+
+async def test_doubt_that_comes_while_it_applies_is_not_answered_by_its_outcome(bench: Bench) -> None:
+    bench.applier.gate.clear()
+    bench.tell("/app/x", "1")
+    await bench.until(lambda: bench.applier.waiting)
+    bench.worker.again()
+    bench.applier.gate.set()
     await bench.until(lambda: bench.applier.texts == ["1", "1"])
 
 
