@@ -70,18 +70,30 @@ class CommandFailed(ConfdError):
     """check_cmd or reload_cmd failed or took too long; `details` holds the end of its output."""
 
 
-class HaproxyAway(ConfdError):
-    """No HAProxy answers on its socket. The file is in place; it is applied once HAProxy answers."""
+class Away(ConfdError):
+    """The program does not run. The file is in place; it is in effect as soon as the program runs."""
 
     retry_after_s = 0.1
+
+
+class HaproxyAway(Away):
+    """No HAProxy answers on its socket."""
 
 
 class HaproxyRefused(ConfdError):
     """HAProxy did not take a configuration or a command; `details` holds its own words."""
 
 
+class NginxAway(Away):
+    """No master process of nginx runs."""
+
+
+class NginxRefused(ConfdError):
+    """nginx did not take a configuration; `details` holds its own words."""
+
+
 class Deferred(ConfdError):
-    """It is too early: the last reload was less than min_reload_interval ago."""
+    """It is too early: the last reload was less than min_reload_interval ago, or reloads come in a storm."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(f"the next reload may come in {wait_s:.1f} s")

@@ -19,6 +19,7 @@ from confd_py.folders import Folders
 from confd_py.guard import Limits
 from confd_py.haproxy.applier import HaproxyApplier
 from confd_py.haproxy.content import ContentApplier, content_of
+from confd_py.nginx.applier import NginxApplier
 from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
@@ -229,6 +230,8 @@ class Service:
             return HaproxyApplier(resource, sync_only=config.sync_only)
         if resource.apply in ("haproxy-map", "haproxy-cert"):
             return ContentApplier(resource, content_of(resource), sync_only=config.sync_only)
+        if resource.apply == "nginx":
+            return NginxApplier(resource, sync_only=config.sync_only, limited=not config.onetime)
         return CommandApplier(
             resource,
             self._reloads,

@@ -11,7 +11,7 @@ from pathlib import Path
 from confd_py import applied
 from confd_py.applied import Applied
 from confd_py.apply import Applier, Tally
-from confd_py.errors import ConfdError, Deferred, HaproxyAway, WriteFailed
+from confd_py.errors import Away, ConfdError, Deferred, WriteFailed
 from confd_py.guard import Remembered
 from confd_py.resource import Resource
 from confd_py.view import View
@@ -58,7 +58,7 @@ class Records:
     def failed(self, err: ConfdError, failures: int, wait_s: float) -> None:
         """It is not in effect, for the n-th time in a row, and is tried again in `wait_s`."""
         if err.brief != self.state.error:
-            level = logging.INFO if isinstance(err, HaproxyAway | Deferred) else logging.ERROR
+            level = logging.INFO if isinstance(err, Away | Deferred) else logging.ERROR
             words = " | ".join(err.details)
             _log.log(level, "not applied resource=%s error=%s %s", self.state.resource, err.brief, words)
         told = replace(self.state, failures=failures, next_try_at=time.time() + wait_s)

@@ -14,7 +14,8 @@ from confd_py.keyspace import join_path
 from confd_py.notation import TomlFault, line_of, parse_duration_s, parse_mode, parse_share, read_toml
 
 FORMATS = ("plain", "haproxy", "nginx")
-APPLIERS = ("command", "haproxy", "haproxy-map", "haproxy-cert")
+_FORMAT_OF = {"haproxy": "haproxy", "haproxy-map": "haproxy", "nginx": "nginx"}
+APPLIERS = ("command", "haproxy", "haproxy-map", "haproxy-cert", "nginx")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ class HaproxySettings:
     reload_timeout_s: float = 15.0
     removal_timeout_s: float = 300.0  # after that, streams of a removed server are cut
     crt_list: str = ""  # where HAProxy lists a certificate that is new to it; also a directory
+
+
+@dataclass(frozen=True)
+class NginxSettings:
+    """`[template.nginx]`: the running nginx."""
+
+    binary: str = "nginx"
+    pid_file: str = "/run/nginx.pid"  # what `pid` names in the file
+    status: str = "127.0.0.1:8405"  # where its workers tell which configuration they run
+    error_log: str = "/var/log/nginx/error.log"  # what `error_log` names: there it says why it refused a reload
+    check_interval_s: float = 10.0  # how often nginx is asked whether it still runs the file
+    reload_timeout_s: float = 15.0
+    old_generations: int = 3  # workers behind more reloads than this are ended, with the connections they have left
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,7 @@ class Resource:
     max_shrink: float = 1.0  # share of a directory, 0..1, that leases may take away at once
     applied_file: Path = Path()
     haproxy: HaproxySettings = field(default_factory=HaproxySettings)
+    nginx: NginxSettings = field(default_factory=NginxSettings)
     warnings: tuple[str, ...] = ()  # to be told once, with file and line
 
 
@@ -101,7 +116,7 @@ class _Reader:
 
     def resource(self, prefix: str) -> Resource:
         apply = self.one_of("apply", APPLIERS)
-        haproxy_file = apply == "haproxy"
+        balancer_file = apply in ("haproxy", "nginx")
         certificate = apply == "haproxy-cert"
         own_prefix = join_path(prefix or self.text("prefix"))
         dest = Path(self.text("dest"))
@@ -125,14 +140,15 @@ class _Reader:
             reload_cmd_timeout_s=self.seconds("reload_cmd_timeout", 60.0),
             min_reload_interval_s=self.seconds("min_reload_interval", 0.0),
             apply=apply,
-            format=self.one_of("format", FORMATS, "haproxy" if apply in ("haproxy", "haproxy-map") else "plain"),
+            format=self.one_of("format", FORMATS, _FORMAT_OF.get(apply, "plain")),
             debounce_s=self.seconds("debounce", 0.0),
-            guard_grace_s=self.seconds("guard_grace", 60.0 if haproxy_file else 0.0),
+            guard_grace_s=self.seconds("guard_grace", 60.0 if balancer_file else 0.0),
             min_servers=self.count("min_servers"),
             max_shrink=self.share("max_shrink"),
             # HAProxy takes every file in a directory of certificates for one, but for those with a dot in front.
             applied_file=Path(self.text("applied_file") or dest.parent / f"{'.' * certificate}{dest.name}.applied"),
             haproxy=self.haproxy(),
+            nginx=self.nginx(),
             warnings=tuple(self._warnings),
         )
 
@@ -140,21 +156,37 @@ class _Reader:
         return ResourceFault(self._path, what, line=line_of(self._text, key), hint=hint)
 
     def haproxy(self) -> HaproxySettings:
-        table = self._table.get("haproxy", {})
-        if not isinstance(table, dict):
-            raise self.fault("haproxy", "template.haproxy has to be a table")
-        known = {f.name for f in fields(HaproxySettings)} - {"places"} | set(_PLACE)
-        inner = _Reader(
-            self._path, self._text, {k if k in known else f"{k}_s": v for k, v in table.items()}, self._expand
-        )
-        unknown = sorted(inner._table.keys() - known)
-        if unknown:
-            name = unknown[0].removesuffix("_s")
-            raise self.fault(name, f"template.haproxy.{name} is not known")
+        inner = self.table("haproxy", {f.name for f in fields(HaproxySettings)} - {"places"} | set(_PLACE))
         values: dict[str, Any] = {}
         for name in inner._table.keys() - set(_PLACE):
             values[name] = inner.seconds(name, 0.0) if name.endswith("_s") else inner.text(name)
         return HaproxySettings(places=inner.places(), **values)
+
+    def nginx(self) -> NginxSettings:
+        inner = self.table("nginx", {f.name for f in fields(NginxSettings)})
+        values: dict[str, Any] = {}
+        for name in inner._table:
+            if name == "old_generations":
+                values[name] = inner.count(name)
+            else:
+                values[name] = inner.seconds(name, 0.0) if name.endswith("_s") else inner.text(name)
+        settings = NginxSettings(**values)
+        host, _, port = settings.status.rpartition(":")
+        if not host or not port.isdigit():
+            raise self.fault("status", f"status has to be an address like 127.0.0.1:8405, not {settings.status!r}")
+        return settings
+
+    def table(self, name: str, known: set[str]) -> _Reader:
+        """`[template.<name>]`; its durations are known by their names with `_s`."""
+        table = self._table.get(name, {})
+        if not isinstance(table, dict):
+            raise self.fault(name, f"template.{name} has to be a table")
+        named = {key if key in known else f"{key}_s": value for key, value in table.items()}
+        unknown = sorted(named.keys() - known)
+        if unknown:
+            key = unknown[0].removesuffix("_s")
+            raise self.fault(key, f"template.{name}.{key} is not known")
+        return _Reader(self._path, self._text, named, self._expand)
 
     def places(self) -> tuple[Place, ...]:
         """One string for one HAProxy, or lists of equal length for several."""

@@ -17,6 +17,7 @@ from confd_py.errors import CommandFailed, ConfdError
 from confd_py.guard import Limits
 from confd_py.haproxy.config import parse, stamped
 from confd_py.haproxy.content import content_of
+from confd_py.nginx import config as nginx
 from confd_py.render import Renderer
 from confd_py.resource import Resource
 from confd_py.statussocket import ask, default_socket
@@ -62,6 +63,8 @@ def render(resource: Resource, config: Config, view: View, environ: Mapping[str,
     """The whole text that would be written."""
     templates = Path(config.confdir) / "templates"
     text = Renderer(templates, resource.src.lstrip("/"), resource.format, view.keys, environ).render()
+    if resource.apply == "nginx":
+        return nginx.stamped(text, nginx.stamp_of(text), resource.nginx.status)
     return stamped(text, parse(text).stamp) if resource.apply == "haproxy" else text
 
 
@@ -105,6 +108,8 @@ async def _check_text(resource: Resource, text: str) -> None:
     try:
         if resource.apply == "haproxy":
             await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
+        if resource.apply == "nginx":
+            await run_program([resource.nginx.binary, "-t", "-q", "-c", str(staged)], resource.check_cmd_timeout_s)
         if resource.apply in ("haproxy-map", "haproxy-cert"):
             content_of(resource).check(text, staged)
         if resource.check_cmd:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from confd_py.applied import Applied
 from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
-from confd_py.errors import ConfdError, Deferred, HaproxyAway
+from confd_py.errors import Away, ConfdError, Deferred
 from confd_py.records import Records
 from confd_py.reloads import Bucket
 from confd_py.render import Renderer
@@ -23,7 +23,7 @@ from confd_py.view import View
 
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
-_RENDERS_AT_ONCE, _RENDERS_PER_S = 4, 4.0  # of what a command applies; HAProxy's Runtime API needs no such pause
+_RENDERS_AT_ONCE, _RENDERS_PER_S = 4, 4.0  # of what takes a reload; HAProxy's Runtime API needs no such pause
 _ASK_AGAIN_S = 1.0
 
 
@@ -185,7 +185,7 @@ class Worker:
 
     async def _attempt_soon(self) -> None:
         """At once, or a little later when changes come in a storm: the last of them counts."""
-        rationed = self.resource.apply == "command" and not self._parts.onetime
+        rationed = self.resource.apply in ("command", "nginx") and not self._parts.onetime
         wait_s = max(self._renders.wait_s() if rationed else 0.0, self._unsettled_s())
         if wait_s > 0:
             self._next_try_s = time.monotonic() + wait_s
@@ -247,7 +247,7 @@ class Worker:
 
 def retry_wait_s(err: ConfdError, failures: int, jitter: float) -> float:
     """How long to wait after the n-th failure in a row; `jitter` in 0..1 spreads it by half."""
-    if isinstance(err, HaproxyAway | Deferred):
+    if isinstance(err, Away | Deferred):
         return err.retry_after_s
     wait_s = min(_LONGEST_RETRY_S, err.retry_after_s * 2 ** min(failures - 1, 10))
     return float(wait_s * (0.75 + jitter / 2))

@@ -1,0 +1,1 @@
+"""The applier that speaks to nginx: signals, and what its workers answer."""
