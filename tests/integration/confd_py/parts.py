@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from tests.fakes.etcd_server import free_port
 
@@ -178,14 +179,23 @@ class Haproxy:
             return False
 
 
+class Balancer(Protocol):
+    """What confd-py has to know of a load balancer: its file, and the variables the shipped templates read."""
+
+    config: Path
+
+    @property
+    def environ(self) -> dict[str, str]: ...
+
+
 class Confd:
     """confd-py as a process."""
 
-    def __init__(self, folder: Path, haproxy: Haproxy, endpoint: str) -> None:
+    def __init__(self, folder: Path, balancer: Balancer, endpoint: str, templates: Path = TEMPLATES) -> None:
         self.confdir = folder / "confd"
-        shutil.copytree(TEMPLATES, self.confdir)
+        shutil.copytree(templates, self.confdir)
         self.log = folder / "confd-py.log"
-        self._haproxy = haproxy
+        self._balancer = balancer
         self._endpoint = endpoint
         self.environ: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -193,7 +203,7 @@ class Confd:
     def start(self) -> None:
         argv = [sys.executable, "-m", "confd_py", "-watch", "-backend", "etcdv3", "-node", f"http://{self._endpoint}"]
         argv += ["-confdir", str(self.confdir), "-prefix", "", "-log-level", "debug"]
-        environ = {**os.environ, **self._haproxy.environ, **self.environ}
+        environ = {**os.environ, **self._balancer.environ, **self.environ}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 argv, env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -222,7 +232,7 @@ class Confd:
 
     def state(self) -> dict[str, object]:
         try:
-            found: dict[str, object] = json.loads(Path(f"{self._haproxy.config}.applied").read_text())
+            found: dict[str, object] = json.loads(Path(f"{self._balancer.config}.applied").read_text())
         except FileNotFoundError:
             return {"revision": -1, "error": "absent"}
         return found
@@ -240,15 +250,21 @@ class Confd:
 
 
 class Load(threading.Thread):
-    """Keep-alive and new connections, a third of the requests POST; every answer that is no 200 is kept."""
+    """Keep-alive and new connections, a third of the requests POST; every answer that is no 200 is kept.
 
-    def __init__(self, port: int, connections: int = 8) -> None:
+    `kept` is the share of connections that are kept alive, 0..1. A failure on one that was closed before the request
+    was sent begins with `stale`: a client that looks first would have opened another.
+    """
+
+    def __init__(self, port: int, connections: int = 8, kept: float = 0.5) -> None:
         super().__init__(daemon=True)
         self._port = port
         self._connections = connections
+        self._kept = round(connections * kept)
         self._ending = threading.Event()
         self.sent = 0
         self.failures: list[str] = []
+        self.took_s: list[float] = []  # of requests that were answered
         self.served: Counter[str] = Counter()
 
     def run(self) -> None:
@@ -259,21 +275,23 @@ class Load(threading.Thread):
         self.join(10)
 
     async def _all(self) -> None:
-        kept = [self._client(keep=index % 2 == 0) for index in range(self._connections)]
-        await asyncio.gather(*kept)
+        await asyncio.gather(*(self._client(keep=index < self._kept) for index in range(self._connections)))
 
     async def _client(self, *, keep: bool) -> None:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while not self._ending.is_set():
             self.sent += 1
             post = self.sent % 3 == 0
+            begun_s = time.perf_counter()
+            what = f"{'stale ' if streams and streams[0].at_eof() else ''}{'POST' if post else 'GET'}"
             try:
                 async with asyncio.timeout(5):
                     if streams is None:
                         streams = await asyncio.open_connection("127.0.0.1", self._port)
-                    closing = await self._request(*streams, post=post, keep=keep)
+                    closing = await self._request(*streams, what, keep=keep)
+                self.took_s.append(time.perf_counter() - begun_s)
             except (OSError, EOFError, TimeoutError, ValueError) as err:
-                self.failures.append(f"{'POST' if post else 'GET'} {type(err).__name__} {err}")
+                self.failures.append(f"{what} {type(err).__name__} {err}")
                 closing = True
             if closing and streams is not None:
                 streams[1].close()
@@ -281,8 +299,9 @@ class Load(threading.Thread):
             await asyncio.sleep(0.002)
 
     async def _request(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, post: bool, keep: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: str, *, keep: bool
     ) -> bool:
+        post = what.endswith("POST")
         method = b"POST / HTTP/1.1\r\ncontent-length: 4\r\n" if post else b"GET / HTTP/1.1\r\n"
         ending = b"connection: close\r\n" if not keep else b""
         writer.write(method + b"host: x\r\n" + ending + b"\r\n" + (b"data" if post else b""))
@@ -290,7 +309,7 @@ class Load(threading.Thread):
         length = int(head.split("content-length: ")[1].split("\r\n")[0])
         body = await reader.readexactly(length)
         if " 200 " not in head.split("\r\n")[0]:
-            self.failures.append(f"{'POST' if post else 'GET'} {head.split(chr(13))[0]}")
+            self.failures.append(f"{what} {head.split(chr(13))[0]}")
         self.served[body.decode(errors="replace")[:20]] += 1
         return not keep or "connection: close" in head
 

@@ -1,4 +1,4 @@
-"""HAProxy itself accepts what the shipped template renders, without a warning."""
+"""HAProxy and nginx themselves accept what the shipped templates render, without a warning."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
-GOLDEN = sorted((Path(__file__).parents[2] / "golden/haproxy").glob("*.cfg"))
+HAPROXY = sorted((Path(__file__).parents[2] / "golden/haproxy").glob("*.cfg"))
+NGINX = sorted((Path(__file__).parents[2] / "golden/nginx").glob("*.conf"))
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", HAPROXY, ids=lambda path: path.stem)
 def test_haproxy_accepts_the_golden_files(golden: Path, tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     (tmp_path / "state").write_text("1\n")
     config.write_text(golden.read_text().replace("/run/haproxy", str(tmp_path)))
     done = subprocess.run(["haproxy", "-c", "-f", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize("golden", NGINX, ids=lambda path: path.stem)
+def test_nginx_accepts_the_golden_files(golden: Path, tmp_path: Path) -> None:
+    config = tmp_path / "nginx.conf"
+    text = golden.read_text().replace("/var/log/nginx", str(tmp_path)).replace("pid /run", f"pid {tmp_path}")
+    config.write_text(text)
+    done = subprocess.run(["nginx", "-t", "-q", "-c", str(config)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
