@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.etcd_server import EtcdServer, free_port
-from tests.integration.confd_py.parts import Confd, Haproxy, Web, within
+from tests.integration.confd_py.parts import HAPROXY, Confd, Haproxy, Web, within
 
 
 class Ring:
     """The parts, and orders in the registry's own records."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, binary: str = HAPROXY) -> None:
         self.etcd = EtcdServer(folder / "etcd")
-        self.haproxy = Haproxy(folder)
+        self.haproxy = Haproxy(folder, binary)
         self.confd = Confd(folder, self.haproxy, self.etcd.endpoint)
         self.web = Web()
         self.port = free_port()
@@ -49,16 +49,26 @@ class Ring:
         return self.etcd.etcdctl("lease", "grant", str(ttl_s)).split()[1]
 
     def service(self, name: str = "web", *, port: int = 0, **traffic: object) -> int:
+        return self.put(*self.service_record(name, port=port, **traffic))
+
+    def service_record(self, name: str = "web", *, port: int = 0, **traffic: object) -> tuple[str, object]:
+        """Key and value."""
         published = {"published": port or self.port, "target": 80, "mode": "http", "hostnames": []}
         check = {"path": "/health", "interval_s": 1.0, "timeout_s": 1.0, "rise": 1, "fall": 2}
         record = {"service": name, "release": 1, "replicas": 2}
         whole = {"ports": [published], "balance": "roundrobin", "drain_timeout_s": 10.0, "check": check, **traffic}
-        return self.put(f"/hecd/services/{name}", {**record, "traffic": whole})
+        return f"/hecd/services/{name}", {**record, "traffic": whole}
 
     def instance(
         self, number: int, *, service: str = "web", state: str = "running", address: str = "", lease: str = ""
     ) -> int:
         """Announce an instance; its web server is opened if no address is given."""
+        return self.put(*self.instance_record(number, service=service, state=state, address=address), lease)
+
+    def instance_record(
+        self, number: int, *, service: str = "web", state: str = "running", address: str = "", weight: int = 100
+    ) -> tuple[str, object]:
+        """Key and value."""
         name = f"{service}.{number}"
         if address:
             self.addresses[name] = address
@@ -66,9 +76,9 @@ class Ring:
             self.addresses[name] = self.web.open(name)
         record = {
             "instance": name, "service": service, "release": 1, "node": "n1", "endpoints": {"80": self.addresses[name]},
-            "state": state, "health": "healthy", "weight": 100, "reason": "",
+            "state": state, "health": "healthy", "weight": weight, "reason": "",
         }  # fmt: skip
-        return self.put(f"/hecd/instances/{service}/{name}", record, lease)
+        return f"/hecd/instances/{service}/{name}", record
 
     def withdraw(self, number: int, *, service: str = "web") -> int:
         return self.delete(f"/hecd/instances/{service}/{service}.{number}")
@@ -82,9 +92,15 @@ class Ring:
 
 
 @pytest.fixture
-def idle_ring(tmp_path: Path) -> Iterator[Ring]:
+def haproxy_binary() -> str:
+    """The HAProxy of a ring; modules that are about another one say so by a fixture of this name."""
+    return HAPROXY
+
+
+@pytest.fixture
+def idle_ring(tmp_path: Path, haproxy_binary: str) -> Iterator[Ring]:
     """Nothing runs yet."""
-    ring = Ring(tmp_path)
+    ring = Ring(tmp_path, haproxy_binary)
     try:
         yield ring
     finally:

@@ -22,6 +22,7 @@ from tests.fakes.etcd_server import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates" / "haproxy"
+HAPROXY = os.environ.get("HECD_TEST_HAPROXY", "haproxy")  # the program that these tests run
 
 
 def within(seconds: float, what: str, probe: Callable[[], object]) -> object:
@@ -102,7 +103,8 @@ class Web(threading.Thread):
 class Haproxy:
     """HAProxy in master-worker mode over the file confd-py writes; everything below one directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, binary: str = HAPROXY) -> None:
+        self.binary = binary
         self.run = folder / "run"
         self.run.mkdir(parents=True, exist_ok=True)
         self.config = self.run / "haproxy.cfg"
@@ -117,10 +119,11 @@ class Haproxy:
             "HECD_HAPROXY_RUN": str(self.run),
             "HECD_HAPROXY_STATS_PORT": str(self.stats_port),
             "HECD_HAPROXY_BIND": "127.0.0.1",
+            "HECD_HAPROXY_BINARY": self.binary,
         }
 
     def start(self) -> None:
-        argv = ["haproxy", "-W", "-S", f"{self.run}/master.sock,level,admin", "-f", str(self.config)]
+        argv = [self.binary, "-W", "-S", f"{self.run}/master.sock,level,admin", "-f", str(self.config)]
         with self.log.open("ab") as log:
             environ = {**os.environ, "PLACE": str(self.run)}
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
@@ -147,14 +150,10 @@ class Haproxy:
         return self._process.pid
 
     def ask(self, command: str) -> str:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(5)
-            sock.connect(str(self.run / "admin.sock"))
-            sock.sendall(command.encode() + b"\n")
-            data = b""
-            while chunk := sock.recv(1 << 20):
-                data += chunk
-        return data.decode()
+        return self._ask("admin.sock", command)
+
+    def ask_master(self, command: str) -> str:
+        return self._ask("master.sock", f"{command};quit")
 
     def servers(self, backend: str = "web.80") -> dict[str, tuple[str, int, int, int]]:
         """name -> (address, operational state, admin state, weight)."""
@@ -171,6 +170,16 @@ class Haproxy:
 
     def worker_pid(self) -> int:
         return int(next(line.split()[1] for line in self.ask("show info").splitlines() if line.startswith("Pid:")))
+
+    def _ask(self, name: str, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(self.run / name))
+            sock.sendall(command.encode() + b"\n")
+            data = b""
+            while chunk := sock.recv(1 << 20):
+                data += chunk
+        return data.decode()
 
     def _answers(self) -> bool:
         try:

@@ -167,9 +167,13 @@ def test_a_new_certificate_enters_its_directory(site: Site) -> None:
 def test_drift_is_repaired_and_counted(site: Site) -> None:
     site.put("/routes/a", "one")
     site.start()
-    within(3, "in effect", lambda: site.looked_up("a") == "one")
+    # What differs before confd-py has looked once is no drift.
+    within(3, "in effect", lambda: site.state(site.map)("error") is None and site.state(site.pem)("error") is None)
+    assert site.looked_up("a") == "one"
     site.ring.haproxy.ask(f"set map {site.map} a other")
     within(3, "repaired", lambda: site.looked_up("a") == "one")
+    # confd-py looks once more after a repair: what is harmed before that is no drift either.
+    within(3, "counted", lambda: site.state(site.map)("drift_repairs") == 1)
     site.ring.haproxy.ask(f"clear map {site.map}")
     within(3, "repaired", lambda: site.looked_up("a") == "one")
     pem = "".join(f"{line}\n" for line in site.good[1].splitlines())

@@ -21,7 +21,7 @@ class Pair:
     def __init__(self, ring: Ring, folder: Path) -> None:
         self.ring = ring
         self.first = ring.haproxy
-        self.second = Haproxy(folder / "second")
+        self.second = Haproxy(folder / "second", ring.haproxy.binary)
         self.second.config = ring.haproxy.config
         template = ring.confd.confdir / "templates" / "haproxy.cfg.j2"
         template.write_text(template.read_text().replace("{{ run }}/", "${PLACE}/"))

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-HAPROXY = sorted((Path(__file__).parents[2] / "golden/haproxy").glob("*.cfg"))
-NGINX = sorted((Path(__file__).parents[2] / "golden/nginx").glob("*.conf"))
+from tests.integration.confd_py.parts import HAPROXY
+
+HAPROXY_FILES = sorted((Path(__file__).parents[2] / "golden/haproxy").glob("*.cfg"))
+NGINX_FILES = sorted((Path(__file__).parents[2] / "golden/nginx").glob("*.conf"))
 
 
-@pytest.mark.parametrize("golden", HAPROXY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", HAPROXY_FILES, ids=lambda path: path.stem)
 def test_haproxy_accepts_the_golden_files(golden: Path, tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     (tmp_path / "state").write_text("1\n")
     config.write_text(golden.read_text().replace("/run/haproxy", str(tmp_path)))
-    done = subprocess.run(["haproxy", "-c", "-f", str(config)], capture_output=True, text=True, check=False)
+    done = subprocess.run([HAPROXY, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-@pytest.mark.parametrize("golden", NGINX, ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", NGINX_FILES, ids=lambda path: path.stem)
 def test_nginx_accepts_the_golden_files(golden: Path, tmp_path: Path) -> None:
     config = tmp_path / "nginx.conf"
     text = golden.read_text().replace("/var/log/nginx", str(tmp_path)).replace("pid /run", f"pid {tmp_path}")
