@@ -52,9 +52,21 @@ class Server:
         """Whether HAProxy checks it itself."""
         return "check" in self.words
 
-    def spelled(self) -> str:
-        """The words after the name, as `add server` takes them."""
-        return " ".join((self.address, *self.words, "weight", str(self.weight)))
+    @property
+    def disabled(self) -> bool:
+        """Whether it shall stand in maintenance."""
+        return "disabled" in self.words
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Its words without their values."""
+        words = iter(self.words)
+        found = []
+        for word in words:
+            found.append(word)
+            if word in _VALUED:
+                next(words, "")
+        return tuple(found)
 
 
 @dataclass(frozen=True)

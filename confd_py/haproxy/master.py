@@ -29,7 +29,8 @@ class Processes:
 
 
 def parse_processes(text: str) -> Processes:
-    """The table of `show proc`, of 2.6 (`<reloads> [failed: n]`) as of 3.x."""
+    """The table of `show proc`: of 2.4 (with a column more), of 2.6 (`<reloads> [failed: n]`), of 3.x."""
+    reloads_at = 3 if "<relative PID>" in text else 2
     master = reloads = failed = worker = 0
     age_s, section = 0.0, ""
     old: list[int] = []
@@ -38,13 +39,13 @@ def parse_processes(text: str) -> Processes:
         if line.startswith("#"):
             section = line.strip("# ")
         elif len(part) > 3 and part[1] == "master":
-            master, reloads = int(part[0]), int(part[2])
+            master, reloads = int(part[0]), int(part[reloads_at])
             found = _FAILED.search(line)
             failed = int(found[1]) if found else 0
         elif len(part) > 3 and part[1] == "worker" and section == "old workers":
             old.append(int(part[0]))
         elif len(part) > 3 and part[1] == "worker" and not worker:
-            worker, age_s = int(part[0]), _seconds(part[3])
+            worker, age_s = int(part[0]), _seconds(part[reloads_at + 1])
     return Processes(master, reloads, failed, worker, age_s, tuple(old))
 
 

@@ -73,8 +73,8 @@ def _for_wanted(key: Key, server: Server, seen: Seen | None) -> tuple[Action, ..
         return (Add(key, server),)
     if server.dynamic and not seen.named and seen.address != server.address:
         return (Remove(key, server, f"moved from {seen.address}"),)
-    if seen.in_maintenance and "disabled" not in server.words:
-        return (Remove(key, server, "waits in maintenance"),)
+    if seen.in_maintenance != server.disabled:
+        return (Remove(key, server, "shall stand in maintenance" if server.disabled else "waits in maintenance"),)
     if seen.in_drain:
         return (Admit(key, server),)
     if seen.weight != server.weight:
@@ -82,16 +82,20 @@ def _for_wanted(key: Key, server: Server, seen: Seen | None) -> tuple[Action, ..
     return ()
 
 
-def add_command(key: Key, server: Server, *, quick: bool) -> str:
+def add_command(key: Key, server: Server, *, quick: bool, number: int = 0) -> str:
     """Adds a server; one that is checked and has a weight gets no request before it is admitted.
 
     `quick` makes its first check come at once. It would also be checked that often when it is down later, so a
-    server that stays down is put there again without it. It is one line, because a first check that falls between
-    `add` and leaving maintenance is put off by a whole `inter`.
+    server that stays down is put there again without it. `number` is its id; 0: HAProxy chooses. It is one line,
+    because a first check that falls between `add` and leaving maintenance is put off by a whole `inter`.
     """
     name = f"{key[0]}/{key[1]}"
     words = _quick(server.words) if quick and server.checked else server.words
-    commands = [f"add server {name} {' '.join((server.address, *words, 'weight', str(server.weight)))}"]
+    number_words = ("id", str(number)) if number and "id" not in server.keywords else ()
+    whole = (server.address, *words, "weight", str(server.weight), *number_words)
+    commands = [f"add server {name} {' '.join(whole)}"]
+    if server.disabled:
+        return commands[0]  # it comes in maintenance
     if server.checked:
         commands.append(f"enable health {name}")
     return ";".join([*commands, f"set server {name} state {'drain' if needs_admission(server) else 'ready'}"])
@@ -99,7 +103,7 @@ def add_command(key: Key, server: Server, *, quick: bool) -> str:
 
 def needs_admission(server: Server) -> bool:
     """Whether a good check has to come before the first request."""
-    return server.checked and server.weight > 0
+    return server.checked and server.weight > 0 and not server.disabled
 
 
 def _quick(words: tuple[str, ...]) -> tuple[str, ...]:

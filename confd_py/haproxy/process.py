@@ -75,7 +75,8 @@ class Process:
 
     def takes_at_run_time(self, session: Session, config: HaproxyConfig, old: HaproxyConfig) -> bool:
         """Whether `config` needs no reload; `old` is what it has, as far as known, else what the file held."""
-        return session.stamp == config.stamp and not words_changed(old, config)
+        same = session.stamp == config.stamp and not words_changed(old, config)
+        return same and all(session.can.takes(keywords) for keywords in members_changed(old, config))
 
     async def converge(self, config: HaproxyConfig, old: HaproxyConfig) -> None:
         """Bring its servers there through the Runtime API. Raises HaproxyRefused where only a reload helps."""
@@ -224,6 +225,18 @@ def words_changed(known: HaproxyConfig, config: HaproxyConfig) -> bool:
         if any(not s.dynamic and s != before.get(s.name) for s in servers.values()):
             return True
     return False
+
+
+def members_changed(known: HaproxyConfig, config: HaproxyConfig) -> list[tuple[str, ...]]:
+    """The keywords of each server that has to be added, or put elsewhere; () for one that has to be removed."""
+    found: list[tuple[str, ...]] = []
+    for name, servers in config.backends.items():
+        before = known.backends.get(name, {})
+        if before is servers or before == servers:
+            continue
+        found += [() for server in before if server not in servers]
+        found += [s.keywords for s in servers.values() if s.name not in before or s.address != before[s.name].address]
+    return found
 
 
 def _words(servers: Mapping[str, Server]) -> set[tuple[str, ...]]:

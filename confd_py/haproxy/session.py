@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from confd_py.errors import HaproxyAway, HaproxyRefused
+from confd_py.haproxy.capabilities import OLDEST, capabilities_of
 from confd_py.haproxy.config import STAMP_VARIABLE
 
 _PROMPT = b"\n> "
@@ -19,11 +20,12 @@ _LIMIT_BYTES = 256 * 1024 * 1024
 _PAYLOAD_PROMPTS = re.compile(r"^(?:\+ ?)+")
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)", re.MULTILINE)
 _PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
+_TOO_OLD = f"Install HAProxy {OLDEST[0]}.{OLDEST[1]} or later."
 _STAMP = re.compile(rf"^{STAMP_VARIABLE}=(\S+)$", re.MULTILINE)
 
 
 class Session:
-    """An open conversation; `pid`, `version` and `stamp` (empty: none) are those of the worker at its other end."""
+    """An open conversation; `pid`, `stamp` (empty: none) and what it `can` are those of the worker at its other end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float) -> None:
         self._reader = reader
@@ -31,7 +33,7 @@ class Session:
         self._timeout_s = timeout_s
         self.gone = asyncio.Event()  # set when the conversation is over, whoever ended it
         self.pid = 0
-        self.version = (0, 0)
+        self.can = capabilities_of(OLDEST)
         self.stamp = ""
         self._prompts_each = False  # whether every command of a line has a prompt of its own
 
@@ -102,7 +104,10 @@ class Session:
             )
         if version is None or pid is None:
             raise HaproxyRefused(f"what answers on {path} is not HAProxy", details=(answer[:200],))
-        self.version, self.pid = (int(version[1]), int(version[2])), int(pid[1])
+        release = int(version[1]), int(version[2])
+        if release < OLDEST:
+            raise HaproxyRefused(f"what answers on {path} is HAProxy {release[0]}.{release[1]}", hint=_TOO_OLD)
+        self.pid, self.can = int(pid[1]), capabilities_of(release)
         self.stamp = stamp[1] if stamp else ""
 
     async def _up_to_prompt(self, line: str) -> str:

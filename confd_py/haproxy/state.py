@@ -27,6 +27,12 @@ class Seen:
     admin: int
     weight: int
     named: bool  # its address came from a name
+    backend_id: int = 0
+
+    @property
+    def row(self) -> str:
+        """Its row of `show stat`, by numbers: a frontend may have the backend's name."""
+        return f"{self.backend_id} 4 {self.id}"
 
     @property
     def in_maintenance(self) -> bool:
@@ -57,6 +63,7 @@ def parse_state(text: str) -> dict[str, dict[str, Seen]]:
             admin=int(part[6]),
             weight=int(part[7]),
             named=part[17] != "-",
+            backend_id=int(part[0]),
         )
     return found
 

@@ -18,7 +18,7 @@ class Admission:
     """A server in drain that waits for its first good check since `since_s`."""
 
     key: Key
-    id: int
+    row: str  # as `show stat` is asked for it
     server: Server
     quick: bool
     since_s: float
@@ -29,7 +29,7 @@ class Removal:
     """A server in maintenance that waits for its last stream to end; then `successor` takes its name."""
 
     key: Key
-    id: int
+    row: str
     successor: Server | None
     since_s: float
     quick: bool = True

@@ -70,6 +70,7 @@ def test_dynamic(line: str, dynamic: bool) -> None:
 
 
 SERVER = Server("s", "10.0.0.1:80", 100, ("check", "downinter", "5s"))
+DISABLED = Server("s", "10.0.0.1:80", 100, ("check", "disabled"))
 UP = Seen(1, "10.0.0.1:80", 2, 0, 100, False)
 
 
@@ -83,6 +84,8 @@ UP = Seen(1, "10.0.0.1:80", 2, 0, 100, False)
         ({"s": SERVER}, {"s": Seen(1, "10.0.0.9:80", 2, 0, 100, True)}, (), []),
         ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 0, 1, 100, False)}, (), [Remove]),
         ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 8, 100, False)}, (), [Admit]),
+        ({"s": DISABLED}, {"s": Seen(1, "10.0.0.1:80", 0, 1, 100, False)}, (), []),
+        ({"s": DISABLED}, {"s": UP}, (), [Remove]),
         ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 0, 0, False)}, (), [Weigh]),
         ({"s": SERVER}, {"s": Seen(1, "10.0.0.1:80", 2, 8, 100, False)}, (("b", "s"),), []),
         ({}, {"s": Seen(1, "10.0.0.1:80", 2, 1, 100, False)}, (("b", "s"),), []),
@@ -92,7 +95,7 @@ def test_plan(wanted, seen, tended, expected) -> None:
     actions = plan("b", wanted, seen, tended)
     assert [type(action) for action in actions] == expected
     moved = [a for a in actions if isinstance(a, Remove) and wanted]
-    assert all(a.successor == SERVER for a in moved)
+    assert all(a.successor == wanted["s"] for a in moved)
 
 
 def test_add_command_admits_by_a_check_that_comes_at_once() -> None:
@@ -100,6 +103,10 @@ def test_add_command_admits_by_a_check_that_comes_at_once() -> None:
         "add server b/s 10.0.0.1:80 check downinter 2ms weight 100;enable health b/s;set server b/s state drain"
     )
     assert "check downinter 5s weight 100;" in add_command(("b", "s"), SERVER, quick=False)
+
+
+def test_add_command_leaves_a_disabled_server_in_maintenance() -> None:
+    assert add_command(("b", "s"), DISABLED, quick=False) == "add server b/s 10.0.0.1:80 check disabled weight 100"
 
 
 @pytest.mark.parametrize("server", [Server("s", "1.1.1.1:1", 0, ("check",)), Server("s", "1.1.1.1:1", 9, ())])
@@ -112,7 +119,7 @@ def test_add_command_needs_no_admission_without_check_or_weight(server: Server) 
     [("INI", True, 0.04, True), ("INI", True, 0.02, False), ("* INI", True, 9, False), ("INI", False, 9, False)],
 )
 def test_overlooked(status: str, quick: bool, age_s: float, expected: bool) -> None:
-    item = Admission(("b", "s"), 1, SERVER, quick, 100.0)
+    item = Admission(("b", "s"), "3 4 1", SERVER, quick, 100.0)
     assert overlooked({"check_status": status}, item, 100.0 + age_s) is expected
 
 
@@ -141,7 +148,7 @@ def test_idle_needs_no_session_and_no_used_connection() -> None:
 
 
 def test_next_look_slows_down_with_age() -> None:
-    item = Admission(("b", "s"), 1, SERVER, True, 100.0)
+    item = Admission(("b", "s"), "3 4 1", SERVER, True, 100.0)
     assert [next_look_s(item, 100.0 + age) for age in (0, 0.5, 5, 60)] == [0.002, 0.02, 0.1, 0.5]
 
 
@@ -154,7 +161,7 @@ def row(name: str, ip: str, *, op: int = 2, admin: int = 0, weight: int = 100) -
 
 def test_parse_state() -> None:
     found = parse_state(HEADER + row("web.1", "10.0.0.1", op=0, admin=8, weight=7) + "\n" + row("six", "fe80::1"))
-    assert found["web.80"]["web.1"] == Seen(1, "10.0.0.1:80", 0, 8, 7, False)
+    assert found["web.80"]["web.1"] == Seen(1, "10.0.0.1:80", 0, 8, 7, False, 3)
     assert found["web.80"]["six"].address == "[fe80::1]:80"
 
 
