@@ -23,6 +23,7 @@ from confd_py.resource import Place, Resource
 
 _log = logging.getLogger("confd-py.haproxy")
 _REPEAT_AFTER_S = 2.0  # 2.6 drops a reload silently that comes while another runs
+_BUSY, _REPEAT_WHEN_BUSY_S = "Another reload is still in progress", 0.02  # 3.1 and later say so
 _BIND = re.compile(r"^bind\s+(\S*?):(\d+)\b")
 
 
@@ -72,7 +73,9 @@ class Reloader:
         deadline_s = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline_s:
             before = await self._processes_at_rest(deadline_s)
-            await self._ask()
+            if not await self._ask():
+                await asyncio.sleep(_REPEAT_WHEN_BUSY_S)
+                continue
             fresh = await self._confirmed(old_pid, stamp, before, deadline_s)
             if fresh is not None:
                 return fresh
@@ -81,13 +84,17 @@ class Reloader:
             details=await self._words(),
         )
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> bool:
+        """Whether it was heard, as far as HAProxy tells. Raises HaproxyRefused, CommandFailed."""
         if not self._place.master_socket:
             await run_shell(self._resource.reload_cmd, self._resource.reload_cmd_timeout_s)
-            return
+            return True
         answer = await self._master.reload()
+        if _BUSY in answer:
+            return False
         if "Success=0" in answer:  # 2.7 and later wait for the outcome and tell it
             raise self._failed(tuple(line for line in answer.splitlines() if "ALERT" in line))
+        return True
 
     async def _confirmed(self, old_pid: int, stamp: str, before: Processes, deadline_s: float) -> Session | None:
         """A session with the new process; None when the request was dropped and has to be repeated."""
