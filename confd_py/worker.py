@@ -15,15 +15,14 @@ from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
 from confd_py.errors import Away, ConfdError, Deferred
 from confd_py.records import Records
-from confd_py.reloads import Bucket
 from confd_py.render import Renderer
+from confd_py.renders import Renders
 from confd_py.resource import Resource
 from confd_py.store import Batch, LeaseFate
 from confd_py.view import View
 
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
-_RENDERS_AT_ONCE, _RENDERS_PER_S = 4, 4.0  # of what takes a reload; HAProxy's Runtime API needs no such pause
 _ASK_AGAIN_S = 1.0
 
 
@@ -59,7 +58,7 @@ class Worker:
         self._applying = self._tried = False
         self._doubted = self._edited = False  # told while it was being applied: the outcome does not answer it
         self._changed_s: float | None = None  # when the first change came that is not in effect
-        self._renders = Bucket(_RENDERS_AT_ONCE, _RENDERS_PER_S)
+        self._renders = Renders(parts.resource.apply)
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
         self._settled_s = 0.0  # until then `debounce` waits for further changes
@@ -70,6 +69,7 @@ class Worker:
         """The store changed."""
         mine = self._view.relevant(batch)
         if mine.changes or not self._view.ready:
+            self._renders.changed(alone=self._changed_s is None)
             self._changed_s = self._changed_s or time.monotonic()
             self._inbox.append(mine)
             self._bell.set()
@@ -185,8 +185,7 @@ class Worker:
 
     async def _attempt_soon(self) -> None:
         """At once, or a little later when changes come in a storm: the last of them counts."""
-        rationed = self.resource.apply in ("command", "nginx") and not self._parts.onetime
-        wait_s = max(self._renders.wait_s() if rationed else 0.0, self._unsettled_s())
+        wait_s = max(0.0 if self._parts.onetime else self._renders.wait_s(), self._unsettled_s())
         if wait_s > 0:
             self._next_try_s = time.monotonic() + wait_s
             return

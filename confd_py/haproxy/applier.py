@@ -14,21 +14,24 @@ from confd_py.haproxy.config import HaproxyConfig, parse, stamped
 from confd_py.haproxy.delivery import Delivery
 from confd_py.haproxy.process import Process
 from confd_py.haproxy.tender import Admission
+from confd_py.reloads import Bucket
 from confd_py.resource import Resource
 
 _log = logging.getLogger("confd-py.haproxy")
 _SETTLE_S = 0.025  # admissions that end within this are part of the apply: one report instead of two
+_RELOADS_AT_ONCE, _RELOADS_PER_S = 2, 0.75  # each leaves an old process behind; servers need none
 _CALLED_AGAIN_S = 10.0  # for one that is away beside others: it is applied as soon as it answers
 
 
 class HaproxyApplier:
     """One file, and every HAProxy that runs it. The file is the truth: the processes are compared with it."""
 
-    def __init__(self, resource: Resource, *, sync_only: bool = False) -> None:
+    def __init__(self, resource: Resource, *, sync_only: bool = False, reloads: Bucket | None = None) -> None:
         self._resource = resource
         self._sync_only = sync_only
         self._processes = [Process(resource, place) for place in resource.haproxy.places]
         self._last_reload_s = -1e9
+        self._reloads = reloads or Bucket(_RELOADS_AT_ONCE, _RELOADS_PER_S)
 
     @property
     def tally(self) -> Tally:
@@ -47,8 +50,7 @@ class HaproxyApplier:
 
     async def apply(self, text: str) -> None:
         config = parse(text)
-        may_reload_s = self._last_reload_s + self._resource.min_reload_interval_s
-        delivery = Delivery(self._resource, config, stamped(text, config.stamp), may_reload_s)
+        delivery = Delivery(self._resource, config, stamped(text, config.stamp), self._may_reload_s())
         if self._sync_only:
             await delivery.write()
             return
@@ -57,9 +59,11 @@ class HaproxyApplier:
         async with asyncio.TaskGroup() as tasks:
             for process in called:
                 tasks.create_task(self._bring(process, delivery))
+        if delivery.for_reload:
+            self._reloads.take()
         if all(isinstance(p.fault, HaproxyAway) for p in self._processes):
             await delivery.write_for_start()
-        if any(isinstance(p.fault, HaproxyRefused) for p in called):
+        if any(isinstance(p.fault, HaproxyRefused | Deferred) for p in called):
             await self._fall_back(delivery, called)
         await self._settle()
         self._report()
@@ -72,6 +76,11 @@ class HaproxyApplier:
     async def close(self) -> None:
         for process in self._processes:
             await process.runtime.disconnect()
+
+    def _may_reload_s(self) -> float:
+        """Since when, or from when on, the next reload may come; of time.monotonic()."""
+        rested_s = self._last_reload_s + self._resource.min_reload_interval_s
+        return max(rested_s, time.monotonic() + self._reloads.wait_s())
 
     async def _bring(self, process: Process, delivery: Delivery) -> None:
         """Bring one process there, or note why not."""
@@ -109,11 +118,11 @@ class HaproxyApplier:
         await writing
 
     async def _fall_back(self, delivery: Delivery, called: Sequence[Process]) -> None:
-        """What nobody took gives way to the old text; servers that the processes have follow nevertheless."""
+        """What nobody took gives way to the old text; servers that the processes have follow nevertheless, at once."""
         if all(p.fault for p in called):
             await delivery.undo()
         for process in called:
-            if isinstance(process.fault, HaproxyRefused):
+            if isinstance(process.fault, HaproxyRefused | Deferred):
                 with contextlib.suppress(ConfdError):
                     async with process.turn:
                         await process.keep_servers_going(delivery.config, delivery.old)

@@ -21,6 +21,7 @@ class Delivery:
 
     def __init__(self, resource: Resource, config: HaproxyConfig, text: str, reload_from_s: float = 0.0) -> None:
         self.config = config
+        self.for_reload = False  # whether somebody reloads for it
         self._resource = resource
         self._text = text
         self._reload_from_s = reload_from_s  # of time.monotonic(): no reload before
@@ -58,6 +59,7 @@ class Delivery:
             if self._fault is not None:
                 raise self._fault
             if self._written:
+                self.for_reload = True
                 return
             try:
                 await self._check()
@@ -66,6 +68,7 @@ class Delivery:
                 self._fault = err
                 raise
         await self.write()
+        self.for_reload = True
 
     async def write_for_start(self) -> None:
         """Nobody runs: leave a good file for the next start. Raises HaproxyRefused, WriteFailed."""

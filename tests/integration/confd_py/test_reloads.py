@@ -200,8 +200,7 @@ def test_a_failed_start_of_the_new_process_puts_the_old_file_back(ring: Ring) ->
         whole.replace("    stats timeout 1h", "    stats timeout 1h\n    stats socket /nonexistent-for-hecd/x")
     )
     revision = ring.service("api", port=free_port())
-    fault = within(20, "the fault is told", lambda: ring.confd.state().get("error"))
-    assert "the reload failed" in str(fault)
+    within(20, "the fault is told", lambda: "the reload failed" in str(ring.confd.state().get("error")))
     assert ring.haproxy.config.read_text() == good
     assert status(ring.port) == 200
     template.write_text(whole)
@@ -293,7 +292,7 @@ def test_a_full_disk_leaves_the_old_file(idle_ring: Ring, tmp_path: Path) -> Non
         within(5, "told", lambda: "could not be written: No space left on device" in log.read_text())
         assert idle_ring.haproxy.config.read_text() == good
         assert idle_ring.haproxy.serving() == {"web.1"}
-        assert sorted(p.name for p in small.iterdir() if p.name.startswith(".")) == []
+        within(2, "nothing half written stays", lambda: not [p for p in small.iterdir() if p.name.startswith(".")])
         filler.unlink()
         idle_ring.until_applied(revision, 15)
         idle_ring.until_serving(1, 2)

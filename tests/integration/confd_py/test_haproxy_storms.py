@@ -1,0 +1,148 @@
+"""Very many changes: few renders, fewer reloads or none at all, and in the end just what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+
+import etcdkit
+from confd_py.haproxy.master import parse_processes
+from tests.integration.confd_py.conftest import Ring
+from tests.integration.confd_py.parts import within
+from tests.integration.confd_py.test_haproxy_content import Site, sha1, site
+
+__all__ = ["site"]  # a fixture
+Changes = list[tuple[str, object]]  # key and value; None deletes it
+
+
+def storm(ring: Ring, changes: Changes, lasts_s: float = 0.0) -> tuple[int, float]:
+    """Make all of them, evenly over `lasts_s`; the last revision, and how long it took in truth."""
+
+    async def make() -> tuple[int, float]:
+        client = etcdkit.Client([ring.etcd.endpoint])
+        begun_s, revision = time.monotonic(), 0
+        for number, (key, value) in enumerate(changes):
+            if value is None:
+                await client.delete(key)
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+                revision = await client.put(key, text.encode())
+            await asyncio.sleep(max(0.0, begun_s + lasts_s * number / len(changes) - time.monotonic()))
+        await client.close()
+        return revision, time.monotonic() - begun_s
+
+    return asyncio.run(make())
+
+
+class Fleet:
+    """Instances that change at random; `weights` is what HAProxy has to have of them."""
+
+    def __init__(self, ring: Ring, seed: int) -> None:
+        self._ring = ring
+        self._dice = random.Random(seed)
+        self._addresses = [ring.web.open(f"w{number}") for number in range(4)]
+        self._where: dict[int, str] = {}
+        self.weights: dict[int, int] = {}
+
+    def change(self) -> tuple[str, object]:
+        """One instance comes, goes, drains, moves or gets another weight."""
+        number, turn = self._dice.randrange(1, 31), self._dice.random()
+        if number in self.weights and turn < 0.25 and len(self.weights) > 2:
+            del self.weights[number], self._where[number]
+            return f"/hecd/instances/web/web.{number}", None
+        if number not in self._where or turn < 0.35:
+            self._where[number] = self._dice.choice(self._addresses)
+        return self.put(number, draining=0.35 < turn < 0.55)
+
+    def put(self, number: int = 31, *, draining: bool = False) -> tuple[str, object]:
+        where = self._where.setdefault(number, self._addresses[0])
+        weight = self._dice.randrange(1, 256)
+        self.weights[number] = 0 if draining else weight
+        state = "draining" if draining else "running"
+        return self._ring.instance_record(number, state=state, address=where, weight=weight)
+
+    def in_effect(self) -> bool:
+        wanted = {f"web.{n}": (self._where[n], 2, 0, weight) for n, weight in self.weights.items()}
+        return self._ring.haproxy.servers() == wanted
+
+
+def reloads_of_haproxy(ring: Ring) -> tuple[int, int]:
+    """Reloads and the worker, as its master tells."""
+    found = parse_processes(ring.haproxy.ask_master("show proc"))
+    return found.reloads, found.worker
+
+
+def test_a_thousand_changes_take_no_reload(site: Site) -> None:
+    """Instances and a certificate, at random; looked at after every fifty."""
+    ring, dice = site.ring, random.Random(11)
+    site.start()
+    fleet = Fleet(ring, 11)
+    ring.service()
+    ring.until_applied(ring.put(*fleet.put()))
+    within(3, "the certificate is in effect", lambda: site.state(site.pem)("error") is None)
+    before, certificate = reloads_of_haproxy(ring), 0
+    for _ in range(20):
+        changes: Changes = []
+        for _ in range(49):
+            if dice.random() < 0.1:
+                certificate = 1 - certificate
+                changes.append(("/certs/site", site.good[certificate]))
+            else:
+                changes.append(fleet.change())
+        revision, _ = storm(ring, [*changes, fleet.put()])
+        ring.until_applied(revision, 20)
+        within(10, "servers are as wanted", fleet.in_effect)
+        within(5, "the certificate is served", lambda: site.served() == sha1(site.good[certificate]))  # noqa: B023
+    assert reloads_of_haproxy(ring) == before
+    assert ring.confd.state()["drift_repairs"] == 0
+
+
+def test_a_storm_of_instances_makes_few_renders(ring: Ring) -> None:
+    fleet = Fleet(ring, 13)
+    ring.service()
+    ring.until_applied(ring.put(*fleet.put()))
+    time.sleep(1.5)  # quiet: what is rationed is there again
+    before = ring.confd.state()
+    revision, lasted_s = storm(ring, [*(fleet.change() for _ in range(999)), fleet.put()], 1.0)
+    ring.until_applied(revision, 10)
+    within(10, "servers are as wanted", fleet.in_effect)
+    after = ring.confd.state()
+    assert int(str(after["renders"])) - int(str(before["renders"])) <= 10 * max(1.0, lasted_s), lasted_s
+    assert after["reloads"] == before["reloads"]
+
+
+def test_a_storm_of_structure_makes_few_reloads(ring: Ring) -> None:
+    """Every other change takes a reload; instances do not wait for it."""
+    fleet = Fleet(ring, 17)
+    ring.service()
+    ring.until_applied(ring.put(*fleet.put()))
+    time.sleep(3.0)  # quiet: what is rationed is there again
+    before = ring.confd.state()
+    kinds = ["leastconn", "random", "roundrobin"]
+    changes = [
+        fleet.change() if number % 2 else ring.service_record(balance=kinds[number // 2 % 3], retries=number)
+        for number in range(998)
+    ]
+    last = ring.service_record(balance="first")
+    revision, lasted_s = storm(ring, [*changes, fleet.put(), last], 1.0)
+    within(1, "instances are as wanted though a reload is due", fleet.in_effect)
+    ring.until_applied(revision, 10)
+    within(10, "servers are as wanted", fleet.in_effect)
+    after = ring.confd.state()
+    assert "balance first" in ring.haproxy.config.read_text()
+    assert int(str(after["renders"])) - int(str(before["renders"])) <= 10 * max(1.0, lasted_s) + 1, lasted_s
+    # Two at once, then three in four seconds, and one for the last state.
+    assert 1 <= int(str(after["reloads"])) - int(str(before["reloads"])) <= 2 + int(0.75 * lasted_s) + 1, lasted_s
+
+
+def test_a_change_that_comes_alone_does_not_wait(ring: Ring) -> None:
+    """Forty in a row, each as soon as the one before is in effect: none is taken for a storm."""
+    ring.service()
+    ring.until_applied(ring.instance(1))
+    begun_s = time.monotonic()
+    for number in range(40):
+        revision, _ = storm(ring, [ring.instance_record(1, weight=number + 1)])
+        ring.until_applied(revision)
+    assert time.monotonic() - begun_s < 6.0  # rationed, all but three would take 0.2 s each
