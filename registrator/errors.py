@@ -48,6 +48,10 @@ class EngineFault(HecdError):
     """The container engine refused or failed."""
 
 
+class DockerAway(HecdError):
+    """Docker did not answer, or ended what it was saying; it may be back soon."""
+
+
 class ReleaseFailed(HecdError):
     """A release ended rolled back or stuck; the reason stands in `brief`."""
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "image": ("images", "Load images from files."),
     "agent": ("agent", "Run the agent of this node."),
     "control": ("control", "Run the control loop."),
+    "announce": ("announce", "Register the containers of a Docker or Podman host, as registrator does."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
@@ -102,9 +103,9 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def show_error(err: HecdError) -> None:
+def show_error(err: HecdError, program: str = "hecd") -> None:
     """Brief, details, and the remedy, on standard error."""
-    click.secho(f"hecd: {err.brief}", fg="red", err=True)
+    click.secho(f"{program}: {err.brief}", fg="red", err=True)
     for line in err.details:
         click.echo(f"  {line}", err=True)
     if err.hint:

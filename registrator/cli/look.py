@@ -154,7 +154,7 @@ def _faults(world: World) -> Iterator[str]:
             yield f"load balancer on {edge.node}: {edge.error}"
         if edge.doubt:
             yield f"load balancer on {edge.node}: {edge.doubt}"
-    lost = sorted({i.service for i in world.instances.values()} - set(world.services))
+    lost = sorted({i.service for i in world.instances.values() if not i.foreign} - set(world.services))
     for name in lost:
         count = sum(1 for _ in world.of_service(name))
         yield f"{count} instances of {name} run that nobody ordered: `hecd deploy`, `hecd restore` or `hecd rm {name}`"

@@ -101,15 +101,16 @@ class _Entries(Mapping[str, Raw]):
 
 @asynccontextmanager
 async def open_store(
-    access: EtcdAccess, *, wait: bool = True, ready_within_s: float | None = None
+    access: EtcdAccess, *, wait: bool = True, ready_within_s: float | None = None, prefix: str = ROOT
 ) -> AsyncIterator[EtcdStore]:
-    """A store with its first snapshot; an empty one of cluster 0 where `wait` is False and etcd has not answered yet.
+    """A store of the keys below `prefix` with its first snapshot; an empty one of cluster 0 where `wait` is False and
+    etcd has not answered yet.
 
     `ready_within_s` None waits for ever. Raises RegistryUnavailable when it passes, RegistryRefused when etcd refuses.
     """
     client = etcdkit.Client(access.endpoints, tls=_tls(access), user=access.user)
     try:
-        async with etcdkit.Mirror(client, ROOT) as mirror:
+        async with etcdkit.Mirror(client, prefix) as mirror:
             store = EtcdStore(client, mirror)
             if wait:
                 try:
