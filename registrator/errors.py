@@ -38,6 +38,10 @@ class Conflict(HecdError):
     """Somebody else changed the same record first."""
 
 
+class LeaseLost(HecdError):
+    """The lease that a record was to stand under has ended."""
+
+
 class NotFound(HecdError):
     """A named thing does not exist."""
 

@@ -78,7 +78,7 @@ class RegistratorLayout:
             there = stands.serving or stands.state == "exited"
             value = endpoint(service.ip, service.port).encode() if there else None
             if value is not None or key not in records:
-                records[key] = Wanted(value, stands.reason)
+                records[key] = Wanted(value, stands.reason or "it serves")
         return Page(records, tuple(faults))
 
     def mine(self, key: str, raw: Raw) -> bool:

@@ -15,9 +15,9 @@ from registrator.announce.ports import Docker, Prober
 from registrator.announce.probing import Probing
 from registrator.announce.survey import survey
 from registrator.announce.watch import DockerWatch
-from registrator.errors import Conflict, HecdError, RegistryUnavailable
+from registrator.errors import Conflict, HecdError, LeaseLost, RegistryUnavailable
 from registrator.registry.held import HeldLease
-from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
+from registrator.registry.store import Absent, Delete, Guard, Lease, Put, Store, Unchanged, Write
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,8 @@ class Announcer:
                 self._trouble = ""
             except Conflict:
                 continue  # what changed rings the bell when it is here
+            except LeaseLost:
+                continue  # so does the next lease
             except HecdError as err:
                 if self._trouble != err.brief:
                     log.warning("not announced, will be tried again reason=%s", err.brief)
@@ -104,7 +106,7 @@ class Announcer:
         self._say([*found.faults, *page.faults, *left])
         writes = [a for a in actions if not isinstance(a, Leave)]
         for begin in range(0, len(writes), AT_ONCE):
-            await self._act(writes[begin : begin + AT_ONCE], lease.id)
+            await self._act(writes[begin : begin + AT_ONCE], lease)
 
     def _take_over(self) -> None:
         """What an earlier run of ours marked as draining still is."""
@@ -121,16 +123,20 @@ class Announcer:
                 log.warning("%s", fault)
         self._said = frozenset(faults)
 
-    async def _act(self, actions: Sequence[Action], lease: int) -> None:
+    async def _act(self, actions: Sequence[Action], lease: Lease) -> None:
         writes: list[Write] = []
         guards: list[Guard] = []
         for action in actions:
             if isinstance(action, Register):
-                writes.append(Put(action.key, action.value, lease))
+                writes.append(Put(action.key, action.value, lease.id))
                 guards.append(Unchanged(action.key, action.revision) if action.revision else Absent(action.key))
             elif isinstance(action, Deregister):
                 writes.append(Delete(action.key))
                 guards.append(Unchanged(action.key, action.revision))
-        self._acted_at = await self.store.commit(writes, guards)
+        try:
+            self._acted_at = await self.store.commit(writes, guards)
+        except LeaseLost:
+            self.held.give_up(lease)
+            raise
         for action in actions:
             log.info("%s %s reason=%s", type(action).__name__.lower(), action.key, action.reason)

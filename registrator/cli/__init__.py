@@ -26,6 +26,7 @@ COMMANDS = {
     "logs": ("inside", "Show what the instances of a service write."),
     "exec": ("inside", "Run a command inside an instance."),
     "scale": ("change", "Set how many instances of a service run."),
+    "serve": ("serve", "Let the load balancers serve containers that announce themselves."),
     "rollback": ("change", "Go back to an earlier release."),
     "rm": ("change", "Remove a service and its instances."),
     "restore": ("change", "Bring the orders back after etcd lost its data."),

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import etcdkit
 from registrator.config import EtcdAccess
-from registrator.errors import Conflict, HecdError, RegistryRefused, RegistryUnavailable
+from registrator.errors import Conflict, HecdError, LeaseLost, RegistryRefused, RegistryUnavailable
 from registrator.registry.schema import ROOT
 from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Unchanged, Write
 
@@ -151,4 +151,6 @@ def _operation(write: Write) -> etcdkit.Operation:
 def _mapped(err: etcdkit.EtcdError) -> HecdError:
     if isinstance(err, etcdkit.Unavailable):
         return RegistryUnavailable(err.brief, hint=err.hint, retry_after_s=err.retry_after_s or 1.0)
+    if isinstance(err, etcdkit.LeaseGone):
+        return LeaseLost(err.brief)
     return RegistryRefused(err.brief, details=err.details, hint=err.hint)

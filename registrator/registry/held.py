@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from registrator.errors import HecdError
@@ -22,6 +22,7 @@ class HeldLease:
     ttl_s: int
     file: Path
     lease: Lease | None = None
+    _given_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, renewed: Callable[[], None]) -> None:
         """Hold it until cancelled; it then lives on for its time. `renewed` is called whenever there is another."""
@@ -36,10 +37,24 @@ class HeldLease:
             log.info("lease held id=%x resumed=%s", self.lease.id, self.lease.id == resume)
             self._remember(self.lease.id)
             renewed()
-            await self.lease.lost()
+            await self._lost(self.lease)
             log.warning("lease lost id=%x", self.lease.id)
             await self.lease.close(revoke=False)
             self.lease, resume = None, 0
+
+    def give_up(self, lease: Lease) -> None:
+        """A write under `lease` was told that it is gone: do not wait for the next renewal to hear so."""
+        if self.lease is lease:
+            self._given_up.set()
+
+    async def _lost(self, lease: Lease) -> None:
+        self._given_up.clear()
+        waits = [asyncio.ensure_future(lease.lost()), asyncio.ensure_future(self._given_up.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _remembered(self) -> int:
         try:

@@ -72,7 +72,7 @@ class Host:
     def log(self) -> str:
         return (self.folder / "announcer.log").read_text()
 
-    def keys(self, prefix: str = PREFIX) -> dict[str, str]:
+    def stored(self, prefix: str = PREFIX) -> dict[str, str]:
         """What stands below `prefix`."""
         return {key: value for key, (value, _, _) in self.entries(prefix).items()}
 
@@ -86,11 +86,11 @@ class Host:
 
     def records(self, service: str) -> list[dict[str, Any]]:
         """HECD's records of the instances of `service`."""
-        return [json.loads(value) for value in self.keys(f"/hecd/instances/{service}/").values()]
+        return [json.loads(value) for value in self.stored(f"/hecd/instances/{service}/").values()]
 
     def becomes(self, keys: dict[str, str], prefix: str = PREFIX, within_s: float = 10.0) -> None:
         """Wait until just `keys` stand below `prefix`."""
-        until(lambda: self.keys(prefix) == keys, within_s, lambda: f"{self.keys(prefix)}\n{self.log()}")
+        until(lambda: self.stored(prefix) == keys, within_s, lambda: f"{self.stored(prefix)}\n{self.log()}")
 
     def _end(self, how: signal.Signals) -> int:
         assert self._process is not None

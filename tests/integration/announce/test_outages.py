@@ -18,7 +18,7 @@ def test_while_docker_is_away_everything_stays_and_then_it_is_in_step(host: Host
     host.announce(f"-ip={IP}")
     host.dockerd.run("stays", publish={80: 8080})
     dies = host.dockerd.run("dies", publish={80: 8081})
-    until(lambda: len(host.keys()) == 2, told=host.log)
+    until(lambda: len(host.stored()) == 2, told=host.log)
     before, pid = host.entries(), host.dockerd.pid(dies)
     host.dockerd.kill()
     until(lambda: "docker is away" in host.log())
@@ -51,7 +51,7 @@ def test_while_etcd_is_away_containers_come_and_go_and_then_it_is_in_step(host: 
     host.announce(f"-ip={IP}")
     for number, name in enumerate(("stays", "goes")):
         host.dockerd.run(name, publish={80: 8080 + number})
-    until(lambda: len(host.keys()) == 2, told=host.log)
+    until(lambda: len(host.stored()) == 2, told=host.log)
     before = host.entries()
     host.etcd.kill()
     host.dockerd.api.remove_container("goes", force=True)
@@ -88,7 +88,7 @@ def test_one_that_is_killed_leaves_nothing_stale_and_what_is_not_its_own_alone(h
     host.announce(f"-ip={IP}")
     for number, name in enumerate(("stays", "goes")):
         host.dockerd.run(name, publish={80: 8080 + number})
-    until(lambda: len(host.keys()) == 4, told=host.log)
+    until(lambda: len(host.stored()) == 4, told=host.log)
     before = host.entries()
     host.kill()
     host.dockerd.api.remove_container("goes", force=True)
@@ -96,7 +96,7 @@ def test_one_that_is_killed_leaves_nothing_stale_and_what_is_not_its_own_alone(h
     host.becomes({key("stays"): f"{IP}:8080", **foreign})
     assert host.entries()[key("stays")] == before[key("stays")]  # under the same lease, and not written again
     assert host.stop() == 0
-    assert set(host.keys()) == {key("stays"), *foreign}  # it serves on while the announcer is being replaced
+    assert set(host.stored()) == {key("stays"), *foreign}  # it serves on while the announcer is being replaced
 
 
 def test_an_order_to_end_outlives_the_announcer(host: Host) -> None:
@@ -129,7 +129,7 @@ def test_cleanup_removes_what_this_host_left_and_nothing_else(host: Host) -> Non
     host.etcd.etcdctl("put", f"--lease={lease}", kept, "1.1.1.1:2")
     host.announce(f"-ip={IP}", "-cleanup")
     host.becomes({name: v for name, v in others.items() if name.startswith(PREFIX)} | {kept: "1.1.1.1:2"})
-    assert "/elsewhere/web/host1:gone:80" in host.keys("/elsewhere")
+    assert "/elsewhere/web/host1:gone:80" in host.stored("/elsewhere")
 
 
 def test_a_key_that_somebody_else_holds_is_not_fought_over(host: Host) -> None:
@@ -139,10 +139,10 @@ def test_a_key_that_somebody_else_holds_is_not_fought_over(host: Host) -> None:
     host.dockerd.run("shop", publish={80: 8080}, environment=["SERVICE_ID=custom"])
     until(lambda: "is not written" in host.log(), told=host.log)
     host.dockerd.run("other", publish={80: 8081})
-    until(lambda: key("other") in host.keys(), told=host.log)
-    assert host.keys()[f"{PREFIX}/web/custom"] == "10.0.0.2:80"
+    until(lambda: key("other") in host.stored(), told=host.log)
+    assert host.stored()[f"{PREFIX}/web/custom"] == "10.0.0.2:80"
     host.etcd.etcdctl("lease", "revoke", lease)
-    until(lambda: host.keys().get(f"{PREFIX}/web/custom") == f"{IP}:8080", told=host.log)
+    until(lambda: host.stored().get(f"{PREFIX}/web/custom") == f"{IP}:8080", told=host.log)
 
 
 def test_etcd_that_never_answers_ends_it_after_the_attempts(host: Host) -> None:

@@ -44,13 +44,13 @@ def test_a_container_on_a_network_of_its_own_is_reached_where_it_is_said_to_be(h
     host.announce("-internal")
     host.dockerd.run("inside", expose=(80,), network="shop-net")
     key = f"{PREFIX}/web/{HOST}:inside:80"
-    until(lambda: key in host.keys(), told=host.log)
-    first = host.keys()[key]
+    until(lambda: key in host.stored(), told=host.log)
+    first = host.stored()[key]
     assert get(first) == 200
     host.dockerd.api.disconnect_container_from_network("inside", network)
     host.dockerd.api.connect_container_to_network("inside", "bridge")
-    until(lambda: host.keys().get(key, first) != first, told=host.log)
-    assert get(host.keys()[key]) == 200
+    until(lambda: host.stored().get(key, first) != first, told=host.log)
+    assert get(host.stored()[key]) == 200
 
 
 def test_a_port_published_from_a_network_of_its_own_is_the_hosts(host: Host) -> None:
@@ -65,8 +65,8 @@ def test_a_container_in_the_network_of_another_is_reached_there(host: Host) -> N
     host.dockerd.run("pod", port=81)
     host.announce(f"-ip={IP}")
     host.dockerd.run("app", image=EXPOSING, network="container:pod")
-    until(lambda: f"{PREFIX}/exposing/{HOST}:app:80" in host.keys(), told=host.log)
-    assert get(host.keys()[f"{PREFIX}/exposing/{HOST}:app:80"]) == 200
+    until(lambda: f"{PREFIX}/exposing/{HOST}:app:80" in host.stored(), told=host.log)
+    assert get(host.stored()[f"{PREFIX}/exposing/{HOST}:app:80"]) == 200
 
 
 def test_docker_stop_drains_before_the_container_dies(host: Host) -> None:
@@ -84,7 +84,7 @@ def test_docker_stop_drains_before_the_container_dies(host: Host) -> None:
 def test_docker_stop_removes_registrators_key_before_the_container_dies(host: Host) -> None:
     host.announce(f"-ip={IP}")
     name = host.dockerd.run("shop", publish={80: 8080})
-    until(lambda: bool(host.keys()), told=host.log)
+    until(lambda: bool(host.stored()), told=host.log)
     with changes(host.etcd, f"{PREFIX}/") as heard, deaths(host.dockerd) as died:
         host.dockerd.api.stop(name, timeout=10)
         until(lambda: len(heard.lines) == 1 and name in died, told=lambda: heard.lines)
@@ -109,7 +109,7 @@ def test_a_stop_signal_of_its_own_drains_and_others_do_not(host: Host) -> None:
 def test_one_that_is_killed_behind_dockers_back_goes_at_once(host: Host) -> None:
     host.announce(f"-ip={IP}")
     name = host.dockerd.run("shop", publish={80: 8080})
-    until(lambda: bool(host.keys()), told=host.log)
+    until(lambda: bool(host.stored()), told=host.log)
     os.kill(host.dockerd.pid(name), signal.SIGKILL)
     host.becomes({}, within_s=5.0)
 
@@ -119,7 +119,7 @@ def test_a_failed_one_stays_where_only_success_deregisters(host: Host) -> None:
     ends = "httpd -p 80 -h /srv; while test ! -f /end; do sleep 0.05; done; exit $0"
     for number, name in enumerate(("good", "bad")):
         host.dockerd.run(name, publish={80: 8080 + number}, script=ends, port=number)
-    until(lambda: len(host.keys()) == 2, told=host.log)
+    until(lambda: len(host.stored()) == 2, told=host.log)
     for name in ("bad", "good"):
         host.dockerd.inside(name, "/bin/touch", "/end")
     host.becomes({f"{PREFIX}/web/{HOST}:bad:80": f"{IP}:8081"})
@@ -150,7 +150,7 @@ def test_a_probe_of_its_own_gates_and_follows(host: Host) -> None:
     host.becomes({f"{PREFIX}/web/{HOST}:script:80": f"{IP}:8081"})
     assert "SERVICE_CHECK_SCRIPT is not run" in host.log()
     host.dockerd.inside("asked", "/bin/touch", "/srv/ok")
-    until(lambda: f"{PREFIX}/web/{HOST}:asked:80" in host.keys(), told=host.log)
+    until(lambda: f"{PREFIX}/web/{HOST}:asked:80" in host.stored(), told=host.log)
     host.dockerd.inside("asked", "/bin/rm", "/srv/ok")
     host.becomes({f"{PREFIX}/web/{HOST}:script:80": f"{IP}:8081"})
 
@@ -158,7 +158,7 @@ def test_a_probe_of_its_own_gates_and_follows(host: Host) -> None:
 def test_a_paused_one_is_out_until_it_goes_on(host: Host) -> None:
     host.announce(f"-ip={IP}")
     host.dockerd.run("shop", publish={80: 8080})
-    until(lambda: bool(host.keys()), told=host.log)
+    until(lambda: bool(host.stored()), told=host.log)
     host.dockerd.api.pause("shop")
     host.becomes({})
     host.dockerd.api.unpause("shop")
@@ -170,14 +170,14 @@ def test_a_name_that_is_none_is_refused_aloud(host: Host) -> None:
     host.dockerd.run("evil", publish={80: 8080}, environment=["SERVICE_NAME=a\n  server x 1.2.3.4:1"])
     host.dockerd.run("good", publish={80: 8081})
     until(lambda: len(host.records("web")) == 1, told=host.log)
-    assert len(host.keys("/hecd/")) == 1
+    assert len(host.stored("/hecd/")) == 1
     assert host.log().count("can't be the name of a service") == 1
 
 
 def test_nothing_is_written_twice(host: Host) -> None:
     host.announce(f"-ip={IP}", "-ttl", "3", "-ttl-refresh", "1", "-resync", "1")
     host.dockerd.run("shop", publish={80: 8080})
-    until(lambda: bool(host.keys()), told=host.log)
+    until(lambda: bool(host.stored()), told=host.log)
     before = host.entries()
     time.sleep(4.5)  # longer than the lease, and over several looks at everything
     assert host.entries() == before
