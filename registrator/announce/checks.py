@@ -37,7 +37,7 @@ def check_of(service: Service) -> Checked:
     path = said["check_http"] if kind == "http" else "/"
     if kind == "http" and (not path.startswith("/") or not path.isprintable() or " " in path):
         warnings.append(f"SERVICE_CHECK_HTTP={path!r} is no path: only the connection is probed")
-        kind = "tcp"
+        kind, path = "tcp", "/"
     if said.get("check_http_method", "GET").upper() != "GET":
         warnings.append("SERVICE_CHECK_HTTP_METHOD is not heeded: probes are GET")
     check = Healthcheck(

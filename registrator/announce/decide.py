@@ -48,8 +48,8 @@ def decide(
 ) -> list[Action]:
     """All that is to be done now, in the order of the keys."""
     ours = {key for key, raw in published.items() if raw.lease == lease and key.startswith(layout.prefix)}
-    dangling = _dangling(published, layout) if cleanup else set()
-    actions = [_one(key, wanted.get(key), published.get(key), layout, lease) for key in {*wanted, *ours, *dangling}]
+    left = _of_this_host(published, layout) if cleanup else set()
+    actions = [_one(key, wanted.get(key), published.get(key), layout, lease) for key in {*wanted, *ours, *left}]
     return sorted((a for a in actions if a is not None), key=lambda a: a.key)
 
 
@@ -60,7 +60,7 @@ def _one(key: str, want: Wanted | None, raw: Raw | None, layout: Layout, lease: 
         return Register(key, value, 0, reason) if value is not None else None
     ours = raw.lease == lease or layout.mine(key, raw)
     if value is None:
-        # Another live announcer of this host, of another Docker, holds its records under its own lease.
+        # What stands under another lease is kept by a live announcer of this host, of another Docker, or ends with it.
         return Deregister(key, raw.revision, reason) if ours and raw.lease in (lease, 0) else None
     if not ours:
         return Leave(key, f"lease {raw.lease:x} holds it" if raw.lease else "it was written without a lease")
@@ -69,6 +69,5 @@ def _one(key: str, want: Wanted | None, raw: Raw | None, layout: Layout, lease: 
     return Register(key, value, raw.revision, reason)
 
 
-def _dangling(published: Mapping[str, Raw], layout: Layout) -> set[str]:
-    """Records of this host that no announcer keeps alive."""
-    return {k for k, raw in published.items() if not raw.lease and k.startswith(layout.prefix) and layout.mine(k, raw)}
+def _of_this_host(published: Mapping[str, Raw], layout: Layout) -> set[str]:
+    return {key for key, raw in published.items() if key.startswith(layout.prefix) and layout.mine(key, raw)}

@@ -99,10 +99,9 @@ class DockerWatch:
         self._ring()
 
     async def _read_all(self) -> None:
-        """Bring everything in line with Docker's list. What had an event meanwhile is left to it."""
-        moves = self._moves.copy()
+        """Bring everything in line with Docker's list."""
         listing = await asyncio.to_thread(self._docker.listing)
-        for name in [n for n in self.seen if n not in listing and self._moves[n] == moves[n]]:
+        for name in [n for n in self.seen if n not in listing]:
             del self.seen[name]
         running = {name for name, known in self.seen.items() if known.container.running and name in listing}
         await self._look({name for name, state in listing.items() if state in LIVE} | running)

@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _announce(words: Sequence[str], top: dict[str, Any], program: str) -> None:
-    options = _read(words, program)
+    options = read_options(words, program)
     # Only HECD's records have a node, which must be a DNS label; in registrator's ids the host's name is as it is.
     node = options.text("hostname").partition(".")[0].lower() or top.get("node")
     top = {**top, "node": node if options.registry.scheme == "hecd" else "any"}
@@ -107,7 +107,7 @@ def _announce(words: Sequence[str], top: dict[str, Any], program: str) -> None:
 # -- the command line ---------------------------------------------------------------------------------------------
 
 
-def _read(words: Sequence[str], program: str) -> Options:
+def read_options(words: Sequence[str], program: str) -> Options:
     """The options. Ends the process as Go's programs do where they can't be read. Raises HecdError."""
     how = f"Usage of {program}:\n  {program} [options] <registry URI>\n\n{goflags.usage(FLAGS)}"
     try:

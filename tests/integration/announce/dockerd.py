@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -40,7 +41,7 @@ class Dockerd:
     def start(self) -> Dockerd:
         self._start_containerd()
         argv = [
-            "/usr/sbin/dockerd", f"--host={self.host}", f"--data-root={self.folder}/data",
+            _program("dockerd"), f"--host={self.host}", f"--data-root={self.folder}/data",
             f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid", "--storage-driver=vfs", "--live-restore",
             "--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{self._cgroup}", "--bip=172.29.0.1/24",
             f"--containerd={self.folder}/containerd.sock",
@@ -70,7 +71,7 @@ class Dockerd:
             f'version = 2\nroot = "{self.folder}/containerd"\nstate = "{self.folder}/state"\n'
             f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{self.folder}/containerd.sock"\n'
         )
-        self._containerd = self._begin(["/usr/bin/containerd", f"--config={self.folder}/containerd.toml"])
+        self._containerd = self._begin([_program("containerd"), f"--config={self.folder}/containerd.toml"])
 
     def _begin(self, argv: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
@@ -162,6 +163,13 @@ class Dockerd:
                 if str(self.folder).encode() in entry.read_bytes():
                     found.append(int(entry.parent.name))
         return found
+
+
+def _program(name: str) -> str:
+    """The distribution's: what stands earlier in PATH may be another version."""
+    found = shutil.which(name, path="/usr/sbin:/usr/bin")
+    assert found is not None, f"{name} is not installed: apt-get install docker.io"
+    return found
 
 
 @contextmanager
