@@ -46,10 +46,10 @@ Action = Register | Deregister | Leave
 def decide(
     wanted: Mapping[str, Wanted], published: Mapping[str, Raw], layout: Layout, lease: int, *, cleanup: bool = False
 ) -> list[Action]:
-    """All that is to be done now, in the order of the keys."""
-    ours = {key for key, raw in published.items() if raw.lease == lease and key.startswith(layout.prefix)}
-    left = _of_this_host(published, layout) if cleanup else set()
-    actions = [_one(key, wanted.get(key), published.get(key), layout, lease) for key in {*wanted, *ours, *left}]
+    """All that is to be done now, in the order of the keys. With `cleanup` also what no announcer keeps is ours."""
+    here = {key: raw for key, raw in published.items() if key.startswith(layout.prefix)}
+    judged = {key for key, raw in here.items() if cleanup or raw.lease == lease}
+    actions = [_one(key, wanted.get(key), here.get(key), layout, lease) for key in {*wanted, *judged}]
     return sorted((a for a in actions if a is not None), key=lambda a: a.key)
 
 
@@ -67,7 +67,3 @@ def _one(key: str, want: Wanted | None, raw: Raw | None, layout: Layout, lease: 
     if raw.lease == lease and raw.value == value:
         return None
     return Register(key, value, raw.revision, reason)
-
-
-def _of_this_host(published: Mapping[str, Raw], layout: Layout) -> set[str]:
-    return {key for key, raw in published.items() if key.startswith(layout.prefix) and layout.mine(key, raw)}
