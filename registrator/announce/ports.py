@@ -25,7 +25,10 @@ class Docker(Protocol):
     """Docker or Podman. Calls are blocking; the announcer makes them in threads. All raise DockerAway."""
 
     def subscribe(self, since: float) -> Events:
-        """Events from now on, and those since `since` (seconds since the epoch, by Docker's clock) it remembers."""
+        """Events from now on, and those since `since` (seconds since the epoch, by Docker's clock) it remembers.
+
+        Podman answers with the first event only.
+        """
 
     def listing(self) -> Mapping[str, str]:
         """All containers: id -> running, paused, restarting, created, exited, …"""

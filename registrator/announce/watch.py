@@ -7,22 +7,23 @@ known stays known: absence is no order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from registrator.announce.ports import Docker, Events
+from registrator.announce.ports import Docker
 from registrator.announce.seen import GONE, NEWS, Event, Seen, after, refreshed
+from registrator.announce.stream import Stream
 from registrator.errors import DockerAway
 
 log = logging.getLogger(__name__)
 
 LIVE = frozenset({"running", "paused", "restarting"})
-LONGEST_WAIT_S = 2.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0  # between two attempts to reach it
 REMEMBERED_S = 2.0  # how far back the first subscription asks
+SUBSCRIBED_WITHIN_S = 1.0  # else it is listed all the same: what happens meanwhile is told later, from `since` on
+AGAIN_AFTER_S = 2.0  # Podman loses what happens between those events that it remembers and those that it sends live
 
 
 class DockerWatch:
@@ -42,47 +43,30 @@ class DockerWatch:
 
     async def run(self) -> None:
         """Watch until cancelled, through any number of Docker's restarts."""
-        wait_s = 0.1
+        wait_s = FIRST_WAIT_S
         while True:
             try:
                 await self._follow()
-                wait_s = 0.1
             except DockerAway as err:
                 if not self._away:
                     log.warning("docker is away, what is known stays reason=%s", err.brief)
+                    wait_s = FIRST_WAIT_S
                 self._away = True
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
     async def _follow(self) -> None:
         """Listen, list, and keep looking until the events end. Raises DockerAway."""
-        events = await asyncio.to_thread(self._docker.subscribe, self._since)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._pump, args=(events, loop, ended), daemon=True, name="docker events").start()
+        stream = Stream(self._docker, self.take, self._work.set)
         try:
-            while not ended.is_set():
+            await stream.open(self._since, SUBSCRIBED_WITHIN_S)
+            wait_s = min(AGAIN_AFTER_S, self._resync_s)
+            while True:
                 await self._read_all()
-                await self._look_until(time.monotonic() + self._resync_s, ended)
+                await self._look_until(time.monotonic() + wait_s, stream)
+                wait_s = self._resync_s
         finally:
-            events.close()
-        raise DockerAway("it ended its events")
-
-    def _pump(self, events: Events, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-        """Hand events over to the loop; runs in a thread of its own, as reading blocks."""
-
-        def end() -> None:
-            ended.set()
-            self._work.set()
-
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            try:
-                for event in events:
-                    loop.call_soon_threadsafe(self.take, event)
-            except DockerAway:
-                pass
-            finally:
-                loop.call_soon_threadsafe(end)
+            stream.close()
 
     def take(self, event: Event) -> None:
         """Learn from an event at once; what it does not say is looked up."""
@@ -111,9 +95,10 @@ class DockerWatch:
         self._away, self.listed = False, True
         self._ring()
 
-    async def _look_until(self, deadline: float, ended: asyncio.Event) -> None:
-        """Look at what events named, until `deadline` (monotonic) or until the events end."""
-        while not ended.is_set():
+    async def _look_until(self, deadline: float, stream: Stream) -> None:
+        """Look at what events named, until `deadline` (monotonic). Raises DockerAway when the events end."""
+        while True:
+            stream.check()
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     await self._work.wait()

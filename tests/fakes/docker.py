@@ -78,6 +78,10 @@ class FakeDocker:
     def leave(self) -> None:
         """Docker ends: its streams end, and it answers no more."""
         self.away = True
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Its streams end."""
         while self._listeners:
             self._listeners.pop().close()
 

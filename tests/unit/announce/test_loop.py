@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from registrator.announce import watch
 from registrator.announce.conventions import Rules
 from registrator.announce.layout import RegistratorLayout
 from registrator.announce.loop import Announcer, Settings
@@ -19,12 +21,18 @@ from registrator.model.release import Healthcheck
 from registrator.registry.held import HeldLease
 from registrator.registry.store import Delete, Put
 from tests.fakes.becoming import becomes
-from tests.fakes.docker import FakeDocker
+from tests.fakes.docker import FakeDocker, FakeEvents
 from tests.fakes.store import FakeStore
 from tests.unit.announce.documents import container
 
 WEB, DB = container("web.0"), container("db.0")
 VALUE = b"10.0.0.1:8080"
+
+
+@pytest.fixture(autouse=True)
+def events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second look soon after the first would mend what events missed."""
+    monkeypatch.setattr(watch, "AGAIN_AFTER_S", 60.0)
 
 
 def key(name: str) -> str:
@@ -51,8 +59,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(folder: Path, *, resync_s: float = 60.0) -> AsyncIterator[Bench]:
-    store, docker = FakeStore(), FakeDocker()
+async def bench(folder: Path, *, resync_s: float = 60.0, docker: FakeDocker | None = None) -> AsyncIterator[Bench]:
+    store, docker = FakeStore(), docker or FakeDocker()
     held = HeldLease(store, 10, folder / "lease")
     settings = Settings(Rules("host1", ip="10.0.0.1"), resync_s=resync_s)
     made = Bench(store, docker, None)  # type: ignore[arg-type]
@@ -113,6 +121,13 @@ async def test_while_docker_is_away_what_is_known_stays_and_what_it_missed_is_fo
         assert b.store.snapshot().revision == revision
         b.docker.away = False
         await b.becomes("db.0")
+
+
+async def test_events_that_end_begin_again_with_a_listing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.docker.hang_up()
+        b.docker.put(DB, "")
+        await b.becomes("web.0", "db.0")
 
 
 async def test_while_etcd_is_away_what_happens_is_told_afterwards_at_once(tmp_path: Path) -> None:
@@ -187,3 +202,22 @@ async def test_a_probe_gates_follows_and_ends_with_its_container(tmp_path: Path)
         probes = b.probes
         await asyncio.sleep(0.05)
         assert b.probes == probes
+
+
+async def test_a_docker_that_answers_with_its_first_event_only_is_listed_before(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    class Podman(FakeDocker):
+        def subscribe(self, since: float) -> FakeEvents:
+            events = super().subscribe(since)
+            gate.wait(10.0)
+            return events
+
+    docker = Podman()
+    try:
+        async with bench(tmp_path, docker=docker) as b:  # web.0 is announced
+            b.docker.put(DB)
+            gate.set()
+            await b.becomes("web.0", "db.0")
+    finally:
+        gate.set()
