@@ -7,6 +7,7 @@ known stays known: absence is no order.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ class DockerWatch:
         self._resync_s = resync_s
         self._since = time.time() - REMEMBERED_S
         self._moves: Counter[str] = Counter()  # events of each container: a look that one overtook is stale
+        self._early: dict[str, list[Event]] = {}  # events of containers that were not looked at yet
         self._to_look: set[str] = set()
         self._work = asyncio.Event()
         self._away = False
@@ -77,6 +79,8 @@ class DockerWatch:
             self.seen.pop(name, None)
         elif name in self.seen:
             self.seen[name] = after(self.seen[name], event)
+        else:
+            self._early.setdefault(name, []).append(event)
         if event.action in NEWS:
             self._to_look.add(name)
             self._work.set()
@@ -90,6 +94,7 @@ class DockerWatch:
         running = {name for name, known in self.seen.items() if known.container.running and name in listing}
         await self._look({name for name, state in listing.items() if state in LIVE} | running)
         self._moves = Counter({name: count for name, count in self._moves.items() if name in listing})
+        self._early = {name: events for name, events in self._early.items() if name in self._to_look}
         if self._away or not self.listed:
             log.info("docker is there containers=%d running=%d", len(listing), len(self.seen))
         self._away, self.listed = False, True
@@ -118,7 +123,9 @@ class DockerWatch:
             container = await asyncio.to_thread(self._docker.inspect, name)
             if self._moves[name] == moves:
                 break
+        early = self._early.pop(name, [])
         if container is None:
             self.seen.pop(name, None)
         elif container.running or container.id in self.seen:
-            self.seen[container.id] = refreshed(self.seen.get(container.id), container)
+            found = refreshed(self.seen.get(container.id), container)
+            self.seen[container.id] = functools.reduce(after, early, found)

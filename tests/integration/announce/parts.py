@@ -28,7 +28,7 @@ def until(what: Callable[[], bool], within_s: float = 10.0, told: Callable[[], o
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {told()}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 @dataclass

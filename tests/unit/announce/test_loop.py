@@ -86,6 +86,23 @@ async def test_a_death_during_the_look_that_its_start_caused_is_not_overlooked(t
         await b.becomes("web.0", "last")
 
 
+async def test_an_order_to_end_during_the_first_look_is_not_overlooked(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.docker.meanwhile = lambda: (b.docker.tell(DB.id, "kill", signal="15"), time.sleep(0.1))[0]
+        b.docker.put(DB)
+        await becomes(lambda: DB.id in b.announcer._watch.seen)
+        b.docker.put(container("last"))
+        await b.becomes("web.0", "last")
+
+
+async def test_an_order_to_end_before_the_first_listing_is_not_overlooked(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    docker.put(DB)
+    docker.meanwhile = lambda: (docker.tell(DB.id, "kill", signal="15"), time.sleep(0.1))[0]
+    async with bench(tmp_path, docker=docker) as b:  # only web.0 is announced
+        assert DB.id in b.announcer._watch.seen
+
+
 async def test_a_death_during_a_listing_is_not_overlooked(tmp_path: Path) -> None:
     async with bench(tmp_path, resync_s=0.05) as b:
         b.docker.meanwhile = lambda: (b.docker.die(WEB), time.sleep(0.1))[0]
@@ -210,7 +227,7 @@ async def test_a_docker_that_answers_with_its_first_event_only_is_listed_before(
     class Podman(FakeDocker):
         def subscribe(self, since: float) -> FakeEvents:
             events = super().subscribe(since)
-            gate.wait(10.0)
+            gate.wait(30.0)
             return events
 
     docker = Podman()
