@@ -22,8 +22,10 @@ import requests
 IMAGE = "hecd-test/web"
 EXPOSING = "hecd-test/exposing"  # the same, whose Dockerfile would have said EXPOSE 80
 APPLETS = ("sh", "httpd", "sleep", "test", "touch", "rm", "kill")
-# Serves /srv on the port given; told to end, it takes a second over it.
-SERVE = "trap 'sleep 1; exit 0' TERM; httpd -p $0 -h /srv; while :; do sleep 0.05; done"
+# Serves /srv on the port given; told to end, it takes a second over it. A shell waits for what runs in the background
+# only until a signal comes.
+STAY = "while :; do sleep 600 & wait; done"
+SERVE = f"trap 'sleep 1; exit 0' TERM; httpd -p $0 -h /srv; {STAY}"
 
 
 class Dockerd:
@@ -147,22 +149,31 @@ class Dockerd:
         for pid in self._left():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5.0
+        while any((group / "cgroup.procs").read_text() for group in self._cgroups()) and time.monotonic() < deadline:
+            time.sleep(0.02)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for place in sorted((m for m in mounts if m.startswith(f"{self.folder}/")), reverse=True):
             subprocess.run(["umount", "-l", place], check=False)
-        for found in Path("/sys/fs/cgroup").glob(f"*/{self._cgroup}"):
-            for group in (*found.glob("*"), found):
-                with suppress(OSError):
-                    group.rmdir()
+        for group in self._cgroups():
+            with suppress(OSError):
+                group.rmdir()
         subprocess.run(["rm", "-rf", str(self.folder)], check=True)
 
-    def _left(self) -> list[int]:
-        found = []
+    def _left(self) -> set[int]:
+        """Shims by their command line; what runs in containers by its cgroup, also if dockerd was killed."""
+        found = {int(pid) for group in self._cgroups() for pid in (group / "cgroup.procs").read_text().split()}
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 if str(self.folder).encode() in entry.read_bytes():
-                    found.append(int(entry.parent.name))
+                    found.add(int(entry.parent.name))
         return found
+
+    def _cgroups(self) -> list[Path]:
+        """Those of its containers, then their parents; of cgroup v1 or v2."""
+        places = [*Path("/sys/fs/cgroup").glob(f"*/{self._cgroup}"), Path("/sys/fs/cgroup", self._cgroup)]
+        parents = [place for place in places if place.is_dir()]
+        return [child for parent in parents for child in parent.iterdir() if child.is_dir()] + parents
 
 
 def _program(name: str) -> str:

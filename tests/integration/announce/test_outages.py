@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from tests.integration.announce.dockerd import STAY
 from tests.integration.announce.parts import HOST, PREFIX, Host, until
 
 IP = "127.0.0.1"
@@ -101,7 +102,7 @@ def test_one_that_is_killed_leaves_nothing_stale_and_what_is_not_its_own_alone(h
 
 def test_an_order_to_end_outlives_the_announcer(host: Host) -> None:
     host.announce(f"-ip={IP}", to="hecd://{}")
-    host.dockerd.run("shop", publish={80: 8080}, script="trap : TERM; while :; do sleep 0.05; done")
+    host.dockerd.run("shop", publish={80: 8080}, script=f"trap : TERM; {STAY}")
     until(lambda: [r["state"] for r in host.records("web")] == ["running"], told=host.log)
     host.dockerd.api.kill("shop", "SIGTERM")
     until(lambda: [r["state"] for r in host.records("web")] == ["draining"], told=host.log)
