@@ -39,6 +39,8 @@ def serve(
     """
     if not is_service_name(service):
         raise click.UsageError(f"{service!r} is no DNS label of at most {LONGEST_SERVICE} characters")
+    if hostnames and mode != "http":
+        raise click.UsageError("--hostname needs --mode http: only there is a host name seen")
     for name in hostnames:
         if not all(is_label(part) for part in name.removeprefix("*.").split(".")):
             raise click.UsageError(f"{name!r} is no host name")
@@ -61,4 +63,4 @@ def _port(word: str, mode: str, hostnames: tuple[str, ...]) -> Port:
     numbers = [int(number) for number in found.groups()] if found else [0]
     if not all(0 < number < 65536 for number in numbers):
         raise click.UsageError(f"{word!r} is not PUBLISHED:TARGET, as in 80:8080")
-    return Port(numbers[0], numbers[1], mode, hostnames if mode == "http" else ())
+    return Port(numbers[0], numbers[1], mode, hostnames)
