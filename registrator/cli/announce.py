@@ -32,7 +32,7 @@ from registrator.registry.held import HeldLease
 
 log = logging.getLogger(__name__)
 
-RESYNC_S = 60.0
+RESYNC_S = 60
 TTL_S = 30
 SHORTEST_ATTEMPT_S = 1.0
 FLAGS = {
@@ -63,8 +63,9 @@ class Options:
     def text(self, name: str) -> str:
         return str(self.flags[name])
 
-    def number(self, name: str) -> int:
-        return int(self.flags[name])
+    def number(self, name: str, default: int = 0) -> int:
+        """The number given, `default` for none and for less."""
+        return max(int(self.flags[name]), 0) or default
 
     def told(self, name: str) -> bool:
         return bool(self.flags[name])
@@ -161,11 +162,11 @@ async def _run(options: Options, settings: Config) -> None:
         rules=_rules(options, host),
         keep_failed=options.text("deregister") == "on-success",
         cleanup=options.told("cleanup"),
-        resync_s=float(options.number("resync") or RESYNC_S),
+        resync_s=float(options.number("resync", RESYNC_S)),
     )
     async with AsyncExitStack() as stack:
         store = await _connect(stack, options, _access(options.registry, settings), layout.prefix)
-        ttl_s = options.number("ttl") or TTL_S
+        ttl_s = options.number("ttl", TTL_S)
         held = HeldLease(store, ttl_s, _lease_file(settings.run, layout.prefix, docker.host, host, str(ttl_s)))
         await Announcer(store, docker, layout, held, look, behaviour).run()
 
@@ -207,7 +208,7 @@ def _resolved(host: str) -> str:
 
 async def _connect(stack: AsyncExitStack, options: Options, access: EtcdAccess, prefix: str) -> EtcdStore:
     """The store, tried as often as -retry-attempts says. Raises RegistryUnavailable, RegistryRefused."""
-    attempts, attempt = options.number("retry-attempts"), 0
+    attempts, attempt = int(options.flags["retry-attempts"]), 0
     within_s = max(options.number("retry-interval") / 1000, SHORTEST_ATTEMPT_S)
     while True:
         log.info("connecting to etcd at=%s attempt=%d of=%d", ",".join(access.endpoints), attempt, attempts)

@@ -97,6 +97,11 @@ def test_what_is_refused(words: list[str], said: str) -> None:
     assert said in refused.value.brief
 
 
+def test_numbers_below_nothing_are_none() -> None:
+    options = read_options(["-resync=-1", "-ttl=-5", "etcd://h/x"], "registrator")
+    assert (options.number("resync", 60), options.number("ttl", 30)) == (60, 30)
+
+
 @pytest.mark.parametrize("program", [["registrator"], ["hecd", "announce"]])
 def test_both_commands_take_the_words_as_they_are(program: list[str]) -> None:
     argv = [str(Path(sys.executable).with_name(program[0])), *program[1:], "-ip=1.2.3.4", "--internal", "consul://h"]
