@@ -20,7 +20,7 @@ from registrator.errors import DockerAway
 
 log = logging.getLogger(__name__)
 
-LIVE = frozenset({"running", "paused", "restarting"})
+LIVE = frozenset({"running", "paused", "restarting", ""})  # "": an old Docker does not say, a look tells
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0  # between two attempts to reach it
 REMEMBERED_S = 2.0  # how far back the first subscription asks
 SUBSCRIBED_WITHIN_S = 1.0  # else it is listed all the same: what happens meanwhile is told later, from `since` on

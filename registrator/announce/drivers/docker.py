@@ -22,7 +22,7 @@ _ACTIONS = DIED | GONE | NEWS | {"kill", "stop"}
 
 
 class DockerSocket:
-    """See announce.ports.Docker. DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say where it is."""
+    """See announce.ports.Docker. DOCKER_HOST and Docker's other variables say where it is."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
@@ -59,7 +59,8 @@ class DockerSocket:
 
     def _connect(self) -> docker.APIClient:
         settings: dict[str, Any] = {"base_url": self.host, **kwargs_from_env(environment=self._environment)}
-        return docker.APIClient(version="auto", timeout=ANSWER_WITHIN_S, **settings)
+        version = self._environment.get("DOCKER_API_VERSION", "auto")
+        return docker.APIClient(version=version, timeout=ANSWER_WITHIN_S, **settings)
 
 
 class _Events:
@@ -87,7 +88,8 @@ def _event(line: Mapping[str, Any]) -> Event | None:
     subject = attributes.get("container", "") if line.get("Type") == "network" else actor.get("ID") or line.get("id")
     if not subject or (action not in _ACTIONS and not action.startswith("health_status")):
         return None
-    at = line["timeNano"] / 1e9 if line.get("timeNano") else float(line.get("time") or 0)
+    # An old Docker tells whole seconds: the end of that second is no earlier than what happened in it.
+    at = line["timeNano"] / 1e9 if line.get("timeNano") else float(line.get("time") or 0) + 1
     return Event(action, subject, at, attributes)
 
 
