@@ -38,6 +38,10 @@ class Conflict(HecdError):
     """Somebody else changed the same record first."""
 
 
+class LeaseLost(HecdError):
+    """The lease that a record was to stand under has ended."""
+
+
 class NotFound(HecdError):
     """A named thing does not exist."""
 
@@ -46,6 +50,10 @@ class NotFound(HecdError):
 
 class EngineFault(HecdError):
     """The container engine refused or failed."""
+
+
+class DockerAway(HecdError):
+    """Docker did not answer, or ended what it was saying; it may be back soon."""
 
 
 class ReleaseFailed(HecdError):

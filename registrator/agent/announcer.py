@@ -16,6 +16,7 @@ from registrator.model.instance import Instance
 from registrator.model.names import InstanceName
 from registrator.model.node import Node
 from registrator.registry import schema
+from registrator.registry.held import HeldLease
 from registrator.registry.store import Lease, Store, Write
 from registrator.registry.world import World
 
@@ -31,28 +32,21 @@ class Announcer:
     lease_file: Path
     lease_ttl_s: int
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    lease: Lease | None = None
     _written: dict[InstanceName, tuple[Instance, int]] = field(default_factory=dict)
     _said: dict[InstanceName, Instance] = field(default_factory=dict)  # the last word of each, whatever became of it
     _joined: bool = False
 
+    def __post_init__(self) -> None:
+        self._held = HeldLease(self.store, self.lease_ttl_s, self.lease_file)
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease of the moment."""
+        return self._held.lease
+
     async def hold_lease(self) -> None:
         """Keep a lease for ever: the old one if it still lives, a new one whenever it is lost."""
-        resume = self._remembered()
-        while True:
-            try:
-                self.lease = await self.store.lease(self.lease_ttl_s, resume)
-            except HecdError as err:
-                log.warning("no lease reason=%s", err)
-                await asyncio.sleep(1.0)
-                continue
-            log.info("lease held id=%x resumed=%s", self.lease.id, self.lease.id == resume)
-            self._remember(self.lease.id)
-            self.forget()
-            await self.lease.lost()
-            log.warning("lease lost id=%x", self.lease.id)
-            await self.lease.close(revoke=False)
-            self.lease, resume = None, 0
+        await self._held.run(self.forget)
 
     def forget(self) -> None:
         """Take nothing for written any more: say all again."""
@@ -76,7 +70,8 @@ class Announcer:
             return
         self._take_over(world)
         puts = self._changed(copies)
-        mine = {i.instance for i in world.instances.values() if i.node == self.node.node} | set(self._written)
+        here = (i for i in world.instances.values() if i.node == self.node.node and not i.foreign)
+        mine = {i.instance for i in here} | set(self._written)
         gone = [n for n in mine if n not in copies]
         writes: list[Write] = [schema.put(record, self.lease.id) for record in puts]
         writes += [schema.delete(self._record_of(n, world)) for n in gone]
@@ -121,16 +116,6 @@ class Announcer:
 
     def _record_of(self, name: InstanceName, world: World) -> Instance:
         return self._written[name][0] if name in self._written else world.instances[name]
-
-    def _remembered(self) -> int:
-        try:
-            return int(self.lease_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
-
-    def _remember(self, lease_id: int) -> None:
-        self.lease_file.parent.mkdir(parents=True, exist_ok=True)
-        self.lease_file.write_text(str(lease_id))
 
 
 async def run(announcer: Announcer, copies: Mapping[InstanceName, Copy], world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from registrator.agent.health import Health
+from registrator.health.verdict import Health
 from registrator.model.names import InstanceName
 from registrator.model.release import Release
 

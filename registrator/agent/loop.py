@@ -15,9 +15,9 @@ from registrator.agent import converge
 from registrator.agent.announcer import Announcer
 from registrator.agent.converge import Action, BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
-from registrator.agent.health import Health, check_of, judge, pace_s
 from registrator.agent.ports import Ending, Engine, Prober, Seen
 from registrator.errors import EngineFault
+from registrator.health.verdict import Health, check_of, judge, pace_s
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName
 from registrator.registry import acknowledgement

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from registrator.agent.health import Probe
+from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
 from registrator.model.node import ServerReport
 from registrator.model.release import Healthcheck, Release

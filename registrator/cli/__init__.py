@@ -26,12 +26,14 @@ COMMANDS = {
     "logs": ("inside", "Show what the instances of a service write."),
     "exec": ("inside", "Run a command inside an instance."),
     "scale": ("change", "Set how many instances of a service run."),
+    "serve": ("serve", "Let the load balancers serve containers that announce themselves."),
     "rollback": ("change", "Go back to an earlier release."),
     "rm": ("change", "Remove a service and its instances."),
     "restore": ("change", "Bring the orders back after etcd lost its data."),
     "image": ("images", "Load images from files."),
     "agent": ("agent", "Run the agent of this node."),
     "control": ("control", "Run the control loop."),
+    "announce": ("announce", "Register the containers of a Docker or Podman host, as registrator does."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
@@ -102,9 +104,9 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def show_error(err: HecdError) -> None:
+def show_error(err: HecdError, program: str = "hecd") -> None:
     """Brief, details, and the remedy, on standard error."""
-    click.secho(f"hecd: {err.brief}", fg="red", err=True)
+    click.secho(f"{program}: {err.brief}", fg="red", err=True)
     for line in err.details:
         click.echo(f"  {line}", err=True)
     if err.hint:

@@ -62,7 +62,7 @@ async def _services(ctx: click.Context, output: str) -> None:
                 "serving": f"{now.ready}/{now.replicas}",
                 "state": now.state,
                 "ports": " ".join(_port(p) for p in service.traffic.ports),
-                "image": release.settings.image if release else "?",
+                "image": "(announced)" if service.foreign else release.settings.image if release else "?",
             }
         )
     columns = ("service", "release", "serving", "state", "ports", "image")
@@ -139,7 +139,9 @@ def _summary(world: World) -> list[str]:
         f"nodes     {len(world.nodes)} alive, {len(world.edges)} with a load balancer",
         f"instances {serving} serving of {len(world.instances)}",
     ]
-    return lines + [now.line() for name in sorted(world.services) if (now := follow.standing(world, name)) is not None]
+    lines += [now.line() for name in sorted(world.services) if (now := follow.standing(world, name)) is not None]
+    unserved = sorted({i.service for i in world.instances.values() if i.foreign} - set(world.services))
+    return lines + [f"{name} is announced and not served: `hecd serve {name} PUBLISHED:TARGET`" for name in unserved]
 
 
 def _faults(world: World) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _faults(world: World) -> Iterator[str]:
             yield f"load balancer on {edge.node}: {edge.error}"
         if edge.doubt:
             yield f"load balancer on {edge.node}: {edge.doubt}"
-    lost = sorted({i.service for i in world.instances.values()} - set(world.services))
+    lost = sorted({i.service for i in world.instances.values() if not i.foreign} - set(world.services))
     for name in lost:
         count = sum(1 for _ in world.of_service(name))
         yield f"{count} instances of {name} run that nobody ordered: `hecd deploy`, `hecd restore` or `hecd rm {name}`"

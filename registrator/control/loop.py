@@ -99,6 +99,8 @@ class Control:
         board = Board(world.nodes, world.assignments.values(), lost)
         wait_s = 5.0
         for service in world.services.values():
+            if service.foreign:
+                continue
             view = ServiceView.of(world, service, lost)
             actions = rollout.decide(view, board, now, self._led_since)
             if actions:

@@ -17,7 +17,10 @@ from registrator.model.names import InstanceName, NodeName, ReleaseNumber, Servi
 
 @dataclass(frozen=True)
 class Instance:
-    """`/hecd/instances/<service>/<instance>`, written by the agent of its node under the agent's lease."""
+    """`/hecd/instances/<service>/<instance>`, written by the agent of its node under the agent's lease.
+
+    Release 0 is none: a container that somebody else runs and the announcer of its host only tells of.
+    """
 
     instance: InstanceName
     service: ServiceName
@@ -32,6 +35,13 @@ class Instance:
     reason: str = ""  # why it is not running well; one line
     log_tail: tuple[str, ...] = ()  # the last lines of a failed one
     changed_at: float = 0.0  # seconds since the epoch
+    tags: tuple[str, ...] = ()  # of announced ones: SERVICE_TAGS
+    attributes: dict[str, str] = field(default_factory=dict)  # of announced ones: what else SERVICE_* says
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else runs it, so that nothing can be ordered of it."""
+        return self.release == 0
 
     @property
     def serving(self) -> bool:

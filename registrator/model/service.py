@@ -54,7 +54,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Service:
-    """`/hecd/services/<service>`: the wanted release, how many of it, and how it is served."""
+    """`/hecd/services/<service>`: the wanted release, how many of it, and how it is served.
+
+    Release 0 is none: only what announcers tell of is served.
+    """
 
     service: ServiceName
     release: ReleaseNumber
@@ -63,6 +66,11 @@ class Service:
     traffic: Traffic = field(default_factory=Traffic)
     updated_at: float = 0.0  # seconds since the epoch
     updated_by: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else runs it, so that nothing can be ordered of it."""
+        return self.release == 0
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Standing:
 
     def line(self) -> str:
         """One line for a person."""
+        if self.release == 0:
+            return f"{self.service} {self.state}: {self.ready}/{self.replicas} serving"
         parts = [f"{self.ready}/{self.replicas} serving"]
         parts += [f"{n} {word}" for n, word in ((self.starting, "starting"), (self.old, "of the old release")) if n]
         parts += [f"{self.draining} draining"] if self.draining else []
@@ -48,6 +50,10 @@ def standing(world: World, name: ServiceName) -> Standing | None:
     """Where `name` stands in `world`; None when there is no such service."""
     if (service := world.services.get(name)) is None:
         return None
+    if service.foreign:
+        announced = [i for i in world.instances.values() if i.service == name]
+        serving = sum(i.serving for i in announced)
+        return Standing(name, service.release, "announced", serving, replicas=len(announced))
     view = ServiceView.of(world, service)
     rollout = view.rollout
     current = rollout is not None and rollout.release == service.release

@@ -9,8 +9,8 @@ from typing import Any
 from registrator.errors import HecdError, NotFound
 from registrator.model.ledger import Ledger
 from registrator.model.names import ReleaseNumber, ServiceName
-from registrator.model.service import Service
-from registrator.orders.plan import Change
+from registrator.model.service import Service, Traffic
+from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
 from registrator.registry.world import World
@@ -26,8 +26,23 @@ async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: st
 async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> None:
     """Set the replicas of services. Raises NotFound, Conflict."""
     services = {name: service_named(world, name) for name in wanted}
+    for name in (name for name, service in services.items() if service.foreign):
+        hint = "Start or stop its containers where they run; they announce themselves."
+        raise HecdError(f"{name} is not run by HECD", hint=hint)
     changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
     await store.commit([schema.put(s) for s in changed], [_unchanged(s, world) for s in changed])
+
+
+async def serve(store: Store, world: World, name: ServiceName, traffic: Traffic, *, now: float, who: str) -> int:
+    """Let the load balancers serve what announcers tell of `name`; the revision. Raises HecdError, Conflict."""
+    before = world.services.get(name)
+    if before is not None and not before.foreign:
+        hint = "Set its ports there; containers that announce themselves as it are served with its own."
+        raise HecdError(f"{name} was deployed from a compose file", hint=hint)
+    refuse_clashes({name: traffic}, world)
+    service = Service(name, ReleaseNumber(0), 0, traffic=traffic, updated_at=now, updated_by=who)
+    guard = _unchanged(before, world) if before else Absent(schema.key_of(service))
+    return await store.commit([schema.put(service)], [guard])
 
 
 async def rollback(

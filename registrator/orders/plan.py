@@ -9,7 +9,7 @@ from typing import Any
 from registrator.errors import HecdError
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
-from registrator.model.service import Project, Service, ServiceSpec
+from registrator.model.service import Project, Service, ServiceSpec, Traffic
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Unchanged, Write
 from registrator.registry.world import World
@@ -38,10 +38,15 @@ def plan(project: Project, world: World, digests: Mapping[str, str], *, now: flo
 
     Raises HecdError naming every clash of published ports at once.
     """
-    clashes = list(_clashes(project, world))
+    refuse_clashes({spec.name: spec.traffic for spec in project.services}, world)
+    return [_change(spec, world, digests[spec.settings.image], now, who) for spec in project.services]
+
+
+def refuse_clashes(wanted: Mapping[ServiceName, Traffic], world: World) -> None:
+    """Raises HecdError naming every published port that two services would share."""
+    clashes = list(_clashes(wanted, world))
     if clashes:
         raise HecdError("published ports clash", details=tuple(clashes), hint="Publish another port or hostname.")
-    return [_change(spec, world, digests[spec.settings.image], now, who) for spec in project.services]
 
 
 def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) -> Change:
@@ -94,12 +99,11 @@ def _forgotten(service: ServiceName, world: World) -> Iterator[Delete]:
             yield schema.delete(release)
 
 
-def _clashes(project: Project, world: World) -> Iterator[str]:
-    named = {spec.name for spec in project.services}
+def _clashes(wanted: Mapping[ServiceName, Traffic], world: World) -> Iterator[str]:
     claims: dict[tuple[int, str], str] = {}
     modes: dict[int, tuple[str, str]] = {}
-    others = [(s.service, s.traffic) for s in world.services.values() if s.service not in named]
-    for name, traffic in [*others, *((s.name, s.traffic) for s in project.services)]:
+    others = [(s.service, s.traffic) for s in world.services.values() if s.service not in wanted]
+    for name, traffic in [*others, *wanted.items()]:
         for port in traffic.ports:
             mode, owner = modes.setdefault(port.published, (port.mode, name))
             if mode != port.mode:

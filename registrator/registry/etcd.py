@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import etcdkit
 from registrator.config import EtcdAccess
-from registrator.errors import Conflict, HecdError, RegistryRefused, RegistryUnavailable
+from registrator.errors import Conflict, HecdError, LeaseLost, RegistryRefused, RegistryUnavailable
 from registrator.registry.schema import ROOT
 from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Unchanged, Write
 
@@ -101,15 +101,16 @@ class _Entries(Mapping[str, Raw]):
 
 @asynccontextmanager
 async def open_store(
-    access: EtcdAccess, *, wait: bool = True, ready_within_s: float | None = None
+    access: EtcdAccess, *, wait: bool = True, ready_within_s: float | None = None, prefix: str = ROOT
 ) -> AsyncIterator[EtcdStore]:
-    """A store with its first snapshot; an empty one of cluster 0 where `wait` is False and etcd has not answered yet.
+    """A store of the keys below `prefix` with its first snapshot; an empty one of cluster 0 where `wait` is False and
+    etcd has not answered yet.
 
     `ready_within_s` None waits for ever. Raises RegistryUnavailable when it passes, RegistryRefused when etcd refuses.
     """
     client = etcdkit.Client(access.endpoints, tls=_tls(access), user=access.user)
     try:
-        async with etcdkit.Mirror(client, ROOT) as mirror:
+        async with etcdkit.Mirror(client, prefix) as mirror:
             store = EtcdStore(client, mirror)
             if wait:
                 try:
@@ -150,4 +151,6 @@ def _operation(write: Write) -> etcdkit.Operation:
 def _mapped(err: etcdkit.EtcdError) -> HecdError:
     if isinstance(err, etcdkit.Unavailable):
         return RegistryUnavailable(err.brief, hint=err.hint, retry_after_s=err.retry_after_s or 1.0)
+    if isinstance(err, etcdkit.LeaseGone):
+        return LeaseLost(err.brief)
     return RegistryRefused(err.brief, details=err.details, hint=err.hint)

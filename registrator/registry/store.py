@@ -109,7 +109,7 @@ class Store(Protocol):
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         """Do all writes at once if all guards hold; the revision.
 
-        Raises Conflict, RegistryUnavailable, RegistryRefused.
+        Raises Conflict, LeaseLost, RegistryUnavailable, RegistryRefused.
         """
 
     async def lease(self, ttl_s: int, resume: int = 0) -> Lease:

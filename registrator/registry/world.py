@@ -44,8 +44,8 @@ class World:
     faults: Mapping[str, str] = field(default_factory=dict)  # key -> what is wrong
 
     def of_service(self, service: ServiceName) -> Iterator[Instance]:
-        """The announced instances of one service."""
-        return (i for i in self.instances.values() if i.service == service)
+        """The instances of one service that agents run. Those of others serve, too, but take no orders."""
+        return (i for i in self.instances.values() if i.service == service and not i.foreign)
 
     def assigned(self, service: ServiceName) -> Iterator[Assignment]:
         """The assignments of one service."""

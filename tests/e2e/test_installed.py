@@ -31,8 +31,9 @@ def test_the_wheel_carries_everything(tmp_path: Path) -> None:
 
 
 def test_each_command_says_its_version() -> None:
-    for name, words in (("hecd", ["--version"]), ("hecd-runtime", ["--version"]), ("confd-py", ["-version"])):
-        done = subprocess.run([str(Path(sys.executable).with_name(name)), *words], capture_output=True, text=True)
+    commands = {"hecd": "--version", "hecd-runtime": "--version", "confd-py": "-version", "registrator": "--version"}
+    for name, word in commands.items():
+        done = subprocess.run([str(Path(sys.executable).with_name(name)), word], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "0.1.0" in done.stdout + done.stderr
 

@@ -7,9 +7,9 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 
-from registrator.agent.health import Probe
 from registrator.agent.ports import Ending, Seen
 from registrator.errors import EngineFault
+from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
 from registrator.model.release import Healthcheck, Release
 

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Sequence
 
-from registrator.errors import Conflict, RegistryUnavailable
+from registrator.errors import Conflict, LeaseLost, RegistryUnavailable
 from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Write
 
 
@@ -39,7 +39,7 @@ class FakeStore:
         if not all(self._holds(guard) for guard in guards):
             raise Conflict("a guard does not hold")
         if any(isinstance(w, Put) and w.lease and w.lease not in self._leases for w in writes):
-            raise Conflict("no such lease")
+            raise LeaseLost("no such lease")
         self._revision += 1
         for write in writes:
             self._apply(write)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from registrator.errors import Conflict, HecdError
+from registrator.errors import Conflict, LeaseLost
 from registrator.registry.store import Absent, Created, Delete, Put, Snapshot, Store, Unchanged
 
 
@@ -75,6 +75,6 @@ async def test_a_lease_is_resumed_if_it_lives_and_replaced_if_not(store: Store) 
     await other.close(revoke=True)
 
 
-async def test_writing_under_a_lease_that_is_gone_is_an_error_of_ours(store: Store) -> None:
-    with pytest.raises(HecdError):
+async def test_writing_under_a_lease_that_is_gone_says_so(store: Store) -> None:
+    with pytest.raises(LeaseLost):
         await store.commit([Put("/hecd/a", b"1", 12345)])

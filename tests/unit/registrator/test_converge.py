@@ -7,7 +7,7 @@ import pytest
 from registrator.agent import announce, converge
 from registrator.agent.converge import BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
-from registrator.agent.health import Health, Probe, judge, pace_s
+from registrator.health.verdict import Health, Probe, judge, pace_s
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.release import Healthcheck, Release, Settings

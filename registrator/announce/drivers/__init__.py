@@ -1,0 +1,1 @@
+"""What the announcer's ports are in this world."""
