@@ -50,6 +50,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         path = values.get("config-file") or environ.get("CONFD_CONFIG_FILE")
         config = build(values, environ, read_config_file(str(path) if path else None))
         _log_to_stderr(config.log_level)
+        if words:  # as in confd they end the flags and mean nothing, which a person may not have meant
+            _log.warning("passed over: %s; commands, which stand first, are %s", " ".join(words), ", ".join(COMMANDS))
         return _dispatch(command, config, environ)
     except UsageError as err:
         print(f"{err.brief}\n{usage('confd-py', FLAGS)}", file=sys.stderr)

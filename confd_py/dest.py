@@ -104,12 +104,14 @@ def _create(place: Path) -> tuple[int, Path]:
 
 
 def _own(descriptor: int, place: Path, owner: Ownership) -> None:
+    """Mode, owner and label; only what differs is set, as whoever watches the directory hears of each."""
     mode, uid, gid = owner.mode, owner.uid, owner.gid
     with contextlib.suppress(FileNotFoundError):
         old = place.stat()
         mode = old.st_mode & 0o7777 if mode is None else mode
         uid, gid = (old.st_uid if uid == -1 else uid), (old.st_gid if gid == -1 else gid)
-    if (uid, gid) != (-1, -1):
+    have = os.fstat(descriptor)
+    if uid not in (-1, have.st_uid) or gid not in (-1, have.st_gid):
         os.fchown(descriptor, uid, gid)
     os.fchmod(descriptor, 0o644 if mode is None else mode)
     _label(descriptor, place)
@@ -134,7 +136,8 @@ def _write_over(place: Path, staged: Path) -> None:
 def _label(descriptor: int, place: Path) -> None:
     """Keep the SELinux context: a new file would get that of its directory."""
     with contextlib.suppress(OSError):
-        os.setxattr(descriptor, _SELINUX, os.getxattr(place, _SELINUX))
+        label = os.getxattr(place, _SELINUX)
+        os.setxattr(descriptor, _SELINUX, label)
 
 
 def _flush(path: Path) -> None:

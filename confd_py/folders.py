@@ -18,8 +18,9 @@ _log = logging.getLogger("confd-py")
 _SETTLE_S = 0.005  # an editor writes, renames and removes at once
 _UNHEARD_EVERY_S = 1.0  # without inotify somebody has to look
 # Looking is no change, so the kernel is not asked to tell of it; changed rights have an event of their own since 7.1.
-_EVENTS = "FileCreated DirCreated FileMoved DirMoved FileDeleted DirDeleted FileModified FileAttrib DirAttrib"
-_HEARD = [cls for name in _EVENTS.split() if (cls := getattr(watchdog.events, f"{name}Event", None))]
+_CHANGES = "FileMoved DirMoved FileDeleted DirDeleted FileModified FileAttrib DirAttrib"
+_HEARD = [cls for name in _CHANGES.split() if (cls := getattr(watchdog.events, f"{name}Event", None))]
+_HEARD_WITHIN = [*_HEARD, watchdog.events.FileCreatedEvent, watchdog.events.DirCreatedEvent]
 
 
 class Folders(FileSystemEventHandler):
@@ -88,12 +89,18 @@ class Folders(FileSystemEventHandler):
         try:
             self._observer.unschedule_all()
             for folder, (recursive, _) in wanted.items():
-                self._observer.schedule(self, str(folder), recursive=recursive, event_filter=_HEARD)
+                self._observer.schedule(
+                    self, str(folder), recursive=recursive, event_filter=self._filter(folder, recursive)
+                )
             self._deaf = not all(path.exists() or path.parent in wanted for path in self._paths)
         except OSError as err:
             if not self._deaf:
                 _log.warning("changes of files are looked for every second error=%s", err.strerror)
             self._deaf = True
+
+    def _filter(self, folder: Path, recursive: bool) -> list[type[FileSystemEvent]]:
+        """What to be told of: beside files that are watched by name, every staged one is a new file."""
+        return _HEARD_WITHIN if recursive or str(folder) in self._loose else _HEARD
 
     def _wanted(self) -> dict[Path, tuple[bool, int]]:
         """Directory -> whether with all below, and which inode it is."""
