@@ -53,6 +53,8 @@ class Records:
         fresh = replace(self.state, failures=0, next_try_at=None, error=None, error_details=(), hint="")
         now, cluster = time.time(), str(self._view.cluster_id)
         digest = applied.digest(text)
+        if digest != fresh.sha256 and not self._noop:
+            _log.info("in effect resource=%s dest=%s revision=%d", fresh.resource, fresh.dest, revision)
         self._write(replace(fresh, sha256=digest, applied_at=now, cluster_id=cluster, epoch=self._view.epoch))
 
     def failed(self, err: ConfdError, failures: int, wait_s: float) -> None:

@@ -107,7 +107,7 @@ async def _check_text(resource: Resource, text: str) -> None:
     staged = dest.stage(resource.dest, text, dest.Ownership())
     try:
         if resource.apply == "haproxy":
-            await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
+            await run_program([resource.haproxy.binary, "-c", "-f", str(staged)], resource.check_cmd_timeout_s)
         if resource.apply == "nginx":
             await run_program([resource.nginx.binary, "-t", "-q", "-c", str(staged)], resource.check_cmd_timeout_s)
         if resource.apply in ("haproxy-map", "haproxy-cert"):

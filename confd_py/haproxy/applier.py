@@ -103,6 +103,7 @@ class HaproxyApplier:
             else:
                 return
         await delivery.write_for_reload()
+        _log.info("reloading socket=%s reason=%s", process.place.socket, process.why_reload(session, delivery.config))
         await process.reload(delivery.config, old)
         self._last_reload_s = time.monotonic()
 

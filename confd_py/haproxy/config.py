@@ -83,11 +83,19 @@ class HaproxyConfig:
 
 
 def parse(text: str) -> HaproxyConfig:
-    """The configuration in `text`. Never fails: what it does not know is structure."""
+    """The configuration in `text`. Never fails: what it does not know for certain is structure.
+
+    A section whose servers are not understood (quotes, `server-template` …) is structure as a whole, and with
+    conditional blocks so is the file.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("#", f"setenv {STAMP_VARIABLE} "))]
+    if any(line.startswith(".") for line in lines):
+        return HaproxyConfig("\n".join(lines), {})
     reader = _Reader()
-    for line in text.splitlines():
+    for line in lines:
         reader.feed(line)
-    return HaproxyConfig("\n".join(reader.structure), reader.finished())
+    return reader.finished()
 
 
 def stamped(text: str, stamp: str) -> str:
@@ -109,60 +117,94 @@ def is_ip(host: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """The `default-server` words of a section; not `clear` where they are not understood."""
+
+    words: tuple[str, ...] = ()
+    clear: bool = True
+
+
 class _Reader:
-    """Walks the lines. Server lines wait for the section's end, when all its default-server words are known."""
+    """Walks the lines. A section's servers are read at its end, when all that applies to them is known."""
 
     def __init__(self) -> None:
-        self.structure: list[str] = []
-        self._kind = ""
-        self._name = ""
-        self._inherited: tuple[str, ...] = ()  # default-server words of the defaults section in force
-        self._words: tuple[str, ...] = ()
-        self._lines: list[tuple[tuple[str, ...], str]] = []
+        self._structure: list[str] = []
         self._backends: dict[str, dict[str, Server]] = {}
+        self._last = _Defaults()  # of the defaults section that applies to those that name none
+        self._named: dict[str, _Defaults] = {}
+        self._kind, self._name = "", ""
+        self._lines: list[str] = []
+        self._servers: list[tuple[tuple[str, ...], str]] = []
+        self._words: tuple[str, ...] = ()
+        self._clear = True
 
-    def feed(self, line: str) -> None:
-        text = line.strip()
-        if not text or text.startswith(("#", f"setenv {STAMP_VARIABLE} ")):
-            return
-        first, _, rest = text.partition(" ")
-        if not line[0].isspace() and first in _SECTIONS:
+    def feed(self, text: str) -> None:
+        first, *rest = text.split(None, 1)
+        if first in _SECTIONS:  # indented or not
             self._close()
-            self._kind, self._name = first, rest.split(" from ")[0].strip()
-            self._words = () if first == "defaults" else self._inherited
-        if first == "server" and self._kind in ("backend", "listen"):
-            self._lines.append((self._words, rest.strip()))
-            return
-        if first == "default-server":
-            self._words = (*self._words, *rest.split())
-        self.structure.append(text)
+            self._open(first, text)
+        elif first == "server" and rest:
+            self._servers.append((self._words, rest[0]))
+        elif first == "default-server":
+            own = _split(text)
+            self._words = (*self._words, *(own or [])[1:])
+            self._clear &= own is not None
+        elif first == "server-template" or _quoted(first):
+            self._clear = False
+        self._lines.append(text)
 
-    def finished(self) -> dict[str, dict[str, Server]]:
+    def finished(self) -> HaproxyConfig:
         self._close()
-        return self._backends
+        return HaproxyConfig("\n".join(self._structure), self._backends)
+
+    def _open(self, kind: str, text: str) -> None:
+        words = _split(text) or []
+        self._kind, self._lines, self._servers = kind, [], []
+        self._name = words[1] if len(words) > 1 and words[1] != "from" else ""
+        base = words[words.index("from") + 1 :][:1] if "from" in words[1:] else []
+        found = self._named.get(base[0]) if base else _Defaults() if kind == "defaults" else self._last
+        known = found or _Defaults(clear=False)
+        self._words, self._clear = known.words, known.clear and bool(words)
 
     def _close(self) -> None:
         if self._kind == "defaults":
-            self._inherited = self._words
+            self._last = _Defaults(self._words, self._clear)
+            self._named[self._name] = self._last
+        lines = self._lines
         if self._kind in ("backend", "listen"):
-            servers = (read_server(words, line) for words, line in self._lines)
-            self._backends[self._name] = {server.name: server for server in servers}
-        self._lines = []
+            servers = [read_server(words, line) for words, line in self._servers]
+            if self._clear and self._name not in self._backends and None not in servers:
+                self._backends[self._name] = {server.name: server for server in servers if server is not None}
+                lines = [line for line in lines if line.split(None, 1)[0] != "server"]
+        self._structure += lines
 
 
 @lru_cache(maxsize=20_000)
-def read_server(defaults: tuple[str, ...], line: str) -> Server:
-    """The server in `line` (what follows the word `server`), with `defaults` under its own words."""
-    name, _, rest = line.partition(" ")
-    address, _, own = rest.strip().partition(" ")
+def read_server(defaults: tuple[str, ...], line: str) -> Server | None:
+    """The server in `line` (what follows the word `server`), with `defaults` under its own words; None if it takes
+    HAProxy to understand it."""
+    parts = _split(line)
+    if parts is None or len(parts) < 2:
+        return None
+    name, address, *own = parts
     settings: dict[str, str] = {}
-    words = iter((*defaults, *own.split()))
+    words = iter((*defaults, *own))
     for word in words:
-        if word.startswith("#"):
-            break
         settings[word] = next(words, "") if word in _VALUED else ""
         if word.startswith("no-"):
             settings.pop(word.removeprefix("no-"), None)
     weight = settings.pop("weight", "1")
+    if not weight.isdigit():
+        return None
     spelled = tuple(part for word, value in settings.items() for part in (word, value) if part)
-    return Server(name, address, int(weight) if weight.isdigit() else 1, spelled)
+    return Server(name, address, int(weight), spelled)
+
+
+def _split(text: str) -> list[str] | None:
+    """The words before a comment; None where quotes or backslashes are in them."""
+    return None if _quoted(text) else text.partition("#")[0].split()
+
+
+def _quoted(text: str) -> bool:
+    return any(sign in text for sign in "\"'\\")

@@ -91,7 +91,7 @@ class Delivery:
         resource = self._resource
         staged = dest.stage(resource.dest, self._text, ownership(resource))
         try:
-            await run_program([resource.haproxy.binary, "-c", "-q", "-f", str(staged)], resource.check_cmd_timeout_s)
+            await run_program([resource.haproxy.binary, "-c", "-f", str(staged)], resource.check_cmd_timeout_s)
             if resource.check_cmd:
                 command = fill(resource.check_cmd, src=str(staged), dest=str(resource.dest))
                 await run_shell(command, resource.check_cmd_timeout_s)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from confd_py.errors import HaproxyRefused
 from confd_py.haproxy import plan as planner
 from confd_py.haproxy.config import Server
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove
@@ -15,7 +15,6 @@ from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import stat_rows
 from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, admitted, idle, next_look_s, overlooked
 
-_log = logging.getLogger("confd-py.haproxy")
 _POINTED_AT = "pointing to it"  # HAProxy's word for a server that other directives name
 
 
@@ -27,6 +26,7 @@ class Passage:
         self.operations = 0
         self._roll = roll
         self._removal_timeout_s = removal_timeout_s
+        self._refused: set[tuple[str, ...]] = set()  # words with which HAProxy added no server
 
     def enter(self, actions: Iterable[Action], *, quick: bool = True) -> None:
         """What the actions began; ids come from the look taken after them."""
@@ -95,7 +95,7 @@ class Passage:
             late = item.quick and now_s - item.since_s > QUICK_FOR_S
             return f"set server {name} state maint" if late or overlooked(row, item, now_s) else ""
         if idle(row):
-            return f"del server {name}" if session.can.members else ""
+            return f"del server {name}" if self._comes_anew(session, item) else ""
         return f"shutdown sessions server {name}" if now_s - item.since_s > self._removal_timeout_s else ""
 
     def _after_admission(self, item: Admission, row: dict[str, str] | None, order: str) -> bool:
@@ -115,7 +115,7 @@ class Passage:
         if row is not None:
             if not idle(row):
                 return False
-            if not session.can.members or _POINTED_AT in answer:
+            if not self._comes_anew(session, item) or _POINTED_AT in answer:
                 return await self._reuse(session, item)
             if "deleted" not in answer and "No such server" not in answer:
                 # Connections that went idle after it entered maintenance would stay for seconds;
@@ -129,6 +129,12 @@ class Passage:
             await self._succeed(session, item, item.successor)
         return True
 
+    def _comes_anew(self, session: Session, item: Removal) -> bool:
+        """Whether it can be deleted, and what follows it be added: else it stays where it stands."""
+        if item.successor is None:
+            return session.can.members
+        return session.can.takes(item.successor.keywords) and item.successor.words not in self._refused
+
     async def _succeed(self, session: Session, item: Removal, server: Server) -> None:
         if item.quick:
             self._roll.quick.add(item.key)
@@ -136,8 +142,10 @@ class Passage:
         await self._roll.look(session, [item.key[0]])
         seen = self._roll.find(item.key)
         if seen is None:
-            _log.warning("a server could not be put back server=%s words=%s", "/".join(item.key), "; ".join(words))
-        elif seen.in_drain:
+            self._refused.add(server.words)
+            fault = f"HAProxy could not put the server {'/'.join(item.key)} back"
+            raise HaproxyRefused(fault, details=tuple(words), hint="A reload brings it back.")
+        if seen.in_drain:
             since_s = time.monotonic() if item.quick else item.since_s
             self.pending[item.key] = Admission(item.key, seen.row, server, item.quick, since_s)
 

@@ -78,6 +78,12 @@ class Process:
         same = session.stamp == config.stamp and not words_changed(old, config)
         return same and all(session.can.takes(keywords) for keywords in members_changed(old, config))
 
+    def why_reload(self, session: Session, config: HaproxyConfig) -> str:
+        """For the log."""
+        if session.stamp == config.stamp:
+            return "a server that this HAProxy does not take at run time"
+        return "more than servers differs" if session.stamp else "it was started with a file of somebody else"
+
     async def converge(self, config: HaproxyConfig, old: HaproxyConfig) -> None:
         """Bring its servers there through the Runtime API. Raises HaproxyRefused where only a reload helps."""
         known = self.wanted
@@ -146,6 +152,7 @@ class Process:
                     changed()
             except ConfdError as err:
                 _log.info("interrupted while servers were on their way reason=%s", err.brief)
+                self.wanted = None
                 again()
                 await asyncio.sleep(0.05)
 

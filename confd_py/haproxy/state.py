@@ -86,6 +86,7 @@ def state_file(dump: str, wanted: HaproxyConfig) -> str:
             if backend not in backends and (other := by_name.get(server.name)) is not None:
                 part = ["1", backend, *other[2:]]
             lines.append(_kept(part, server) if part and _stays(part, server) else _closed(backend, server))
+    lines += [" ".join(part) + "\n" for part in rows if part[1] not in wanted.backends]  # not ours to judge
     return "".join(lines)
 
 

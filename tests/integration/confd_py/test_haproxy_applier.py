@@ -126,3 +126,46 @@ async def test_random_pairs_of_configurations(direct: Direct, web: Web, tmp_path
     async with running(direct, {"main": ()}):
         await asyncio.to_thread(examples)
     assert direct.applier.tally.runtime_ops > 30  # it was no matter of reloads only
+
+
+# -- files that people write ---------------------------------------------------------------------------
+
+# Each has a place for one more server, which comes later; {one} to {three} are addresses of servers that answer.
+ODD = {
+    "indented sections": "  backend main\n server s1 {one} check\n MORE server s2 {two} check\n"
+    "\tbackend other\n server x {three}\n",
+    "tabs": "backend\tmain\n\tserver\ts1\t{one}\tcheck\n\tMORE server\ts2\t{two}\tweight\t50\tcheck\n",
+    "comments": "backend main # of all\n server s1 {one} weight 20#c\n MORE server s2 {two} check # new\n",
+    "quotes": 'backend "main"\n server "s1" {one} check\n MORE server "s2" {two} check sni "str(www. x)"\n',
+    "quoted words": 'backend main\n server s1 {one} check\n MORE server s2 {two} check sni "str(www. x)"\n',
+    "server-template": "backend main\n server-template st 2 {one} check\n MORE server s2 {two} check\n",
+    "conditions": "backend main\n server s1 {one}\n.if defined(ABSENT_CANARY)\n server c {three}\n.endif\n"
+    " MORE server s2 {two}\n",
+    "named defaults": "defaults checked\n mode http\n timeout connect 2s\n timeout client 9s\n timeout server 9s\n"
+    " default-server check maxconn 3\ndefaults unchecked from checked\n default-server weight 77 backup\n"
+    "backend main from checked\n server s1 {one}\n MORE server s2 {two}\n",
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+async def test_files_that_people_write(direct: Direct, web: Web, tmp_path: Path, text: str) -> None:
+    """What is not understood for certain is HAProxy's own business: it reloads."""
+    places = {name: web.open(name) for name in ("one", "two", "three")}
+    body = text.format(**places)
+    without = "".join(line for line in body.splitlines(keepends=True) if "MORE" not in line)
+    head = direct.text({})
+    folders = iter(range(100))
+    async with running(direct, {"main": ()}):
+        for wanted in (without, body.replace("MORE ", ""), without, body.replace("MORE ", "")):
+            await direct.applier.apply(head + wanted)
+            await direct.settled()
+            fresh = await asyncio.to_thread(as_started, direct, tmp_path / str(next(folders)))
+            assert direct.servers() == fresh
+            served = await asyncio.to_thread(ask_often, direct.port, 20)
+            assert set(served) <= {"one", "two"}
+        again: list[None] = []
+        process = direct.applier._processes[0]
+        await process._look_for_drift(lambda: None, lambda: again.append(None))
+        assert not again
+        assert direct.servers() == fresh
+    assert direct.applier.tally.drift_repairs == 0

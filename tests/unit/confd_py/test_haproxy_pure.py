@@ -228,3 +228,31 @@ def test_parse_processes_of_two_generations() -> None:
     assert parse_processes(old) == Processes(10, 3, 1, 12, 2.0, (11,))
     new = "10 master 0 0d00h00m08s 3.0.1\n# workers\n12 worker 0 1d02h03m04s 3.0.1\n# programs\n"
     assert parse_processes(new) == Processes(10, 0, 0, 12, 93784.0, ())
+
+
+def test_what_is_not_understood_is_structure() -> None:
+    head = "global\nbackend a\n    server s 10.0.0.1:80\n"
+    odd = [
+        'server "t" 10.0.0.2:80',
+        "server t 10.0.0.2:80 weight 1x",
+        "server-template t 2 10.0.0.2:80",
+        '"server" t x:1',
+    ]
+    for line in odd:
+        assert parse(f"{head}    {line}\n").backends == {}
+        assert parse(f"{head}    {line}\nbackend b\n server u 10.0.0.3:80\n").backends.keys() == {"b"}
+    assert parse(f"{head}.if defined(X)\n.endif\n").backends == {}
+    assert parse('defaults\n default-server sni "x y"\nbackend a\n server s 10.0.0.1:80\n').backends == {}
+    assert parse("backend a from absent\n server s 10.0.0.1:80\n").backends == {}
+
+
+def test_tabs_comments_indents_and_named_defaults() -> None:
+    text = (
+        "defaults one\n default-server check\ndefaults two from one # more\n default-server maxconn 3\n"
+        "  backend\ta\tfrom\tone\n\tserver\ts\t10.0.0.1:80 weight 5#c\n"
+        "backend b\n server s 10.0.0.1:80\ndefaults\nbackend c\n server s 10.0.0.1:80\n"
+    )
+    backends = parse(text).backends
+    assert (backends["a"]["s"].words, backends["a"]["s"].weight) == (("check",), 5)
+    assert backends["b"]["s"].words == ("check", "maxconn", "3")
+    assert backends["c"]["s"].words == ()
