@@ -40,7 +40,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         values, words = parse_flags(arguments, FLAGS)
         if "help" in values:
-            print(usage("confd-py", FLAGS), file=sys.stderr)
+            print(_usage(), file=sys.stderr)
             return 0
         if values.get("version"):
             print(f"confd-py {__version__}")
@@ -50,11 +50,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         path = values.get("config-file") or environ.get("CONFD_CONFIG_FILE")
         config = build(values, environ, read_config_file(str(path) if path else None))
         _log_to_stderr(config.log_level)
+        if words and words[0] in COMMANDS:
+            raise UsageError(f"{words[0]} is a command and stands first: confd-py {words[0]} [FLAGS]")
         if words:  # as in confd they end the flags and mean nothing, which a person may not have meant
             _log.warning("passed over: %s; commands, which stand first, are %s", " ".join(words), ", ".join(COMMANDS))
         return _dispatch(command, config, environ)
     except UsageError as err:
-        print(f"{err.brief}\n{usage('confd-py', FLAGS)}", file=sys.stderr)
+        print(f"{err.brief}\n{_usage()}", file=sys.stderr)
         return err.exit_code
     except ConfdError as err:
         complain(err)
@@ -68,6 +70,10 @@ def complain(err: ConfdError) -> None:
     print(f"confd-py: {err.brief}", *(f"    {line}" for line in err.details), sep="\n", file=sys.stderr)
     if err.hint:
         print(f"    {err.hint}", file=sys.stderr)
+
+
+def _usage() -> str:
+    return f"{usage('confd-py', FLAGS)}\nCommands, before all flags: {', '.join(COMMANDS)}"
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:

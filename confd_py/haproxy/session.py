@@ -74,7 +74,7 @@ class Session:
                 return [await self._answer(command) for command in commands]
         except (OSError, EOFError, TimeoutError) as err:
             await self.close()
-            raise HaproxyAway(f"HAProxy process {self.pid} stopped answering: {err or 'timed out'}") from err
+            raise HaproxyAway(f"HAProxy process {self.pid} stopped answering: {str(err) or 'timed out'}") from err
         except asyncio.CancelledError:
             await self.close()  # answers are still under way: nobody could tell them apart later
             raise
@@ -128,7 +128,7 @@ class Session:
 
 def _nobody(path: str, err: BaseException) -> HaproxyAway:
     return HaproxyAway(
-        f"no HAProxy answers on {path}: {err or 'timed out'}",
+        f"no HAProxy answers on {path}: {str(err) or 'timed out'}",
         hint="It is applied as soon as HAProxy runs with a `stats socket` of level admin there.",
     )
 

@@ -103,6 +103,16 @@ def test_faults_are_one_clear_message(place: Place, words: list[str], code: int,
     assert "Traceback" not in done.stderr
 
 
+def test_a_command_behind_flags_is_refused(place: Place) -> None:
+    argv = place.argv("-onetime")
+    done = subprocess.run([*argv, "check"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, place.out.exists()) == (2, False)
+    assert "check is a command and stands first: confd-py check" in done.stderr
+    done = subprocess.run([*argv, "chek"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, place.out.exists()) == (0, True)  # as confd
+    assert "passed over: chek" in done.stderr
+
+
 def test_version(place: Place) -> None:
     done = place.run("-version")
     assert (done.returncode, done.stdout[:9]) == (0, "confd-py ")
