@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from confd_py.gotemplate.duration import SECOND_NS, Duration
 from confd_py.gotemplate.values import Int64
 
 _MONTHS = calendar.month_name
 _DAYS = calendar.day_name
+_YEAR_1_S = 62_135_596_800  # from there to 1970
 # Longest first, where one begins like another.
 _PARTS = re.compile(
     r"January|Jan|Monday|Mon|MST|2006|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000|Z07:00|Z0700|Z07"
@@ -119,6 +121,18 @@ class Time:
 
     def IsZero(self) -> bool:
         return False
+
+    def Add(self, duration: int) -> Time:
+        seconds, nanosecond = divmod(self.nanosecond + duration, SECOND_NS)
+        return Time(self.moment + timedelta(seconds=seconds), nanosecond)
+
+    def Sub(self, other: Time) -> Duration:
+        return Duration(self.UnixNano() - other.UnixNano())
+
+    def Truncate(self, to: int) -> Time:
+        """Counted from Go's year 1, in UTC."""
+        past = (self.UnixNano() + _YEAR_1_S * SECOND_NS) % to if to > 0 else 0
+        return self.Add(-past)
 
     def Before(self, other: Time) -> bool:
         return self.UnixNano() < other.UnixNano()
