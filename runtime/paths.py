@@ -50,6 +50,11 @@ class HostPaths:
         return self.lib / "network.json"
 
     @property
+    def overlay_file(self) -> Path:
+        """The overlay this root takes part in, and its peers; there is none without an overlay."""
+        return self.lib / "overlay.json"
+
+    @property
     def netns(self) -> Path:
         return self.run / "netns"
 
