@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import KernelRefused
+from runtime.errors import KernelRefused, NoVxlan
 from runtime.networks.kernel import ABSENT, netlink, set_value
 from runtime.networks.overlay import (
     LEAST_MTU_BYTES,
@@ -134,10 +134,7 @@ def _change(ip: Any, wanted: Vtep, seen: Vtep) -> None:
 def _explained(err: Exception, wanted: Vtep) -> KernelRefused | None:
     code = getattr(err, "code", None)
     if code == _UNSUPPORTED:
-        return KernelRefused(
-            "this kernel has no VXLAN, so containers of other hosts are not reached",
-            hint="Load it (modprobe vxlan), install a kernel that has it, or switch the overlay off.",
-        )
+        return NoVxlan()
     if code in (_EXISTS, _IN_USE):
         return KernelRefused(
             f"VNI {wanted.vni} at UDP port {wanted.port} is another program's, or another root's, on this host",
