@@ -16,7 +16,7 @@ from typing import Any
 
 from runtime.errors import KernelRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
-from runtime.networks.topology import INTERFACE, Bridge, Link
+from runtime.networks.topology import GROUP, INTERFACE, Bridge, Link
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
@@ -38,7 +38,7 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         link = ip.get_links(index)[0]
         if link.get("mtu") != bridge.mtu:
             ip.link("set", index=index, mtu=bridge.mtu)
-        ip.link("set", index=index, state="up")
+        ip.link("set", index=index, group=GROUP, state="up")
         if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
     set_value("net/ipv4/ip_forward", "1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.model import PublishedPort
-from runtime.networks.topology import Bridge
+from runtime.networks.topology import GROUP, Bridge
 
 
 def base(table: str, bridge: Bridge, overlay: str = "") -> str:
@@ -16,6 +16,11 @@ def base(table: str, bridge: Bridge, overlay: str = "") -> str:
     chains = {
         # With route_localnet, containers could reach services on the host's loopback: they may not.
         "guard": ("filter hook prerouting priority -300", [f"iifname {br} ip daddr 127.0.0.0/8 drop"]),
+        # Networks are apart: from another one, containers here are reached by published ports only.
+        "between": (
+            "filter hook forward priority 0",
+            [f"iifgroup {GROUP} iifname != {br} oifname {br} {rest}" for rest in ("ct status dnat accept", "reject")],
+        ),
         "incoming": ("nat hook prerouting priority -100", ["fib daddr type local jump published"]),
         "outgoing": ("nat hook output priority -100", ["fib daddr type local jump published"]),
         "leaving": (

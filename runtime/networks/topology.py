@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 INTERFACE = "eth0"
 MTU_BYTES = 1500
+GROUP = 87  # link group of all bridges of this kind, whichever root's: networks that are kept apart
 
 
 @dataclass(frozen=True)

@@ -159,10 +159,17 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
     port = free_port()
     here = run(runtime_host, "web")
     there = run(second, "web", ports=(PublishedPort(port, 80),))
-    assert here.address != there.address
-    assert "hello" in answers(here.address) and "hello" in answers("127.0.0.1", port)
-    second.remove("web")
-    second.close()
+    try:
+        assert here.address != there.address
+        assert "hello" in answers(here.address) and "hello" in answers("127.0.0.1", port)
+        for host, address in ((runtime_host, there.address), (second, here.address)):
+            said = fetch(host, "web", address, 80)
+            assert "hello" not in said and "refused" in said, "networks are apart, and who tries is told at once"
+        gateway = there.address.rpartition(".")[0] + ".1"
+        assert "hello" in fetch(runtime_host, "web", gateway, port), "a published port is for all"
+    finally:
+        second.remove("web")
+        second.close()
     becomes(lambda: traces(other) == [])
     assert "hello" in answers(here.address)
 
