@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal as signals
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,23 @@ class Host:
         with held(self._paths.locks / "network"):
             if not self._addresses.all() and self._network.joined is None:
                 self._network.teardown()
+
+    # names
+
+    @mapped()
+    def serve_names(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have containers that start from now on find these addresses by name, bare or with `.hecd` behind it, whoever
+        else comes and goes. To be called with all names, as often as wanted. Raises PortTaken."""
+        self._network.names.serve(names)
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """What `serve_names` was told last, by whichever process."""
+        return self._network.names.names()
+
+    @mapped()
+    def forget_names(self) -> None:
+        """Answer names no more; fine if it is so."""
+        self._network.names.end()
 
     # the overlay
 

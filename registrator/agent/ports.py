@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
@@ -69,6 +70,16 @@ class Tunnel(Protocol):
 
     def apply(self, wanted: Iterable[Peer]) -> list[str]:
         """Reach these nodes' containers and no others'. Idempotent; what it changed, in words. Raises EngineFault."""
+
+
+class Directory(Protocol):
+    """The name server that containers of this node ask. Calls are short and blocking."""
+
+    def names(self) -> Names:
+        """What it was told last."""
+
+    def serve_names(self, names: Names) -> None:
+        """Answer these. Idempotent. Raises EngineFault."""
 
 
 @dataclass(frozen=True)

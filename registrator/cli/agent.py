@@ -17,6 +17,7 @@ from registrator.agent.drivers.probes import Probes
 from registrator.agent.drivers.runtime import NoOverlay, RuntimeEngine, RuntimeTunnel, open_host
 from registrator.agent.edge import EdgeReporter
 from registrator.agent.loop import Agent
+from registrator.agent.naming import Naming
 from registrator.agent.overlay import Overlay
 from registrator.cli import session
 from registrator.config import Config
@@ -55,10 +56,13 @@ async def _agent(config: Config) -> None:
         voice = Announcer(store, node, config.run / "agent.lease", config.lease_ttl)
         trust = Trust(config.lib / "agent.trust")
         worker = Agent(store, engine, Probes(engine.exec_probe), voice, trust)
+        naming = Naming(store, engine, trust)
         try:
+            await naming.begin()
             async with asyncio.TaskGroup() as group:
                 group.create_task(worker.run())
                 group.create_task(keep(store, node.node, subnet))
+                group.create_task(naming.run())
                 if tunnel is not None:
                     group.create_task(Overlay(store, tunnel, node, trust).run())
                 if "edge" in config.roles:

@@ -13,6 +13,7 @@ from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken
 from runtime.model import PublishedPort
 from runtime.networks import kernel, membership, overlay, rules, topology, tunnel
 from runtime.networks.membership import Membership
+from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
 from runtime.networks.overlay import Overlay, Peer
 from runtime.networks.topology import Bridge
@@ -28,6 +29,7 @@ class Network:
         self._paths = paths
         self._table = f"hecd_{paths.id}"
         self._checked: Bridge | None = None
+        self.names = NameServer(paths, bridge.address)
 
     def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
         """Give the container a namespace with `address`, and publish its ports. Fine if it has them. Raises
@@ -80,6 +82,11 @@ class Network:
             membership.forget(self._paths)
             if self._exists:
                 kernel.fit_cables(self._ensure(None), self._paths.netns.iterdir())
+
+    @property
+    def name_server(self) -> str:
+        """The address of the root's own name server; "" while there is none."""
+        return self.bridge.address if self.names.serves else ""
 
     @property
     def joined(self) -> Membership | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.agent.ports import Ending, Seen
 from registrator.errors import EngineFault, NotFound
@@ -25,7 +26,7 @@ NODE_LABEL = "hecd.node"
 
 
 class RuntimeEngine:
-    """See agent.ports.Engine."""
+    """See agent.ports.Engine and agent.ports.Directory."""
 
     def __init__(self, host: Host, node: str) -> None:
         self._host = host
@@ -72,6 +73,13 @@ class RuntimeEngine:
     def tunnel(self, address: str, pool: str, vni: int, port: int) -> RuntimeTunnel:
         """This node's part in the overlay, not yet made."""
         return RuntimeTunnel(self._host, address, pool, vni, port)
+
+    def names(self) -> Names:
+        return {name: tuple(found) for name, found in self._host.names().items()}
+
+    def serve_names(self, names: Names) -> None:
+        with _mapped():
+            self._host.serve_names(names)
 
     def leave(self) -> None:
         """Take part in no overlay; fine if it is so."""
@@ -140,13 +148,14 @@ class Local:
             self._host.signal(instance, "SIGKILL")
 
     def remove_all(self) -> int:
-        """Remove every container that an agent started here, and the overlay; how many containers. `close` takes the
-        network of the last one."""
+        """Remove every container that an agent started here, overlay and name server; how many containers. `close`
+        takes the network of the last one."""
         with _mapped():
             ours = [c for c in self._host.list() if NODE_LABEL in c.spec.labels]
             for container in ours:
                 self._host.remove(container.name)
             self._host.leave()
+            self._host.forget_names()
         return len(ours)
 
     def close(self) -> None:

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
 import pytest
 
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.release import Healthcheck, Release, Settings
+from registrator.model.service import Service
 from registrator.registry import schema
 from registrator.registry.store import Put
 from runtime.host import Host
@@ -134,6 +137,7 @@ class Node:
             for container in host.list():
                 host.remove(container.name)
             host.leave()
+            host.forget_names()
             host.close()
 
         self.machine.do(emptied)
@@ -284,6 +288,27 @@ def test_what_somebody_deleted_comes_back_by_itself(cluster: Cluster) -> None:
     _shell(one.machine, f"ip link set {one.tunnel} down")
     cluster.becomes(lambda: subnet in _shell(one.machine, "ip route"), 20.0)
     assert one.web.reaches(cluster.address["h2"])
+
+
+def test_containers_find_a_service_by_name_also_while_an_agent_is_away(cluster: Cluster) -> None:
+    one = cluster.nodes[0]
+    cluster.etcd.put(schema.put(Service(WEB, RELEASE.number, 3)))
+    everybody = sorted(cluster.address.values())
+    server = (one.record or {})["subnet"].replace("0/24", "1")
+
+    def found(name: str) -> list[str]:
+        query = dns.message.make_query(name, "A")
+        reply = one.web.do(lambda: dns.query.udp(query, server, timeout=5.0))
+        return sorted(item.address for rrset in reply.answer for item in rrset)
+
+    for name in ("web", "web.hecd"):
+        cluster.becomes(lambda n=name: found(n) == everybody)
+    one.end(signal.SIGKILL)
+    cluster.becomes(lambda: one.record is None)
+    assert found("web") == everybody
+    one.start()
+    cluster.becomes(lambda: one.record is not None)
+    cluster.becomes(lambda: found("web") == everybody)
 
 
 def test_a_node_that_is_told_to_leaves_and_the_others_let_go(cluster: Cluster) -> None:
