@@ -12,7 +12,6 @@ what=${1:-nothing}
 
 PACKAGES="etcd-server haproxy crun conmon skopeo tini libnftables1 golang-github-containers-common busybox-static zstd"
 TEST_PACKAGES="docker.io etcd-client iproute2 iptables nginx libnginx-mod-stream openssl redis-server"
-TEST_PACKAGES="etcd-client iproute2 nginx libnginx-mod-stream openssl redis-server"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
