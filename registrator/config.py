@@ -23,6 +23,7 @@ from registrator.model.node import ROLES
 
 DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
+OVERLAYS = ("auto", "vxlan", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -60,6 +61,10 @@ class Config:
     etcd_password: str = ""
     subnet_pool: str = "10.87.0.0/16"  # with a root of its own: one of 10.88 to 10.127
     bridge: str = "hecd0"  # with a root of its own: a name of its own, so that two never share one
+    overlay: str = "auto"  # auto: where `address` is one that other nodes reach, and the kernel has VXLAN
+    underlay: str = ""  # the address of this node that tunnels end at; "": `address`
+    vni: int = 87  # the same on all nodes, as is the port
+    vxlan_port: int = 4789
     lease_ttl: int = 10
     node_lost_after: float = 30.0
     stats_port: int = 8404
@@ -79,6 +84,12 @@ class Config:
     def endpoint_file(self) -> Path:
         """Where `hecd up` says at which port its etcd is."""
         return self.run / "etcd"
+
+    @property
+    def tunnel_address(self) -> str:
+        """The address that tunnels to this node end at; "" where it is to have none."""
+        address = self.underlay or self.address
+        return address if self.overlay == "vxlan" or (self.overlay == "auto" and _is_reachable(address)) else ""
 
     @property
     def access(self) -> EtcdAccess:
@@ -124,6 +135,14 @@ def _faults(config: Config) -> Iterator[str]:
         yield f"subnet_pool: {err}"
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", config.bridge):
         yield f"bridge: {config.bridge!r} is no name of a link: at most 15 lower-case letters, digits and -"
+    if config.overlay not in OVERLAYS:
+        yield f"overlay: {config.overlay!r} is not one of {', '.join(OVERLAYS)}"
+    if (config.overlay == "vxlan" or config.underlay) and not _is_reachable(config.underlay or config.address):
+        yield f"underlay: {config.underlay or config.address!r} is no IPv4 address that other nodes reach"
+    if config.vni >= 1 << 24:
+        yield f"vni: {config.vni} is no VNI: 1-16777215"
+    if config.vxlan_port > 65535:
+        yield f"vxlan_port: {config.vxlan_port} is no port"
     if config.log_level not in LOG_LEVELS:
         yield f"log_level: {config.log_level!r} is not one of {', '.join(LOG_LEVELS)}"
     for role in config.roles:
@@ -131,6 +150,15 @@ def _faults(config: Config) -> Iterator[str]:
             yield f"roles: {role!r} is not one of {', '.join(ROLES)}"
     if config.stats_port > 65535:
         yield f"stats_port: {config.stats_port} is no port"
+
+
+def _is_reachable(address: str) -> bool:
+    """Whether it is an IPv4 address that can be another node's way here."""
+    try:
+        found = ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not (found.is_loopback or found.is_unspecified or found.is_multicast)
 
 
 def _local_endpoint(file: Path) -> str:

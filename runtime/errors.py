@@ -135,6 +135,16 @@ class KernelRefused(RuntimeFault):
     """A system call or a netlink or nftables request failed; `brief` says which."""
 
 
+class NoVxlan(KernelRefused):
+    """The kernel has no VXLAN."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this kernel has no VXLAN, so containers of other hosts are not reached",
+            hint="Load it (modprobe vxlan), install a kernel that has it, or switch the overlay off.",
+        )
+
+
 class DiskRefused(RuntimeFault):
     """A file could not be read or written: the disk is full, or read-only, or fails."""
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal as signals
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from runtime.model import Container, ContainerSpec, Image, LogLine, State, Swept
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
+from runtime.networks.overlay import Overlay, Peer, tunnel_address
 from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.process import readable
@@ -86,10 +87,54 @@ class Host:
 
     @mapped()
     def close(self) -> None:
-        """Let go. Containers run on; without any, bridge and rules go away too."""
+        """Let go. Containers run on; without any, and outside of an overlay, bridge and rules go away too."""
         with held(self._paths.locks / "network"):
-            if not self._addresses.all():
+            if not self._addresses.all() and self._network.joined is None:
                 self._network.teardown()
+
+    # names
+
+    @mapped()
+    def serve_names(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have containers that start from now on find these addresses by name, bare or with `.hecd` behind it, whoever
+        else comes and goes. To be called with all names, as often as wanted. Raises PortTaken."""
+        self._network.names.serve(names)
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """What `serve_names` was told last, by whichever process."""
+        return self._network.names.names()
+
+    @mapped()
+    def forget_names(self) -> None:
+        """Answer names no more; fine if it is so."""
+        self._network.names.end()
+
+    # the overlay
+
+    @mapped()
+    def join(self, overlay: Overlay, peers: Iterable[Peer]) -> list[str]:
+        """Reach the containers of these other hosts, and be reached; they have to be told of `vtep_mac` alike.
+
+        To be called with all peers, as often as wanted: what is right is not touched, what is missing comes back, what
+        is too much goes. What was changed, and which peers cannot be, in words.
+        Raises InvalidSpec; KernelRefused, where the kernel has no VXLAN or the address is not this host's.
+        """
+        return self._network.join(overlay, peers)
+
+    @mapped()
+    def leave(self) -> None:
+        """Take part in no overlay any more; fine if it is so."""
+        self._network.leave()
+
+    def peers(self) -> Sequence[Peer]:
+        """The other hosts that `join` was told of last, by whichever process."""
+        joined = self._network.joined
+        return joined.peers if joined else ()
+
+    @property
+    def vtep_mac(self) -> str:
+        """The MAC of this host's tunnel end, made or not."""
+        return topology.mac_of(tunnel_address(self._network.bridge.subnet))
 
     # images
 

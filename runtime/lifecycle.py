@@ -137,7 +137,7 @@ class Lifecycle:
         _check_sources(spec)
         container = self._paths.container(name)
         mount_rootfs(self._paths.layers, record.layers, container)
-        files = _write_files(container, spec, record.address)
+        files = _write_files(container, spec, record.address, self._network.name_server)
         self._network.connect(name, record.address, spec.ports)
         self._write_bundle(record, image, files)
 
@@ -200,7 +200,7 @@ def _check_sources(spec: ContainerSpec) -> None:
         raise InvalidSpec(spec.name, tuple(f"the source {path} of a bind mount does not exist" for path in missing))
 
 
-def _write_files(container: Path, spec: ContainerSpec, address: str) -> dict[str, str]:
+def _write_files(container: Path, spec: ContainerSpec, address: str, name_server: str) -> dict[str, str]:
     """The files that make the container's network usable: target → source."""
     directory = container / "etc"
     directory.mkdir(exist_ok=True)
@@ -208,7 +208,9 @@ def _write_files(container: Path, spec: ContainerSpec, address: str) -> dict[str
     texts = {
         "hosts": topology.hosts_file(hostname, address),
         "hostname": f"{hostname}\n",
-        "resolv.conf": topology.resolv_file([path.read_text() for path in RESOLV_FILES if path.exists()]),
+        "resolv.conf": topology.resolv_file(
+            [path.read_text() for path in RESOLV_FILES if path.exists()], name_server, topology.ZONE
+        ),
     }
     for name, text in texts.items():
         (directory / name).write_text(text)

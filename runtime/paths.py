@@ -50,6 +50,21 @@ class HostPaths:
         return self.lib / "network.json"
 
     @property
+    def overlay_file(self) -> Path:
+        """The overlay this root takes part in, and its peers; there is none without an overlay."""
+        return self.lib / "overlay.json"
+
+    @property
+    def names_file(self) -> Path:
+        """The names that the name server answers; where there is none, there is no name server."""
+        return self.run / "names.json"
+
+    @property
+    def resolver_file(self) -> Path:
+        """Which process answers them."""
+        return self.run / "resolver.json"
+
+    @property
     def netns(self) -> Path:
         return self.run / "netns"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Collection
@@ -17,6 +18,7 @@ from registrator.registry.world import Reader, World
 log = logging.getLogger(__name__)
 
 PREFIX_LENGTH = 24
+RETRY_S = 1.0
 
 
 def remembered(file: Path) -> str | None:
@@ -51,6 +53,25 @@ async def claim(store: Store, node: NodeName, pool: str, file: Path) -> str:
         log.info("subnet claimed subnet=%s node=%s", subnet, node)
         _remember(file, subnet)
         return subnet
+
+
+async def keep(store: Store, node: NodeName, subnet: str) -> None:
+    """See to it for ever that the claim stands: an etcd that was wiped would give the subnet to another node."""
+    record = Claim(subnet, node)
+    key = schema.key_of(record)
+    while True:
+        snapshot = store.snapshot()
+        if snapshot.cluster_id and key not in snapshot.entries:
+            try:
+                await store.commit([schema.put(record)], [Absent(key)])
+                log.warning("claim vanished, subnet claimed again subnet=%s", subnet)
+            except Conflict:
+                log.warning("another node claims the subnet that containers here have subnet=%s", subnet)
+            except HecdError as err:
+                log.warning("subnet not claimed again subnet=%s reason=%s", subnet, err)
+                await asyncio.sleep(RETRY_S)
+                continue
+        await store.changed(snapshot.mark)
 
 
 def free(pool: str, taken: Collection[str]) -> str:

@@ -1,11 +1,13 @@
-"""What the agent needs of the outside: an engine, a prober, and a balancer on nodes that are edges."""
+"""What the agent needs of the outside: an engine, a prober, a tunnel, and a balancer on nodes that are edges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from registrator.agent.names import Names
+from registrator.agent.peers import Peer
 from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
 from registrator.model.node import ServerReport
@@ -58,6 +60,26 @@ class Prober(Protocol):
 
     async def probe(self, instance: InstanceName, address: str, check: Healthcheck) -> Probe:
         """Never raises for what the instance does; takes at most the check's timeout."""
+
+
+class Tunnel(Protocol):
+    """The overlay as this node takes part in it. Calls are short and blocking."""
+
+    def peers(self) -> list[Peer]:
+        """The nodes it was told of last, also before a reboot."""
+
+    def apply(self, wanted: Iterable[Peer]) -> list[str]:
+        """Reach these nodes' containers and no others'. Idempotent; what it changed, in words. Raises EngineFault."""
+
+
+class Directory(Protocol):
+    """The name server that containers of this node ask. Calls are short and blocking."""
+
+    def names(self) -> Names:
+        """What it was told last."""
+
+    def serve_names(self, names: Names) -> None:
+        """Answer these. Idempotent. Raises EngineFault."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ import click
 
 from registrator import __version__
 from registrator.agent.announcer import Announcer
-from registrator.agent.claim import claim, remembered
+from registrator.agent.claim import claim, keep, remembered
 from registrator.agent.drivers.haproxy import HaproxyBalancer
 from registrator.agent.drivers.probes import Probes
-from registrator.agent.drivers.runtime import RuntimeEngine, open_host
+from registrator.agent.drivers.runtime import NoOverlay, RuntimeEngine, RuntimeTunnel, open_host
 from registrator.agent.edge import EdgeReporter
 from registrator.agent.loop import Agent
+from registrator.agent.naming import Naming
+from registrator.agent.overlay import Overlay
 from registrator.cli import session
 from registrator.config import Config
+from registrator.errors import EngineFault
 from registrator.model.names import NodeName
 from registrator.model.node import Capacity, Node
 from registrator.registry.etcd import EtcdStore, open_store
@@ -45,12 +48,23 @@ async def _agent(config: Config) -> None:
         subnet = await _subnet(store, config)
         host = await asyncio.to_thread(open_host, config.lib, config.run, subnet, config.bridge)
         engine = RuntimeEngine(host, config.node)
-        node = Node(NodeName(config.node), config.roles, config.address, subnet, _capacity(), version=__version__)
+        tunnel = await asyncio.to_thread(_tunnel, config, engine)
+        vtep = tunnel.vtep if tunnel else None
+        node = Node(
+            NodeName(config.node), config.roles, config.address, subnet, _capacity(), version=__version__, vtep=vtep
+        )
         voice = Announcer(store, node, config.run / "agent.lease", config.lease_ttl)
-        worker = Agent(store, engine, Probes(engine.exec_probe), voice, Trust(config.lib / "agent.trust"))
+        trust = Trust(config.lib / "agent.trust")
+        worker = Agent(store, engine, Probes(engine.exec_probe), voice, trust)
+        naming = Naming(store, engine, trust)
         try:
+            await naming.begin()
             async with asyncio.TaskGroup() as group:
                 group.create_task(worker.run())
+                group.create_task(keep(store, node.node, subnet))
+                group.create_task(naming.run())
+                if tunnel is not None:
+                    group.create_task(Overlay(store, tunnel, node, trust).run())
                 if "edge" in config.roles:
                     group.create_task(_reporter(config, store, node).run(lambda: voice.lease))
         finally:
@@ -64,6 +78,27 @@ async def _subnet(store: EtcdStore, config: Config) -> str:
         return known
     await store.ready()
     return await claim(store, NodeName(config.node), config.subnet_pool, file)
+
+
+def _tunnel(config: Config, engine: RuntimeEngine) -> RuntimeTunnel | None:
+    """The overlay, where this node is to take part in one; its peers of before are reached at once.
+
+    Raises NoOverlay where it was asked for and the kernel has none.
+    """
+    if not config.tunnel_address:
+        engine.leave()
+        return None
+    tunnel = engine.tunnel(config.tunnel_address, config.subnet_pool, config.vni, config.vxlan_port)
+    try:
+        tunnel.apply(tunnel.peers())
+    except NoOverlay as err:
+        if config.overlay == "vxlan":
+            raise
+        log.warning("no overlay reason=%s hint=%s", err.brief, err.hint)
+        return None
+    except EngineFault as err:  # it may be that the network is not up yet: Overlay tries again
+        log.warning("overlay not ready reason=%s hint=%s", err.brief, err.hint)
+    return tunnel
 
 
 def _reporter(config: Config, store: EtcdStore, node: Node) -> EdgeReporter:

@@ -19,6 +19,16 @@ class Capacity:
 
 
 @dataclass(frozen=True)
+class Vtep:
+    """The node's tunnel end: its address in the underlay, its MAC, and what it shares with all others."""
+
+    address: str
+    mac: str
+    vni: int
+    port: int
+
+
+@dataclass(frozen=True)
 class Node:
     """`/hecd/nodes/<node>`, written by its agent under its one lease."""
 
@@ -29,6 +39,7 @@ class Node:
     capacity: Capacity = field(default_factory=Capacity)
     joined_at: float = 0.0  # seconds since the epoch
     version: str = ""
+    vtep: Vtep | None = None  # None: its containers are reached from itself only
 
 
 @dataclass(frozen=True)

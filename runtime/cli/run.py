@@ -26,7 +26,11 @@ _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 @click.option("--rm", "remove", is_flag=True, help="Remove it once it has ended.")
 @click.option("--name", help="Its name; one is made up if not given.")
 @click.option(
-    "-p", "--publish", multiple=True, metavar="[ADDRESS:]PORT:TARGET[/udp]", help="Lead a port of this host in."
+    "-p",
+    "--publish",
+    multiple=True,
+    metavar="[ADDRESS:]PORT:TARGET[/udp]",
+    help="Lead a port or a range in.",
 )
 @click.option("-e", "--env", multiple=True, metavar="KEY[=VALUE]", help="An environment variable; without =, ours.")
 @click.option("-v", "--volume", multiple=True, metavar="SOURCE:TARGET[:ro]", help="Mount a path of this host.")
@@ -103,19 +107,32 @@ def _spec(o: dict[str, Any]) -> ContainerSpec:
         stop_signal=o["stop_signal"],
         labels=dict(text.partition("=")[::2] for text in o["label"]),
         hostname=o["hostname"],
-        ports=tuple(map(published, o["publish"])),
+        ports=tuple(port for text in o["publish"] for port in published(text)),
         init=not o["no_init"],
     )
 
 
-def published(text: str) -> PublishedPort:
-    """[ADDRESS:]PORT:TARGET[/PROTOCOL]."""
+def published(text: str) -> tuple[PublishedPort, ...]:
+    """[ADDRESS:]PORT:TARGET[/PROTOCOL], where both ports may be ranges of one length: 8000-8009:80-89."""
     rest, _, protocol = text.partition("/")
     parts = rest.split(":")
-    if len(parts) not in (2, 3) or not all(p.isdecimal() for p in parts[-2:]):
-        raise click.UsageError(f"-p {text}: write [ADDRESS:]PORT:TARGET[/udp], as in -p 8080:80")
+    ends = [_range(part) for part in parts[-2:]]
+    if len(parts) not in (2, 3) or not all(ends) or len(ends[0]) != len(ends[1]):
+        raise click.UsageError(
+            f"-p {text}: write [ADDRESS:]PORT:TARGET[/udp], as in -p 8080:80; both may be ranges, as in 80-89:80-89"
+        )
     address = parts[0] if len(parts) == 3 else ""
-    return PublishedPort(int(parts[-2]), int(parts[-1]), protocol or "tcp", "" if address == "0.0.0.0" else address)  # noqa: S104
+    address = "" if address == "0.0.0.0" else address  # noqa: S104 - it is asked for
+    return tuple(PublishedPort(here, there, protocol or "tcp", address) for here, there in zip(*ends, strict=True))
+
+
+def _range(text: str) -> range:
+    """80 or 80-89; empty where it is neither."""
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not (first.isdecimal() and last.isdecimal()) or int(last) - int(first) > 65535:
+        return range(0)
+    return range(int(first), int(last) + 1)
 
 
 def volume(text: str) -> Mount:

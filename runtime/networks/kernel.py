@@ -7,24 +7,25 @@ where it was opened, and belongs to one thread: each call opens its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import KernelRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
-from runtime.networks.topology import INTERFACE, Bridge, Link
+from runtime.networks.topology import GROUP, INTERFACE, Bridge, Link
 
-_ABSENT = (2, 19)  # ENOENT, ENODEV
+ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
 
 
 def ensure_bridge(bridge: Bridge, owner: str) -> None:
     """Make the bridge, or bring what is there to its address and up. Whoever comes first owns it: see `drop_bridge`.
     Raises KernelRefused."""
-    with _netlink(f"make the bridge {bridge.name}") as ip:
+    with netlink(f"make the bridge {bridge.name}") as ip:
         # The fixed MAC matters: else the bridge takes a port's, which changes as containers come and go, and neighbours
         # send to the old one for seconds.
         try:
@@ -34,11 +35,14 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
                 raise
         index = socket.if_nametoindex(bridge.name)
         ip.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
-        ip.link("set", index=index, state="up")
-        if not _owner(bridge.name):
+        link = ip.get_links(index)[0]
+        if link.get("mtu") != bridge.mtu:
+            ip.link("set", index=index, mtu=bridge.mtu)
+        ip.link("set", index=index, group=GROUP, state="up")
+        if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
-    _set("net/ipv4/ip_forward", "1")
-    _set(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
+    set_value("net/ipv4/ip_forward", "1")
+    set_value(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
 
 
 def drop_bridge(name: str, owner: str) -> None:
@@ -47,22 +51,13 @@ def drop_bridge(name: str, owner: str) -> None:
         index = socket.if_nametoindex(name)
     except OSError:
         return
-    if _owner(name) not in ("", owner):
-        return
-    with _netlink(f"delete the bridge {name}") as ip:
+    with netlink(f"delete the bridge {name}") as ip:
         try:
-            ip.link("del", index=index)
+            if (ip.get_links(index)[0].get("ifalias") or owner) == owner:
+                ip.link("del", index=index)
         except Exception as err:
-            if getattr(err, "code", None) not in _ABSENT:
+            if getattr(err, "code", None) not in ABSENT:
                 raise
-
-
-def _owner(bridge: str) -> str:
-    """The root that made it, as its alias says."""
-    try:
-        return Path("/sys/class/net", bridge, "ifalias").read_text().strip()
-    except FileNotFoundError:
-        return ""
 
 
 def ensure_namespace(path: Path) -> bool:
@@ -88,7 +83,7 @@ def plug(link: Link, namespace: Path) -> None:
     """Connect the namespace with the bridge, and bring it up. Raises KernelRefused."""
     fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with _netlink(f"connect {link.address}") as ip:
+        with netlink(f"connect {link.address}") as ip:
             # The inner end is born inside, under its final name; the outer one as a port of the bridge, and up.
             peer = {"ifname": INTERFACE, "net_ns_fd": fd, "mtu": link.bridge.mtu, "address": link.mac}
             master = socket.if_nametoindex(link.bridge.name)
@@ -101,16 +96,34 @@ def plug(link: Link, namespace: Path) -> None:
     in_thread(lambda: _bring_up(link, namespace))
 
 
+def fit_cables(bridge: Bridge, namespaces: Iterable[Path]) -> int:
+    """Bring every cable to the MTU of the bridge; how many were not. Raises KernelRefused."""
+    with netlink(f"fit the cables of {bridge.name}") as ip:
+        ports = [(link["index"], link.get("mtu")) for link in ip.get_links(master=socket.if_nametoindex(bridge.name))]
+        # An end that got more than it takes would drop it: the end in the host grows first, and shrinks last.
+        for index in [index for index, mtu in ports if mtu < bridge.mtu]:
+            ip.link("set", index=index, mtu=bridge.mtu)
+        wrong = [index for index, mtu in ports if mtu != bridge.mtu]
+        for namespace in namespaces if wrong else ():
+            with contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
+                in_thread(functools.partial(_fit, bridge.mtu, namespace))
+        for index in [index for index, mtu in ports if mtu > bridge.mtu]:
+            ip.link("set", index=index, mtu=bridge.mtu)
+    return len(wrong)
+
+
 def _make_namespace(path: Path) -> None:
     unshare(CLONE_NEWNET)
-    _set("net/ipv4/ip_unprivileged_port_start", "0")  # it is the container's own: whoever runs there may listen on 80
-    _set("net/ipv4/ping_group_range", "0 2147483647")
+    set_value(
+        "net/ipv4/ip_unprivileged_port_start", "0"
+    )  # it is the container's own: whoever runs there may listen on 80
+    set_value("net/ipv4/ping_group_range", "0 2147483647")
     mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
 
 
 def _bring_up(link: Link, namespace: Path) -> None:
     setns(str(namespace))
-    with _netlink(f"bring {link.address} up") as ip:
+    with netlink(f"bring {link.address} up") as ip:
         index = socket.if_nametoindex(INTERFACE)
         ip.link("set", index=1, state="up")
         ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
@@ -118,8 +131,16 @@ def _bring_up(link: Link, namespace: Path) -> None:
         ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
 
 
+def _fit(mtu: int, namespace: Path) -> None:
+    if not os.path.ismount(namespace):
+        return
+    setns(str(namespace))
+    with netlink(f"set the MTU in {namespace.name}") as ip:
+        ip.link("set", index=socket.if_nametoindex(INTERFACE), mtu=mtu)
+
+
 @contextlib.contextmanager
-def _netlink(what: str) -> Iterator[Any]:
+def netlink(what: str) -> Iterator[Any]:
     """A netlink socket of this thread's namespace; its errors become ours. Raises KernelRefused."""
     from pyroute2.iproute import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
@@ -131,7 +152,8 @@ def _netlink(what: str) -> Iterator[Any]:
         raise KernelRefused(f"cannot {what}: {err}", hint="Run as root; `ip link` shows what is there.") from err
 
 
-def _set(name: str, value: str) -> None:
+def set_value(name: str, value: str) -> None:
+    """Write a sysctl of this thread's network namespace, unless it has the value. Raises KernelRefused."""
     path = Path("/proc/sys") / name
     try:
         if path.read_text().split() != value.split():

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
-from runtime.errors import KernelRefused, MissingProgram, PortTaken
+from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken
 from runtime.model import PublishedPort
-from runtime.networks import kernel, rules, topology
+from runtime.networks import kernel, membership, overlay, rules, topology, tunnel
+from runtime.networks.membership import Membership
+from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
+from runtime.networks.overlay import Overlay, Peer
 from runtime.networks.topology import Bridge
 from runtime.paths import HostPaths
 from runtime.state import held
@@ -23,7 +28,8 @@ class Network:
         self.bridge = bridge
         self._paths = paths
         self._table = f"hecd_{paths.id}"
-        self._checked = False
+        self._checked: Bridge | None = None
+        self.names = NameServer(paths, bridge.address)
 
     def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
         """Give the container a namespace with `address`, and publish its ports. Fine if it has them. Raises
@@ -32,10 +38,10 @@ class Network:
         if os.path.ismount(namespace):
             return
         with held(self._paths.locks / "network", shared=True):
-            self._ensure()
+            bridge = self._ensure(membership.read(self._paths))
             try:
                 kernel.ensure_namespace(namespace)
-                kernel.plug(topology.link(self.bridge, address, os.urandom(6).hex(), publishes=bool(ports)), namespace)
+                kernel.plug(topology.link(bridge, address, os.urandom(6).hex(), publishes=bool(ports)), namespace)
                 self._publish(ports, address)
             except BaseException:
                 kernel.drop_namespace(namespace)
@@ -48,8 +54,48 @@ class Network:
                 self._nft.run(command)
         kernel.drop_namespace(self._paths.namespace(name))
 
+    def join(self, wanted: Overlay, peers: Iterable[Peer]) -> list[str]:
+        """Take part in an overlay with these peers: make it so, or leave what is right as it is.
+
+        What was changed, and which peers cannot be, in words. Raises InvalidSpec, KernelRefused.
+        """
+        if faults := overlay.faults(wanted, self.bridge.subnet):
+            raise InvalidSpec(self.bridge.name, tuple(faults))
+        good, refused = overlay.accepted(peers, wanted, self.bridge.subnet)
+        end = overlay.vtep(self._paths.id, wanted, self.bridge.subnet, tunnel.underlay_mtu(wanted.underlay))
+        with held(self._paths.locks / "overlay"), held(self._paths.locks / "network", shared=True):
+            done = tunnel.ensure_tunnel(end, self._table)
+            joined = Membership(wanted, end.mtu, tuple(good))
+            membership.write(self._paths, joined)
+            self._checked = None  # somebody may have flushed it
+            bridge = self._ensure(joined)
+            if count := kernel.fit_cables(bridge, self._paths.netns.iterdir()):
+                done.append(f"{count} cables brought to an MTU of {bridge.mtu}")
+            return done + tunnel.ensure_entries(end.name, overlay.entries(good, bridge)) + refused
+
+    def leave(self) -> None:
+        """Take part in no overlay any more. Containers run on, and reach other hosts no more. Fine if it is so."""
+        with held(self._paths.locks / "overlay"), held(self._paths.locks / "network", shared=True):
+            if membership.read(self._paths) is None:
+                return
+            tunnel.drop_tunnel(overlay.link_name(self._paths.id))
+            membership.forget(self._paths)
+            if self._exists:
+                kernel.fit_cables(self._ensure(None), self._paths.netns.iterdir())
+
+    @property
+    def name_server(self) -> str:
+        """The address of the root's own name server; "" while there is none."""
+        return self.bridge.address if self.names.serves else ""
+
+    @property
+    def joined(self) -> Membership | None:
+        """The overlay this root takes part in."""
+        return membership.read(self._paths)
+
     def teardown(self) -> None:
-        """Take bridge and rules away. Only while no container has an address. Fine if there are none.
+        """Take bridge and rules away. Only while no container has an address, and outside of overlays: others use the
+        routes of this host. Fine if there are none.
 
         Rules are made before the bridge, and go after it: where a bridge is, its rules are.
         """
@@ -65,13 +111,14 @@ class Network:
     def _nft(self) -> Nft:
         return Nft()
 
-    def _ensure(self) -> None:
+    def _ensure(self, joined: Membership | None) -> Bridge:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""
-        if self._checked and self._exists:
-            return
-        self._nft.run(rules.base(self._table, self.bridge))
-        kernel.ensure_bridge(self.bridge, self._table)
-        self._checked = True
+        bridge = replace(self.bridge, mtu=joined.mtu) if joined else self.bridge
+        if self._checked != bridge or not self._exists:
+            self._nft.run(rules.base(self._table, bridge, joined.overlay.network if joined else ""))
+            kernel.ensure_bridge(bridge, self._table)
+            self._checked = bridge
+        return bridge
 
     def _publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
         if not ports:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from runtime.model import PublishedPort
-from runtime.networks.topology import Bridge
+from runtime.networks.topology import GROUP, Bridge
 
 
-def base(table: str, bridge: Bridge) -> str:
-    """Makes the table or brings it up to date, in one transaction; published ports stay."""
+def base(table: str, bridge: Bridge, overlay: str = "") -> str:
+    """Makes the table or brings it up to date, in one transaction; published ports stay.
+
+    `overlay` is the network that is reached without NAT, besides the bridge's own; "" for none.
+    """
     br, net = f'"{bridge.name}"', bridge.subnet
+    elsewhere = f"oifname != {br}" + (f" ip daddr != {overlay}" if overlay else "")
     chains = {
         # With route_localnet, containers could reach services on the host's loopback: they may not.
         "guard": ("filter hook prerouting priority -300", [f"iifname {br} ip daddr 127.0.0.0/8 drop"]),
+        # Networks are apart: from another one, containers here are reached by published ports only.
+        "between": (
+            "filter hook forward priority 0",
+            [f"iifgroup {GROUP} iifname != {br} oifname {br} {rest}" for rest in ("ct status dnat accept", "reject")],
+        ),
         "incoming": ("nat hook prerouting priority -100", ["fib daddr type local jump published"]),
         "outgoing": ("nat hook output priority -100", ["fib daddr type local jump published"]),
         "leaving": (
             "nat hook postrouting priority 100",
             [
-                f"ip saddr {net} oifname != {br} masquerade",
+                f"ip saddr {net} {elsewhere} masquerade",
                 f"ct status dnat ip saddr {net} oifname {br} masquerade",  # a container to a port of its own host
                 f"ct status dnat fib saddr type local oifname {br} masquerade",  # the host itself, 127.0.0.1 included
             ],

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 INTERFACE = "eth0"
 MTU_BYTES = 1500
+ZONE = "hecd"  # names of services end in it
+GROUP = 87  # link group of all bridges of this kind, whichever root's: networks that are kept apart
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,13 @@ def hosts_file(hostname: str, address: str) -> str:
     )  # fmt: skip
 
 
-def resolv_file(candidates: list[str]) -> str:
-    """The first of the host's files that names a server which a container can reach; loopback ones are not."""
+def resolv_file(candidates: list[str], server: str = "", zone: str = "") -> str:
+    """The host's own name server at `server` that looks in `zone` first; without one, the first of the host's files
+    that names a server which a container can reach; loopback ones are not."""
+    if server:
+        words = [line.split() for text in candidates[:1] for line in text.splitlines()]
+        search = next((found[1:] for found in reversed(words) if found[:1] in (["search"], ["domain"])), [])
+        return f"nameserver {server}\nsearch {' '.join([zone, *search])}\n"
     for text in candidates:
         lines = [line for line in text.splitlines() if not _unreachable(line)]
         if any(line.split()[:1] == ["nameserver"] for line in lines):

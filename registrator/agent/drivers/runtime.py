@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from registrator.agent.names import Names
+from registrator.agent.peers import Peer
 from registrator.agent.ports import Ending, Seen
 from registrator.errors import EngineFault, NotFound
-from registrator.model.names import InstanceName
+from registrator.model.names import InstanceName, NodeName
+from registrator.model.node import Vtep
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
-from runtime.errors import ImageNotFound, RuntimeFault
+from runtime.errors import ImageNotFound, NoVxlan, RuntimeFault
 from runtime.host import Host
 from runtime.images.build import build_image, link
 from runtime.model import Container, ContainerSpec, ImageConfig, Limits, Mount, State
+from runtime.networks import overlay
 
 RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
 NODE_LABEL = "hecd.node"
 
 
 class RuntimeEngine:
-    """See agent.ports.Engine."""
+    """See agent.ports.Engine and agent.ports.Directory."""
 
     def __init__(self, host: Host, node: str) -> None:
         self._host = host
@@ -66,9 +70,43 @@ class RuntimeEngine:
         with _mapped():
             return self._host.exec_probe(instance, list(argv), timeout_s)
 
+    def tunnel(self, address: str, pool: str, vni: int, port: int) -> RuntimeTunnel:
+        """This node's part in the overlay, not yet made."""
+        return RuntimeTunnel(self._host, address, pool, vni, port)
+
+    def names(self) -> Names:
+        return {name: tuple(found) for name, found in self._host.names().items()}
+
+    def serve_names(self, names: Names) -> None:
+        with _mapped():
+            self._host.serve_names(names)
+
+    def leave(self) -> None:
+        """Take part in no overlay; fine if it is so."""
+        with _mapped():
+            self._host.leave()
+
     def close(self) -> None:
         """Let go of the host's files and sockets; containers run on."""
         self._host.close()
+
+
+class RuntimeTunnel:
+    """See agent.ports.Tunnel. `address` is this node's in the underlay, `pool` holds the subnets of all nodes."""
+
+    def __init__(self, host: Host, address: str, pool: str, vni: int, port: int) -> None:
+        self._host = host
+        self._overlay = overlay.Overlay(address, pool, vni, port)
+        self.vtep = Vtep(address, host.vtep_mac, vni, port)
+
+    def peers(self) -> list[Peer]:
+        vni, port = self._overlay.vni, self._overlay.port
+        return [Peer(NodeName(p.name), p.subnet, Vtep(p.underlay, p.mac, vni, port)) for p in self._host.peers()]
+
+    def apply(self, wanted: Iterable[Peer]) -> list[str]:
+        with _mapped():
+            found = [overlay.Peer(p.node, p.subnet, p.vtep.address, p.vtep.mac) for p in wanted]
+            return self._host.join(self._overlay, found)
 
 
 class Local:
@@ -110,11 +148,14 @@ class Local:
             self._host.signal(instance, "SIGKILL")
 
     def remove_all(self) -> int:
-        """Remove every container that an agent started here; how many. `close` takes the network of the last one."""
+        """Remove every container that an agent started here, overlay and name server; how many containers. `close`
+        takes the network of the last one."""
         with _mapped():
             ours = [c for c in self._host.list() if NODE_LABEL in c.spec.labels]
             for container in ours:
                 self._host.remove(container.name)
+            self._host.leave()
+            self._host.forget_names()
         return len(ours)
 
     def close(self) -> None:
@@ -141,10 +182,16 @@ class _mapped:
         return None
 
     def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if isinstance(err, NoVxlan):
+            raise NoOverlay(err.brief, details=tuple(err.details), hint=err.hint) from err
         if isinstance(err, ImageNotFound):
             raise NotFoundImage(err.brief, details=tuple(err.details), hint=err.hint) from err
         if isinstance(err, RuntimeFault):
             raise EngineFault(err.brief, details=tuple(err.details), hint=err.hint) from err
+
+
+class NoOverlay(EngineFault):
+    """The kernel cannot take part in one."""
 
 
 class NotFoundImage(EngineFault, NotFound):

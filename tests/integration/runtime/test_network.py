@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import socket
 import subprocess
 from dataclasses import replace
@@ -88,11 +90,36 @@ def test_udp_is_published(runtime_host: Host) -> None:
         assert client.recv(100) == b"PING"
 
 
-def _udp_server(namespace: str, address: str) -> socket.socket:
+def test_a_range_is_published_and_withdrawn_whole(runtime_host: Host) -> None:
+    first = free_range(3)
+    ports = tuple(PublishedPort(first + n, 9000 + n, "udp") for n in range(3))
+    web = run(runtime_host, "web", ports=ports)
+    place = str(runtime_host._paths.namespace("web"))
+    for n in range(3):
+        server = in_thread(lambda port=9000 + n: _udp_server(place, web.address, port))
+        with server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            server.settimeout(5.0)
+            client.sendto(b"%d" % n, ("127.0.0.1", first + n))
+            assert server.recv(100) == b"%d" % n
+    runtime_host.remove("web")
+    run(runtime_host, "second", ports=ports)
+
+
+def free_range(count: int) -> int:
+    """The first of so many UDP ports that nobody has at this moment."""
+    while True:
+        first = secrets.choice(range(20000, 30000))
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("0.0.0.0", port))
+            return first
+
+
+def _udp_server(namespace: str, address: str, port: int = 53) -> socket.socket:
     """A socket stays in the namespace where it was opened."""
     setns(namespace)
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind((address, 53))
+    server.bind((address, port))
     return server
 
 
@@ -159,10 +186,17 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
     port = free_port()
     here = run(runtime_host, "web")
     there = run(second, "web", ports=(PublishedPort(port, 80),))
-    assert here.address != there.address
-    assert "hello" in answers(here.address) and "hello" in answers("127.0.0.1", port)
-    second.remove("web")
-    second.close()
+    try:
+        assert here.address != there.address
+        assert "hello" in answers(here.address) and "hello" in answers("127.0.0.1", port)
+        for host, address in ((runtime_host, there.address), (second, here.address)):
+            said = fetch(host, "web", address, 80)
+            assert "hello" not in said and "refused" in said, "networks are apart, and who tries is told at once"
+        gateway = there.address.rpartition(".")[0] + ".1"
+        assert "hello" in fetch(runtime_host, "web", gateway, port), "a published port is for all"
+    finally:
+        second.remove("web")
+        second.close()
     becomes(lambda: traces(other) == [])
     assert "hello" in answers(here.address)
 

@@ -41,6 +41,11 @@ def test_precedence(
         ({"HECD_LOG_LEVEL": "loud"}, "log_level"),
         ({"HECD_BRIDGE": "waytoolongbridgename"}, "bridge"),
         ({"HECD_ROLES": "wrker"}, "roles"),
+        ({"HECD_OVERLAY": "on"}, "overlay"),
+        ({"HECD_OVERLAY": "vxlan"}, "127.0.0.1"),
+        ({"HECD_UNDERLAY": "n1.example"}, "underlay"),
+        ({"HECD_VNI": "16777216"}, "vni"),
+        ({"HECD_VXLAN_PORT": "70000"}, "vxlan_port"),
         ({"HECD_STATS_PORT": "99999"}, "stats_port"),
         ({"HECD_NODE": "a\nserver x"}, "DNS label"),
     ],
@@ -78,6 +83,21 @@ def test_roots_share_neither_bridge_nor_addresses_with_the_machine() -> None:
     assert other.bridge != alone.bridge
     assert other.subnet_pool != alone.subnet_pool
     assert config.load({"root": "/srv/other"}, {"HECD_BRIDGE": "mine0"}, "h").bridge == "mine0"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ""),
+        ({"HECD_ADDRESS": "192.0.2.1"}, "192.0.2.1"),
+        ({"HECD_ADDRESS": "n1.example"}, ""),
+        ({"HECD_ADDRESS": "192.0.2.1", "HECD_OVERLAY": "off"}, ""),
+        ({"HECD_ADDRESS": "192.0.2.1", "HECD_UNDERLAY": "198.51.100.1"}, "198.51.100.1"),
+        ({"HECD_ADDRESS": "192.0.2.1", "HECD_OVERLAY": "vxlan"}, "192.0.2.1"),
+    ],
+)
+def test_there_is_an_overlay_where_other_nodes_reach_this_one(environment: dict[str, str], expected: str) -> None:
+    assert config.load({}, environment, "h").tunnel_address == expected
 
 
 def test_the_host_name_is_the_node() -> None:

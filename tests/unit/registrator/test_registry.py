@@ -14,7 +14,7 @@ from registrator.model.claim import Claim
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName, is_label
-from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.node import Edge, Node, ServerReport, Vtep
 from registrator.model.release import Healthcheck, Limits, Mount, Release, Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic
@@ -31,6 +31,7 @@ WEB, N1, I1 = ServiceName("web"), NodeName("n1"), InstanceName("web.1")
 
 RECORDS = [
     (Node(N1), "/hecd/nodes/n1"),
+    (Node(N1, vtep=Vtep("192.0.2.1", "02:48:0a:57:01:00", 87, 4789)), "/hecd/nodes/n1"),
     (Service(WEB, ReleaseNumber(2), 4, traffic=Traffic((Port(80, 8080, hostnames=("a.b",)),))), "/hecd/services/web"),
     (
         Release(WEB, ReleaseNumber(2), Settings("i", command=("a",), mounts=(Mount("tmpfs", "/t"),), limits=Limits(0.5),

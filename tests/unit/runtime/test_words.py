@@ -14,16 +14,20 @@ from runtime.model import Mount, PublishedPort
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("8080:80", PublishedPort(8080, 80)),
-        ("127.0.0.1:8080:80", PublishedPort(8080, 80, address="127.0.0.1")),
-        ("0.0.0.0:53:53/udp", PublishedPort(53, 53, "udp")),
+        ("8080:80", (PublishedPort(8080, 80),)),
+        ("127.0.0.1:8080:80", (PublishedPort(8080, 80, address="127.0.0.1"),)),
+        ("0.0.0.0:53:53/udp", (PublishedPort(53, 53, "udp"),)),
+        ("8000-8001:80-81/udp", (PublishedPort(8000, 80, "udp"), PublishedPort(8001, 81, "udp"))),
+        ("80-80:90", (PublishedPort(80, 90),)),
     ],
 )
-def test_ports(text: str, found: PublishedPort) -> None:
+def test_ports(text: str, found: tuple[PublishedPort, ...]) -> None:
     assert published(text) == found
 
 
-@pytest.mark.parametrize("text", ["80", "a:b", ":80", "80:", "1:2:3:4", ""])
+@pytest.mark.parametrize(
+    "text", ["80", "a:b", ":80", "80:", "1:2:3:4", "", "80-81:80", "81-80:81-80", "1-x:1-2", "-1:1"]
+)
 def test_no_ports(text: str) -> None:
     with pytest.raises(click.UsageError):
         published(text)
