@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+STOP_WITHIN_S = 0.2  # a process in the kernel for long may take longer: it cannot fork there
+
 
 @dataclass(frozen=True)
 class Process:
@@ -88,6 +90,7 @@ def kill_tree(pid: int) -> None:
     found = [process] if (process := Process.of(pid)) else []
     for parent in found:
         parent.signal(signal.SIGSTOP)
+        _stands_still(parent.pid)
         found.extend(child for number in _children(parent.pid) if (child := Process.of(number)))
     for process in found:
         process.signal(signal.SIGKILL)
@@ -108,6 +111,19 @@ def _ignores_terminal_stops(pid: int) -> bool:
         return True
     ignored = next(int(line.split()[1], 16) for line in text.splitlines() if line.startswith("SigIgn:"))
     return bool(ignored >> (signal.SIGTTIN - 1) & 1)
+
+
+def _stands_still(pid: int) -> None:
+    """Returns once the process is stopped or gone: on another processor it may go on, and fork, after the signal."""
+    deadline_s = time.monotonic() + STOP_WITHIN_S
+    while time.monotonic() < deadline_s:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state in "TtZX":
+            return
+        time.sleep(0.0005)
 
 
 def _children(pid: int) -> list[int]:
