@@ -58,7 +58,7 @@ class Host:
     def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine, image_settings: Path) -> None:
         self._paths = paths
         self._records = Records(paths)
-        layers = Layers(paths.layers, paths.locks)
+        layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
         self._images = ImageStore(paths.images, layers, paths.locks)
         self._registry = Registry(self._images, paths.images, paths.locks, image_settings)
         self._addresses = Addresses(paths.addresses, bridge.subnet, paths.locks)
