@@ -114,6 +114,51 @@ class RegistryUnavailable(RuntimeFault):
         self.retry_after_s = retry_after_s
 
 
+class RegistryDenied(RegistryUnavailable):
+    """The registry wants other credentials, or says so of what it does not have."""
+
+    def __init__(self, brief: str, *, details: tuple[str, ...] = (), hint: str) -> None:
+        super().__init__(brief, details=details, retry_after_s=60.0)
+        self.hint = hint
+
+
+class RegistryUntrusted(RegistryUnavailable):
+    """The certificate of the registry is signed by nobody we trust, or is not its own."""
+
+    def __init__(self, brief: str, *, details: tuple[str, ...] = (), hint: str) -> None:
+        super().__init__(brief, details=details, retry_after_s=60.0)
+        self.hint = hint
+
+
+class CredentialsUnreadable(RuntimeFault):
+    """Docker's configuration or a credential helper does not say who we are."""
+
+
+class ImageInUse(RuntimeFault):
+    """The last name of an image that containers are made of cannot be removed."""
+
+    def __init__(self, ref: str, containers: tuple[str, ...]) -> None:
+        super().__init__(
+            f"image {ref!r} is in use by {', '.join(containers)}",
+            hint="Remove these containers first: hecd-runtime rm -f " + " ".join(containers),
+        )
+        self.containers = containers
+
+
+class InvalidSettings(RuntimeFault):
+    """A settings file says what cannot be; `faults` has one line for each mistake."""
+
+    exit_code = 2
+
+    def __init__(self, path: object, faults: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{path}: {faults[0]}",
+            details=tuple(f"{path}: {fault}" for fault in faults[1:]),
+            hint='docs/runtime.md, "A private registry", says what may stand there.',
+        )
+        self.faults = faults
+
+
 class NoAddressLeft(RuntimeFault):
     """Every address of the subnet is taken."""
 

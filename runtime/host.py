@@ -22,9 +22,9 @@ from runtime.errors import (
     StillAlive,
     mapped,
 )
-from runtime.images import archive, reference
+from runtime.images import archive, reference, settings
 from runtime.images.layers import Layers
-from runtime.images.registry import Registry
+from runtime.images.registry import Progress, Registry
 from runtime.images.store import ImageStore
 from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
 from runtime.model import Container, ContainerSpec, Image, LogLine, State, Swept
@@ -56,12 +56,12 @@ class Host:
     in the kernel, so that whoever opens the root next finds everything, whatever happened to the one before.
     """
 
-    def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine) -> None:
+    def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine, image_settings: Path) -> None:
         self._paths = paths
         self._records = Records(paths)
-        layers = Layers(paths.layers, paths.locks)
+        layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
         self._images = ImageStore(paths.images, layers, paths.locks)
-        self._registry = Registry(self._images, paths.images)
+        self._registry = Registry(self._images, paths.images, paths.locks, image_settings)
         self._addresses = Addresses(paths.addresses, bridge.subnet, paths.locks)
         self._network = Network(paths, bridge)
         self._engine = engine
@@ -69,7 +69,14 @@ class Host:
 
     @classmethod
     @mapped()
-    def open(cls, lib: Path = LIB, run: Path = RUN, subnet: str | None = None, bridge: str | None = None) -> Host:
+    def open(
+        cls,
+        lib: Path = LIB,
+        run: Path = RUN,
+        subnet: str | None = None,
+        bridge: str | None = None,
+        image_settings: Path = settings.FILE,
+    ) -> Host:
         """Open a root, make it if it is new, and take away what crashes left.
 
         Without `subnet` and `bridge` they are those the root had last.
@@ -81,7 +88,7 @@ class Host:
         paths.make()
         engine = OciEngine.open(paths)
         engine.surroundings()  # says what is missing now, not when the first container starts
-        host = cls(paths, _planned(paths, subnet, bridge), engine)
+        host = cls(paths, _planned(paths, subnet, bridge), engine, image_settings)
         host._life.sweep()
         return host
 
@@ -150,9 +157,9 @@ class Host:
         return self._registry.resolve(parsed)
 
     @mapped()
-    def pull(self, ref: str, *, refresh: bool = False) -> Image:
+    def pull(self, ref: str, *, refresh: bool = False, progress: Progress = lambda _: None) -> Image:
         """Make the image present; if it is, nothing happens unless `refresh` asks the registry what a tag names now.
-        Raises as `resolve`."""
+        `progress` is called while bytes arrive. Raises as `resolve`."""
         parsed = reference.parse(ref)
         with self._images.using():
             found = self._images.find(parsed)
@@ -160,7 +167,7 @@ class Host:
                 return found
             if parsed.bare:
                 raise ImageNotFound(ref)
-            return self._registry.pull(parsed)
+            return self._registry.pull(parsed, progress)
 
     @mapped()
     def load(self, path: Path) -> list[Image]:

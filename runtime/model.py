@@ -119,6 +119,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """How far a pull is: compressed bytes that are here, of all that the image has."""
+
+    ref: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
 class LogLine:
     """One line a container wrote; `stream` is "stdout" or "stderr"."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +14,6 @@ from runtime.images.manifest import digest_of
 from runtime.images.reference import DIGEST
 
 CHUNK_BYTES = 1 << 20
-LENT_BYTES = 1 << 18
 
 
 class Blobs:
@@ -67,15 +68,11 @@ class Blobs:
         self._keep(draft, digest)
         return digest
 
-    def lend(self, other: Blobs) -> None:
-        """Let another directory of the same file system have the large blobs, by hard links.
-
-        Small ones are left out, as manifests are among them: skopeo writes those in place, and here they would be
-        damaged for a moment.
-        """
-        for entry in os.scandir(self._directory):
-            if not entry.name.startswith(".") and entry.stat().st_size > LENT_BYTES:
-                (other._directory / entry.name).hardlink_to(entry.path)
+    def lend(self, other: Blobs, digests: Iterable[str]) -> None:
+        """Let another directory of the same file system have these blobs, by hard links."""
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                other.path(digest).hardlink_to(self.path(digest))
 
     def adopt(self, other: Blobs) -> None:
         """Take over what the other directory has and this one has not; each blob appears whole."""

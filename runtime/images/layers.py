@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import InvalidImage, MissingProgram
 from runtime.images.blobs import Blobs
 from runtime.images.manifest import Layer
+from runtime.images.settings import LARGEST_LAYER_BYTES
 from runtime.linux import sync_filesystem
 from runtime.state import held
 
@@ -22,9 +24,10 @@ NAME_LENGTH = 24  # of 32 base characters: 120 bits, and 125 layers fit into the
 class Layers:
     """`root/<name of layer>/`: directories to stack with overlayfs. Whiteouts are in overlayfs' own form."""
 
-    def __init__(self, root: Path, locks: Path) -> None:
+    def __init__(self, root: Path, locks: Path, largest_bytes: Callable[[], int] = lambda: LARGEST_LAYER_BYTES) -> None:
         self._root = root
         self._locks = locks
+        self._largest_bytes = largest_bytes  # asked anew for each layer, as the settings may be edited
 
     def unpack(self, blobs: Blobs, layer: Layer) -> str:
         """Make sure that the layer is there; the name of its directory. Raises InvalidImage."""
@@ -59,7 +62,7 @@ class Layers:
         draft = self._root / f".{os.urandom(8).hex()}"
         draft.mkdir(mode=0o755)
         try:
-            _run_unpack(blob, layer, draft)
+            _run_unpack(blob, layer, draft, self._largest_bytes())
             sync_filesystem(draft)  # a layer is kept for good: it must be whole after a power cut too
             draft.rename(final)
         except BaseException:
@@ -74,7 +77,7 @@ def directory_name(diff_id: str) -> str:
     return "".join(alphabet[(number >> (5 * i)) & 31] for i in reversed(range(NAME_LENGTH)))
 
 
-def _run_unpack(blob: Path, layer: Layer, draft: Path) -> None:
+def _run_unpack(blob: Path, layer: Layer, draft: Path, largest_bytes: int) -> None:
     try:
         source = blob.open("rb", buffering=0)  # the child reads from where the descriptor stands
     except FileNotFoundError:
@@ -82,7 +85,7 @@ def _run_unpack(blob: Path, layer: Layer, draft: Path) -> None:
     with source:
         compression = _compression(source.read(2))
         source.seek(0)
-        argv = [sys.executable, "-I", "-S", str(UNPACK), str(draft), layer.diff_id, compression]
+        argv = [sys.executable, "-I", "-S", str(UNPACK), str(draft), layer.diff_id, compression, str(largest_bytes)]
         done = subprocess.run(
             argv, check=False, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -101,4 +104,6 @@ def _compression(magic: bytes) -> str:
 def _hint(words: str) -> str:
     if "No space left" in words:
         return "The disk is full: `hecd-runtime gc --all` frees unused images."
+    if "largest_layer_mib" in words:
+        return "If you trust the image, allow larger layers in /etc/hecd/images.toml: largest_layer_mib"
     return "Pull or load the image again; if that does not help, the image itself is wrong."

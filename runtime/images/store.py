@@ -92,6 +92,8 @@ class ImageStore:
         with held(self._locks / "images"):
             for draft in self._root.glob(".pull-*"):
                 shutil.rmtree(draft)  # a pull that was killed
+            for secret in self._root.glob(".auth-*"):
+                secret.unlink()
             digests, layers = needed()
             return self._collect(digests, layers, unused)
 

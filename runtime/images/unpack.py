@@ -1,4 +1,6 @@
-"""The program that unpacks one layer, confined: python -I -S unpack.py DIRECTORY DIFF_ID COMPRESSION < blob
+"""The program that unpacks one layer, confined: python -I -S unpack.py DIRECTORY DIFF_ID COMPRESSION BYTES < blob
+
+BYTES is how large it may be, unpacked.
 
 It runs in a process of its own, with DIRECTORY as its root, so that no name, link or ".." of a hostile layer leads
 anywhere else; without a network, and with the few capabilities that owners, modes and whiteouts need.
@@ -13,6 +15,7 @@ import ctypes
 import gzip
 import hashlib
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -24,18 +27,26 @@ KEPT_XATTRS = ("security.capability", "user.")  # trusted.* steers overlayfs its
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETPCAP, SYS_ADMIN (trusted.overlay.opaque), MKNOD, SETFCAP
 KEPT_CAPABILITIES = {0, 1, 3, 4, 8, 21, 27, 31}
 CLONE_NEWNET = 0x40000000
+LARGEST_MEMORY_BYTES = 1 << 30  # a header of a tar may claim to be of any size, and is read as a whole
+MOST_MEMBERS = 2_000_000
+# null, zero, full, random, urandom; tty, console, ptmx: every container has them anyway
+HARMLESS_DEVICES = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)}
 
 
 class Hashed:
-    """A stream that knows the digest of what was read from it."""
+    """A stream that knows the digest of what was read from it, and ends in an error beyond `largest_bytes`."""
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, largest_bytes: int) -> None:
         self._raw = raw
+        self._largest = self._left = largest_bytes
         self._hasher = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         data = self._raw.read(size)
         self._hasher.update(data)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"unpacked it is larger than {self._largest >> 20} MiB (largest_layer_mib)")
         return data
 
     def rest(self) -> str:
@@ -45,12 +56,15 @@ class Hashed:
         return f"sha256:{self._hasher.hexdigest()}"
 
 
-def main(directory: str, diff_id: str, compression: str) -> None:
-    stream = Hashed(opened(compression))
+def main(directory: str, diff_id: str, compression: str, largest_bytes: str) -> None:
+    stream = Hashed(opened(compression), int(largest_bytes))
     confine(directory)
     with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|") as tar:
-        for member in tar:
+        for number, member in enumerate(tar):
+            if number == MOST_MEMBERS:
+                raise ValueError(f"it has more than {MOST_MEMBERS} files")
             put(tar, member)
+            tar.members.clear()  # type: ignore[attr-defined] # else they all stay in memory
     found = stream.rest()
     if found != diff_id:
         raise ValueError(f"its content has digest {found}, not {diff_id}")
@@ -69,6 +83,7 @@ def confine(directory: str) -> None:
     """Give up everything that unpacking does not need. What is needed of the library has been imported by now."""
     "warm".encode("idna")
     libc = ctypes.CDLL(None, use_errno=True)
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY_BYTES, LARGEST_MEMORY_BYTES))
     libc.unshare(CLONE_NEWNET)
     os.chroot(directory)
     os.chdir("/")
@@ -95,11 +110,23 @@ def put(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         os.setxattr(parent, "trusted.overlay.opaque", b"y")
     elif name.startswith(".wh.") and not name.startswith(".wh..wh."):
         hide(os.path.join(parent, name.removeprefix(".wh.")))
-    elif not name.startswith(".wh."):
+    elif not name.startswith(".wh.") and wanted(path, member):
         clear(path, member)
         member.name = path.lstrip("/")
         tar.extract(member, "/", numeric_owner=True, filter="fully_trusted")
         keep_xattrs(path, member)
+
+
+def wanted(path: str, member: tarfile.TarInfo) -> bool:
+    """Whether it may be there. A container's /dev is its own, so that devices there need not be; elsewhere they would
+    be a door to the host's disks and memory for whoever is allowed to use devices."""
+    if not (member.ischr() or member.isblk()):
+        return True
+    if path.startswith("/dev/"):
+        return False
+    if member.ischr() and (member.devmajor, member.devminor) in HARMLESS_DEVICES:
+        return True
+    raise ValueError(f"{path} is a device node ({member.devmajor}:{member.devminor}), which no layer may bring")
 
 
 def make_parent(parent: str) -> None:
@@ -140,6 +167,6 @@ def keep_xattrs(path: str, member: tarfile.TarInfo) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except (OSError, ValueError, EOFError, tarfile.TarError, gzip.zlib.error) as err:  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, MemoryError, tarfile.TarError, gzip.zlib.error) as err:  # type: ignore[attr-defined]
         print(f"{type(err).__name__}: {err}", file=sys.stderr)
         sys.exit(1)

@@ -76,7 +76,7 @@ def from_docker_save(store: ImageStore, layout: Path, work: Path) -> list[Image]
 
 def from_registry(store: ImageStore, layout: Path, work: Path) -> list[Image]:
     with FakeRegistry(layout, {"team/app:1": "team/app:1"}) as registry:
-        return [Registry(store, work).pull(parse(f"{registry.address}/team/app:1"))]
+        return [Registry(store, work, work, work / "none.toml", {}).pull(parse(f"{registry.address}/team/app:1"))]
 
 
 SOURCES = [from_directory, from_oci_archive, from_gzipped_archive, from_docker_save, from_registry]

@@ -40,6 +40,12 @@ class FakeRegistry:
         self._blobs[self.tags[name]] = data
         return own
 
+    def spoil_layers(self) -> None:
+        """Let every layer have other bytes than its digest says, as many as before."""
+        for digest, data in self._blobs.items():
+            if data[:1] != b"{":
+                self._blobs[digest] = data[:-1] + bytes([data[-1] ^ 1])
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         return self

@@ -91,6 +91,44 @@ def test_a_hard_link_to_the_host_is_refused(runtime_host: Host, tmp_path: Path) 
     assert secret.stat().st_nlink == 1
 
 
+@pytest.mark.parametrize(("kind", "name"), [(tarfile.BLKTYPE, "disk"), (tarfile.CHRTYPE, "etc/mem")])
+def test_a_device_node_is_refused(runtime_host: Host, tmp_path: Path, kind: bytes, name: str) -> None:
+    tar = raw_tar([(name, b"", {"type": kind, "devmajor": 1, "devminor": 1})])
+    with pytest.raises(InvalidImage, match="cannot be unpacked") as caught:
+        load_raw(runtime_host, tmp_path, "t/device:1", [tar])
+    assert f"/{name} is a device node (1:1)" in caught.value.details[-1]
+
+
+def test_devices_that_every_container_has_do_no_harm(runtime_host: Host, root: Root, tmp_path: Path) -> None:
+    device = {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}
+    tar = raw_tar([("jail/null", b"", device), ("dev/sda", b"", {**device, "type": tarfile.BLKTYPE, "devmajor": 8})])
+    load_raw(runtime_host, tmp_path, "t/null:1", [BASE, tar])
+    layer = root.lib / "layers" / directory_name(digest(tar))
+    assert (layer / "jail/null").is_char_device() and not (layer / "dev/sda").exists()
+    finished(runtime_host, "c", "/bin/sh", "-c", "echo gone >/dev/null && ls /dev", image="t/null:1")
+    assert "null" in texts(runtime_host, "c") and "sda" not in texts(runtime_host, "c")
+
+
+def test_a_layer_that_swells_is_refused(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "images.toml").write_text("largest_layer_mib = 8\n")
+    host = Host.open(root.lib, root.run, root.subnet, root.bridge, tmp_path / "images.toml")
+    bomb = raw_tar([("zeros", bytes(9 << 20), {})])
+    with pytest.raises(InvalidImage, match="cannot be unpacked") as caught:
+        load_raw(host, tmp_path, "t/bomb:1", [bomb], stored=[gzip.compress(bomb)])
+    assert "larger than 8 MiB" in caught.value.details[-1] and "largest_layer_mib" in caught.value.hint
+    assert tree(root.lib / "layers") == set()
+    (tmp_path / "images.toml").write_text("largest_layer_mib = 10\n")
+    load_raw(host, tmp_path, "t/bomb:1", [bomb], stored=[gzip.compress(bomb)])
+    host.close()
+
+
+def test_hard_links_inside_a_layer_are_kept(runtime_host: Host, root: Root, tmp_path: Path) -> None:
+    tar = raw_tar([("d/one", b"1", {}), ("d/two", b"", {"type": tarfile.LNKTYPE, "linkname": "d/one"})])
+    load_raw(runtime_host, tmp_path, "t/links:1", [tar])
+    layer = root.lib / "layers" / directory_name(digest(tar))
+    assert (layer / "d/two").samefile(layer / "d/one")
+
+
 def test_attributes_that_steer_overlayfs_are_dropped(runtime_host: Host, root: Root, tmp_path: Path) -> None:
     attributes = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.note": "kept"}
     tar = raw_tar([("d", b"", {"type": tarfile.DIRTYPE, "pax_headers": attributes})])
@@ -227,6 +265,15 @@ def test_eight_pulls_at_once(runtime_host: Host, registry: FakeRegistry) -> None
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: runtime_host.pull(f"{registry.address}/{name}"), names))
         assert {i.ref for i in runtime_host.images()} == {f"{registry.address}/{name}" for name in names}
+
+
+def test_a_registry_that_sends_something_else(runtime_host: Host, registry: FakeRegistry) -> None:
+    with registry:
+        runtime_host.gc(unused=True)
+        registry.spoil_layers()
+        with pytest.raises(InvalidImage, match="sent something else"):
+            runtime_host.pull(f"{registry.address}/team/app:1")
+        assert runtime_host.images() == []
 
 
 def test_what_a_registry_lacks(runtime_host: Host, registry: FakeRegistry) -> None:
