@@ -6,6 +6,9 @@ import contextlib
 import errno
 import os
 import random
+import re
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +28,12 @@ class Ownership:
 
 
 def read(dest: Path) -> str | None:
-    """What is in `dest` now, or None."""
+    """What is in `dest` now, or None. Raises WriteFailed."""
     try:
+        if stat.S_ISFIFO(mode := dest.stat().st_mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode):
+            raise WriteFailed(
+                f"{dest} is no regular file", hint="Name a file as dest: pipes and devices are not written."
+            )
         return dest.read_bytes().decode(ENCODING, ERRORS)  # as it is: line ends are part of it
     except FileNotFoundError:
         return None
@@ -40,7 +47,7 @@ def fits(dest: Path, text: str, owner: Ownership) -> bool:
     """Whether `dest` already has this content, mode and owner."""
     try:
         stat = dest.stat()
-    except FileNotFoundError:
+    except OSError:  # nothing there, or nothing to be reached: writing will tell
         return False
     same_mode = owner.mode is None or stat.st_mode & 0o7777 == owner.mode
     same_length = stat.st_size == len(text.encode(ENCODING, ERRORS))
@@ -87,6 +94,19 @@ def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
     except OSError as err:
         staged.unlink(missing_ok=True)
         raise _failed(dest, err) from err
+
+
+def sweep(dest: Path, older_than_s: float = 60.0) -> None:
+    """Remove what was staged for `dest` by a process that was killed meanwhile."""
+    place = Path(os.path.realpath(dest))
+    staged = re.compile(rf"\.{re.escape(place.name)}[0-9]{{10}}")
+    with contextlib.suppress(OSError):
+        owners = {os.geteuid(), place.stat().st_uid if place.exists() else -1}
+        for path in [path for path in place.parent.iterdir() if staged.fullmatch(path.name)]:
+            found = path.lstat()
+            ours = stat.S_ISREG(found.st_mode) and found.st_uid in owners
+            if ours and time.time() - found.st_mtime > older_than_s:
+                path.unlink()
 
 
 def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durable: bool = True) -> None:

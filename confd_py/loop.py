@@ -213,6 +213,8 @@ class Service:
             _log.warning("%s", warning)
         if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
             resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, self._environ))
+        if not (config.keep_stage_file or config.noop):
+            dest.sweep(resource.dest)
         view = View(resource.keys, resource.prefix, _limits(resource), self._store.covers)
         source = resource.src.lstrip("/")
         renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)

@@ -19,6 +19,7 @@ from confd_py.keyspace import KeySpace
 
 # Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
 _HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson")
+_WAITING = ("lookup", "include")  # names of functions begin like this
 _DEEPEST_INCLUDE = 10
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
@@ -45,6 +46,14 @@ class Renderer:
         self._ops = Ops(self._go_functions)
         self._go = _go_environment(self._target, self._ops)
         self._compiled: dict[str, Template] = {}
+        self._asks: bool | None = None
+
+    @property
+    def asks_network(self) -> bool:
+        """Whether rendering may wait for name servers: for itself, or in what it includes."""
+        if self._asks is None:
+            self._asks = any(word in _read(self._folder / self._src) for word in _WAITING)
+        return self._asks
 
     def render(self) -> str:
         """The text for the keys as they are now. Raises TemplateFault, UnsafeValue."""
@@ -91,6 +100,7 @@ class Renderer:
 
     def _template(self, name: str) -> Template:
         if name.endswith(".j2"):
+            _refuse_irregular(self._folder / name)
             return self._jinja.get_template(name)
         if name not in self._compiled:
             self._compiled[name] = self._compile(name)
@@ -98,16 +108,28 @@ class Renderer:
 
     def _compile(self, name: str) -> Template:
         """A Go template. Raises TemplateFault."""
-        try:
-            source = (self._folder / name).read_bytes().decode("utf-8", "surrogateescape")
-        except OSError as err:
-            fault = f"template {self._folder / name} cannot be read: {err.strerror}"
-            raise TemplateFault(fault, hint="src is looked up in templates/.") from err
+        source = _read(self._folder / name)
         tree = parse(source, Path(name).name, self._go_functions.keys() | LOGIC)
         try:
             return self._go.from_string(translate(tree, self._go_functions, self._ops.sites))
         except (SyntaxError, RecursionError, MemoryError) as err:
             raise TemplateFault(f"template: {tree.name}:1:0: blocks are nested too deep") from err
+
+
+def _read(path: Path) -> str:
+    """A template. Raises TemplateFault."""
+    _refuse_irregular(path)
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as err:
+        fault = f"template {path} cannot be read: {err.strerror}"
+        raise TemplateFault(fault, hint="src is looked up in templates/.") from err
+
+
+def _refuse_irregular(path: Path) -> None:
+    """A pipe would be waited for, a device never ends. Raises TemplateFault."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise TemplateFault(f"template {path} is no regular file", hint="Pipes and devices are not read.")
 
 
 def _at(name: str, err: Exception, text: str, hint: str = "") -> TemplateFault:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from confd_py.apart import Apart
 from confd_py.applied import Applied
 from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
-from confd_py.errors import Away, ConfdError, Deferred
+from confd_py.errors import Away, ConfdError, Deferred, TemplateFault
 from confd_py.records import Records
 from confd_py.render import Renderer
 from confd_py.renders import Renders
@@ -23,6 +24,7 @@ from confd_py.view import View
 
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
+_RENDER_LIMIT_S = 10.0
 _ASK_AGAIN_S = 1.0
 
 
@@ -59,6 +61,7 @@ class Worker:
         self._doubted = self._edited = False  # told while it was being applied: the outcome does not answer it
         self._changed_s: float | None = None  # when the first change came that is not in effect
         self._renders = Renders(parts.resource.apply)
+        self._apart = Apart(_RENDER_LIMIT_S)
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
         self._settled_s = 0.0  # until then `debounce` waits for further changes
@@ -209,7 +212,7 @@ class Worker:
         self.records.looked_at(revision)
         self._doubted = self._edited = False
         try:
-            text = self._parts.renderer.render()
+            text = await self._render()
             self.records.rendered()
             if text != self._text:
                 await self._apply(text)
@@ -220,6 +223,17 @@ class Worker:
             self._failed(ConfdError(f"unexpected {type(err).__name__}: {err}", hint="Please report this."))
         else:
             self._succeeded(text, revision)
+
+    async def _render(self) -> str:
+        """In a thread only where name servers are asked, which may not answer: others are rendered sooner than that."""
+        renderer = self._parts.renderer
+        if not renderer.asks_network:
+            return renderer.render()
+        try:
+            return await self._apart.run(renderer.render)
+        except TimeoutError as err:
+            fault = f"{self.resource.src}: rendering took longer than {_RENDER_LIMIT_S:g} s"
+            raise TemplateFault(fault, hint="It asks name servers (lookup…): do they answer?") from err
 
     async def _apply(self, text: str) -> None:
         self._text = None

@@ -120,3 +120,21 @@ def test_remembered_view_goes_round(tmp_path: Path) -> None:
     assert applied.load_view(tmp_path / "v") is None
     os.unlink(tmp_path / "v")
     assert applied.load_view(tmp_path / "v") is None
+
+
+def test_what_a_killed_process_staged_is_swept(tmp_path: Path) -> None:
+    kept = [".a123", ".a12345678901", ".b1234567890", "a1234567890", ".a1234567890.applied", ".a0000000001"]
+    for name in (".a1234567890", *kept, "a"):
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (1, 1))
+    os.utime(tmp_path / ".a0000000001")  # somebody may be at it
+    (tmp_path / ".a9999999999").symlink_to("a")
+    dest.sweep(tmp_path / "a")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "a", ".a9999999999"}
+
+
+def test_a_link_to_itself_is_one_clear_fault(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("a")
+    assert not dest.fits(tmp_path / "a", "x", dest.Ownership())
+    with pytest.raises(WriteFailed, match="Too many levels of symbolic links"):
+        dest.stage(tmp_path / "a", "x", dest.Ownership())

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from confd_py import dest
+from confd_py.apart import Apart
 from confd_py.apply import CommandApplier, Tally
-from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway
+from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, TemplateFault, WriteFailed
 from confd_py.guard import Limits
+from confd_py.keyspace import KeySpace
 from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
@@ -267,3 +272,46 @@ async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> 
     async with asyncio.timeout(3):
         while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1]:
             await asyncio.sleep(0.01)
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    def getaddrinfo(*_: object) -> list[tuple[object, ...]]:
+        answers.wait(20)
+        return [(None, None, None, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr("confd_py.functions.host.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("confd_py.worker.Apart", lambda limit_s: Apart(0.2))
+    bench = Bench(tmp_path, '{{ lookupIP("db")|join }}')
+    try:
+        bench.tell("/app/a", "1", cause="first")
+        step = asyncio.create_task(bench.worker.step())
+        for _ in range(10):  # the loop is free meanwhile
+            await asyncio.sleep(0.005)
+        assert not step.done()
+        await step
+        assert "rendering took longer than" in str(bench.state()["error"])
+        threads = threading.active_count()
+        bench.worker.template_changed()
+        await bench.worker.step()  # no second thread beside the one that hangs
+        assert threading.active_count() == threads
+    finally:
+        answers.set()
+    async with asyncio.timeout(5):
+        while bench.applier.texts != ["10.0.0.1"]:
+            bench.worker.template_changed()
+            await bench.worker.step()
+            await asyncio.sleep(0.01)
+
+
+def test_a_pipe_is_no_template_and_no_dest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tmpl")
+    os.mkfifo(tmp_path / "pipe.j2")
+    for name in ("pipe.tmpl", "pipe.j2"):
+        with pytest.raises(TemplateFault, match="is no regular file"):
+            Renderer(tmp_path, name, "plain", KeySpace({}), {}).render()
+    with pytest.raises(WriteFailed, match="is no regular file"):
+        dest.read(tmp_path / "pipe.j2")
