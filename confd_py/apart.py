@@ -1,11 +1,36 @@
-"""Calls that may hang, in a thread: what hangs holds up neither the event loop nor the end of the process."""
+"""Calls that may take for ever: they hold up neither the event loop nor the end of the process."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+
+
+class Overdue(BaseException):
+    """Not for anybody who handles failures of what is called."""
+
+
+def in_time(limit_s: float, call: Callable[[], str]) -> str:
+    """What `call` returns or raises; Python code in it is interrupted. Raises Overdue after `limit_s`.
+
+    Only the main thread can be interrupted; in another one there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        return call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise Overdue
 
 
 class Apart:

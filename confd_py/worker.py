@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from confd_py.apart import Apart
+from confd_py.apart import Apart, Overdue, in_time
 from confd_py.applied import Applied
 from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
@@ -24,7 +24,7 @@ from confd_py.view import View
 
 _log = logging.getLogger("confd-py")
 _LONGEST_RETRY_S = 10.0
-_RENDER_LIMIT_S = 10.0
+_AT_ONCE_S, _RENDER_LIMIT_S = 2.0, 10.0
 _ASK_AGAIN_S = 1.0
 
 
@@ -62,6 +62,7 @@ class Worker:
         self._changed_s: float | None = None  # when the first change came that is not in effect
         self._renders = Renders(parts.resource.apply)
         self._apart = Apart(_RENDER_LIMIT_S)
+        self._slow = False  # it took longer than others can wait for
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
         self._settled_s = 0.0  # until then `debounce` waits for further changes
@@ -95,6 +96,7 @@ class Worker:
     def template_changed(self) -> None:
         """A file below templates/ did: render again, and apply what comes out if it is another text."""
         self._parts.renderer.forget()
+        self._slow = False
         self._owed, self._next_try_s, self._edited = True, None, True
         self._bell.set()
 
@@ -225,15 +227,19 @@ class Worker:
             self._succeeded(text, revision)
 
     async def _render(self) -> str:
-        """In a thread only where name servers are asked, which may not answer: others are rendered sooner than that."""
+        """At once; in a thread where name servers are asked, which may not answer, and what took too long before."""
         renderer = self._parts.renderer
-        if not renderer.asks_network:
-            return renderer.render()
+        if not renderer.asks_network and not self._slow:
+            try:
+                return in_time(_AT_ONCE_S, renderer.render)
+            except Overdue:
+                self._slow = True
         try:
             return await self._apart.run(renderer.render)
         except TimeoutError as err:
             fault = f"{self.resource.src}: rendering took longer than {_RENDER_LIMIT_S:g} s"
-            raise TemplateFault(fault, hint="It asks name servers (lookup…): do they answer?") from err
+            hint = "Does it loop for long, or ask name servers (lookup…) that do not answer?"
+            raise TemplateFault(fault, hint=hint) from err
 
     async def _apply(self, text: str) -> None:
         self._text = None

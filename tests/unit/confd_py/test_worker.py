@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -305,6 +306,25 @@ async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
             bench.worker.template_changed()
             await bench.worker.step()
             await asyncio.sleep(0.01)
+
+
+async def test_a_template_that_loops_for_long_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("confd_py.worker._AT_ONCE_S", 0.05)
+    monkeypatch.setattr("confd_py.worker.Apart", lambda limit_s: Apart(0.1))
+    turns = "{% for a in range(40000) %}{% for b in range(2000) %}{% endfor %}{% endfor %}"
+    bench = Bench(tmp_path, turns)
+    bench.tell("/app/a", "1", cause="first")
+    await bench.worker.step()
+    assert "rendering took longer than" in str(bench.state()["error"])
+    (tmp_path / "t.j2").write_text("short")
+    async with asyncio.timeout(20):
+        while bench.applier.texts != ["short"]:  # the thread of the first attempt ends by itself here
+            bench.worker.template_changed()
+            await bench.worker.step()
+            await asyncio.sleep(0.01)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_pipe_is_no_template_and_no_dest(tmp_path: Path) -> None:
