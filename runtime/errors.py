@@ -145,6 +145,10 @@ class ImageInUse(RuntimeFault):
         self.containers = containers
 
 
+class BuildFailed(RuntimeFault):
+    """A Dockerfile could not be built; the builder has said why."""
+
+
 class InvalidSettings(RuntimeFault):
     """A settings file says what cannot be; `faults` has one line for each mistake."""
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal as signals
+import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +20,19 @@ from runtime.engines.oci import OciEngine
 from runtime.errors import (
     ContainerNotFound,
     ImageNotFound,
+    InvalidImage,
     InvalidSpec,
     NotPermitted,
     NotRunning,
     StillAlive,
     mapped,
 )
-from runtime.images import archive, reference, settings
+from runtime.images import archive, buildah, imported, reference, save, settings
 from runtime.images.layers import Layers
 from runtime.images.registry import Progress, Registry
 from runtime.images.store import ImageStore
 from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
-from runtime.model import Container, ContainerSpec, Image, LogLine, State, Swept
+from runtime.model import Container, ContainerSpec, Image, ImageConfig, ImageDetails, LogLine, State, Swept
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
@@ -58,6 +63,7 @@ class Host:
 
     def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine, image_settings: Path) -> None:
         self._paths = paths
+        self._image_settings = image_settings
         self._records = Records(paths)
         layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
         self._images = ImageStore(paths.images, layers, paths.locks)
@@ -187,10 +193,51 @@ class Host:
             raise ImageNotFound(ref)
 
     @mapped()
-    def gc(self, *, keep: Iterable[str] = (), unused: bool = False) -> Swept:
+    def inspect_image(self, ref: str) -> ImageDetails:
+        """All that is known of an image that is here. Raises ImageNotFound, InvalidImage."""
+        digest = self._here(ref).digest
+        return replace(self._images.details(digest), containers=self._users(digest))
+
+    @mapped()
+    def remove_image(self, ref: str) -> Swept:
+        """Take the name away; with the last one goes the image, and what only it needed.
+        Raises ImageNotFound, ImageInUse."""
+        parsed = reference.parse(ref)
+        found = self._images.find(parsed)
+        if not self._images.remove(parsed, self._users) or found is None:
+            return Swept()
+        others = {image.digest for image in self._images.images()} - {found.digest}
+        return self.gc(keep=others)
+
+    @mapped()
+    def save(self, refs: Sequence[str], path: Path) -> None:
+        """Write images to an archive that `docker load`, podman, skopeo and `load` read. Raises ImageNotFound."""
+        with self._images.using():
+            save.save(self._images.blobs, [self._here(ref) for ref in refs], path)
+
+    @mapped()
+    def import_rootfs(self, path: Path, ref: str, config: ImageConfig) -> Image:
+        """Make an image of a tar of a root file system. Raises InvalidImage."""
+        largest_bytes = settings.read(self._image_settings).largest_layer_bytes
+        with self._images.using():
+            return imported.import_rootfs(self._images, path, _named(ref), config, largest_bytes)
+
+    @mapped()
+    def build(self, context: Path, ref: str, dockerfile: Path | None = None) -> Image:
+        """Build a Dockerfile with buildah. Raises MissingProgram, BuildFailed, InvalidImage."""
+        name = str(_named(ref))
+        with self._images.using(), tempfile.TemporaryDirectory(prefix=".build-", dir=self._paths.images) as draft:
+            target = Path(draft) / "image.tar"
+            buildah.build(context, dockerfile, name, self._paths.images, target)
+            (built,) = archive.load(self._images, target)
+        return built
+
+    @mapped()
+    def gc(self, *, keep: Iterable[str] = (), unused: bool = False, older_than_s: float = 0.0) -> Swept:
         """Delete images that have no name, with `unused` also those that no container uses, and what only they needed.
 
-        `keep` are digests to leave in any case. Also sweeps what crashes left.
+        `keep` are digests to leave in any case; with `older_than_s` also what was brought, or left by its last
+        container, more recently. Also sweeps what crashes left.
         """
         self._life.sweep()
         asked = set(keep)
@@ -200,7 +247,17 @@ class Host:
             layers = {layer for record in records for layer in record.layers}
             return asked | {record.image_digest for record in records}, layers
 
-        return self._images.collect(needed, unused=unused)
+        used_before = time.time() - older_than_s if older_than_s else math.inf
+        return self._images.collect(needed, unused=unused, used_before=used_before)
+
+    def _here(self, ref: str) -> Image:
+        found = self._images.find(reference.parse(ref))
+        if found is None:
+            raise ImageNotFound(ref)
+        return found
+
+    def _users(self, digest: str) -> tuple[str, ...]:
+        return tuple(record.spec.name for record in self._records.all() if record.image_digest == digest)
 
     # containers
 
@@ -208,10 +265,9 @@ class Host:
     def create(self, spec: ContainerSpec) -> Container:
         """Make a container of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec,
         NoAddressLeft, PortTaken, KernelRefused; then nothing is left of it."""
-        image = self._images.find(reference.parse(spec.image))
-        if image is None:
-            raise ImageNotFound(spec.image)
+        image = self._here(spec.image)
         self._life.create(spec, image)
+        self._images.used(image.digest)
         return self.inspect(spec.name)
 
     @mapped()
@@ -279,6 +335,8 @@ class Host:
     def remove(self, name: str) -> None:
         """Kill it if it runs, and give back address, namespaces, mounts and files; fine if there is none.
         Raises StillAlive."""
+        with contextlib.suppress(ContainerNotFound):
+            self._images.used(self._records.read(name).image_digest)  # its use ends now
         self._life.remove(name)
 
     # what happens inside
@@ -349,3 +407,11 @@ def _number(name: str, signal: str) -> int:
     if number not in signals.valid_signals():
         raise InvalidSpec(name, (f"{signal!r} is no signal, as SIGTERM is",))
     return number
+
+
+def _named(ref: str) -> reference.Reference:
+    """A name that an image can be given. Raises InvalidImage."""
+    parsed = reference.parse(ref)
+    if parsed.digest:
+        raise InvalidImage(f"{ref!r} is a digest, which cannot be given", hint="Write [HOST[:PORT]/]NAME[:TAG].")
+    return parsed

@@ -119,6 +119,23 @@ class Image:
 
 
 @dataclass(frozen=True)
+class ImageDetails:
+    """All that is known of an image. Layers by their stored and unpacked digests, the lowest first; `size_bytes` as
+    stored; `used_at` is when it was brought, or last used by a container (Unix time); `containers` are of it now."""
+
+    digest: str
+    names: tuple[str, ...]
+    config: ImageConfig
+    architecture: str
+    created: str
+    layers: tuple[str, ...]
+    diff_ids: tuple[str, ...]
+    size_bytes: int
+    used_at: float
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Fetching:
     """How far a pull is: compressed bytes that are here, of all that the image has."""
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "logs": ("inside", "logs", "Show what a container writes."),
     "exec": ("inside", "exec_", "Run a command inside a container."),
     "pull": ("images", "pull", "Bring an image here from its registry."),
-    "image": ("images", "image", "List, load and untag images."),
+    "image": ("images", "image", "List, load, save, import, build and remove images."),
     "gc": ("images", "gc", "Delete what no name and no container needs."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }
@@ -68,6 +68,12 @@ class LazyGroup(click.Group):
 )
 @click.option("--subnet", metavar="NET", help="Addresses of the containers, as 10.87.0.0/24; remembered.")
 @click.option("--bridge", metavar="NAME", help="The bridge they are connected to; remembered.")
+@click.option(
+    "--images-config",
+    metavar="FILE",
+    envvar="HECD_IMAGES_CONFIG",
+    help="Mirrors, certificates and limits of images, instead of /etc/hecd/images.toml.",
+)
 @click.pass_context
 def cli(ctx: click.Context, /, **flags: str | None) -> None:
     """Containers, images and networks of this host, without a daemon.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from runtime.host import LIB, RUN, Host
+from runtime.images import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,11 +24,17 @@ def opened(ctx: click.Context) -> Iterator[Host]:
     flags = ctx.find_root().obj
     root = Path(flags["root"]) if flags["root"] else None
     lib, run = (root / "lib" / "runtime", root / "run" / "runtime") if root else (LIB, RUN)
-    host = Host.open(lib, run, flags["subnet"], flags["bridge"])
+    host = Host.open(lib, run, flags["subnet"], flags["bridge"], _settings(flags["images_config"]))
     try:
         yield host
     finally:
         host.close()
+
+
+def _settings(given: str | None) -> Path:
+    if given and not Path(given).is_file():
+        raise click.BadParameter(f"there is no file {given!r}", param_hint="--images-config")
+    return Path(given) if given else settings.FILE
 
 
 def output_option(command: F) -> F:

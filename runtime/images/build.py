@@ -54,10 +54,19 @@ def build_image(
     tars = [tar_of(files) for files in layers]
     descriptors = [_layer(blobs, tar, compress) for tar in tars]
     diff_ids = [manifest.digest_of(tar) for tar in tars]
-    configured = _descriptor(blobs, _json(_config(config or ImageConfig(), diff_ids)), manifest.OCI_CONFIG)
-    data = _json({"schemaVersion": 2, "mediaType": manifest.OCI_MANIFEST, "config": configured, "layers": descriptors})
-    _enter(layout, ref, _descriptor(blobs, data, manifest.OCI_MANIFEST))
-    return manifest.digest_of(data)
+    digest = manifest_of(blobs, descriptors, diff_ids, config or ImageConfig())
+    _enter(layout, ref, _descriptor(blobs, blobs.read(digest), manifest.OCI_MANIFEST))
+    return digest
+
+
+def manifest_of(
+    blobs: Blobs, layers: Sequence[Mapping[str, object]], diff_ids: Sequence[str], config: ImageConfig
+) -> str:
+    """Write manifest and configuration of these layers; the digest of the manifest."""
+    configured = _descriptor(blobs, _json(_config(config, list(diff_ids))), manifest.OCI_CONFIG)
+    return blobs.add(
+        _json({"schemaVersion": 2, "mediaType": manifest.OCI_MANIFEST, "config": configured, "layers": layers})
+    )
 
 
 def tar_of(files: LayerFiles) -> bytes:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from runtime.errors import ImageNotFound, InvalidImage
+from runtime.errors import ImageInUse, ImageNotFound, InvalidImage
 from runtime.images import manifest
 from runtime.images.blobs import Blobs
 from runtime.images.layers import Layers, directory_name
 from runtime.images.reference import Reference
 from runtime.linux import sync_filesystem
-from runtime.model import Image, Swept
+from runtime.model import Image, ImageDetails, Swept
 from runtime.state import held, write_whole
 
 
@@ -77,6 +78,44 @@ class ImageStore:
         named = [self.image(digest, ref) for ref, digest in sorted(pointed.items()) if self._mark(digest).exists()]
         return named + [self.image(d, d) for d in self._digests() if d not in pointed.values()]
 
+    def details(self, digest: str) -> ImageDetails:
+        """Everything but who uses it. Raises InvalidImage."""
+        read, config = self._read(digest)
+        found = manifest.layers(read, config, digest)
+        return ImageDetails(
+            digest,
+            tuple(sorted(ref for ref, pointed in self._pointers().items() if pointed == digest)),
+            manifest.image_config(config),
+            f"{config.get('os')}/{config.get('architecture')}",
+            str(config.get("created") or ""),
+            tuple(layer.digest for layer in found),
+            tuple(layer.diff_id for layer in found),
+            sum(self.blobs.path(layer.digest).stat().st_size for layer in set(found)),
+            self._mark(digest).stat().st_mtime,
+        )
+
+    def used(self, digest: str) -> None:
+        """Note that it is in use now; fine if it is not here."""
+        with suppress(FileNotFoundError):
+            os.utime(self._mark(digest))
+
+    def remove(self, ref: Reference, users: Callable[[str], tuple[str, ...]]) -> bool:
+        """Take a name away, by a digest all names; True if the image has none left and may go.
+
+        Raises ImageNotFound, and ImageInUse where containers would be left with an image that has no name.
+        """
+        with held(self._locks / "images"):
+            found = self.find(ref)
+            if found is None:
+                raise ImageNotFound(str(ref))
+            names = {name for name, digest in self._pointers().items() if digest == found.digest}
+            gone = names if ref.digest else {str(ref)}
+            if gone >= names and (containers := users(found.digest)):
+                raise ImageInUse(str(ref), containers)
+            for name in gone:
+                (self._refs / quote(name, safe="")).unlink()
+            return gone >= names
+
     def untag(self, ref: Reference) -> bool:
         """Take a name away; False if it was not there."""
         path = self._refs / _file_name(ref)
@@ -84,17 +123,22 @@ class ImageStore:
         path.unlink(missing_ok=True)
         return existed
 
-    def collect(self, needed: Callable[[], tuple[set[str], set[str]]], *, unused: bool) -> Swept:
-        """Delete images that nothing names (`unused`: also named ones), and what only they needed.
+    def collect(
+        self, needed: Callable[[], tuple[set[str], set[str]]], *, unused: bool, used_before: float = math.inf
+    ) -> Swept:
+        """Delete images that nothing names (`unused`: also named ones), not used since `used_before` (Unix time), and
+        what only they needed.
 
         `needed` gives digests and layers to keep. It is asked while nobody can begin to use another image.
         """
         with held(self._locks / "images"):
-            for draft in self._root.glob(".pull-*"):
-                shutil.rmtree(draft)  # a pull that was killed
+            for draft in (*self._root.glob(".pull-*"), *self._root.glob(".build-*")):
+                shutil.rmtree(draft)  # of a pull or a build that was killed
             for secret in self._root.glob(".auth-*"):
                 secret.unlink()
             digests, layers = needed()
+            if used_before < math.inf:
+                digests |= {d for d in self._digests() if self._mark(d).stat().st_mtime >= used_before}
             return self._collect(digests, layers, unused)
 
     def _collect(self, keep: set[str], needed_layers: set[str], unused: bool) -> Swept:

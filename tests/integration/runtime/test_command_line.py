@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.images.build import tar_of
 from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, traces
+from tests.integration.runtime.oci_registry import FakeRegistry
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = [sys.executable, "-c", "from runtime.cli import main; main()"]
@@ -163,3 +167,37 @@ def read_until(fd: int, text: str, within_s: float = 20.0) -> str:
         except OSError:  # the other end is closed
             assert text in seen, seen
     return seen
+
+
+def test_images_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.tar"
+    assert cli("image", "save", "-o", str(saved), IMAGE).returncode == 0
+    assert json.loads(cli("image", "inspect", IMAGE).stdout)[0]["names"] == [f"docker.io/{IMAGE}"]
+    cli("run", "-d", "--name", "web", IMAGE)
+    refused = cli("image", "rm", IMAGE)
+    assert (refused.returncode, "in use by web" in refused.stderr) == (1, True)
+    cli("rm", "-f", "web")
+    assert cli("gc", "--all", "--older-than", "1h").stdout.startswith("0 images")
+    removed = cli("image", "rm", IMAGE)
+    assert removed.returncode == 0 and "freed" in removed.stdout
+    assert cli("image", "load", str(saved)).stdout.startswith(f"docker.io/{IMAGE} sha256:")
+    wrong = cli("gc", "--older-than", "soon")
+    assert (wrong.returncode, "no span of time" in wrong.stderr) == (2, True)
+    (tmp_path / "rootfs.tar").write_bytes(tar_of({"etc/x": b"x"}))
+    assert cli("image", "import", str(tmp_path / "rootfs.tar"), "t/x:1").stdout.startswith("docker.io/t/x:1 sha256:")
+
+
+def test_a_pull_shows_how_far_it_is(cli: Cli, root: Root, layout: Path, tmp_path: Path) -> None:
+    with FakeRegistry(layout, {"team/app:1": IMAGE}) as registry:
+        ref = f"{registry.address}/team/app:1"
+        cli("gc", "--all")
+        plain = cli("pull", ref)
+        assert plain.stdout.startswith(f"{ref} sha256:")
+        assert re.fullmatch(rf"{ref}: fetching (\S+ \w+) of \1\n", plain.stderr)
+        assert cli("pull", ref).stderr == "", "nothing is fetched"
+        cli("gc", "--all")
+        words = [f"--root={root.lib.parent.parent}", "pull", ref]
+        shown = subprocess.run(
+            ["script", "-qec", shlex.join([*PROGRAM, *words]), "/dev/null"], capture_output=True, text=True, timeout=60
+        )
+        assert "━" in shown.stdout and f"{ref} sha256:" in shown.stdout
