@@ -89,7 +89,8 @@ class Renderer:
         except TemplateSyntaxError as err:
             raise TemplateFault(f"{err.name or name}:{err.lineno}: {err.message}") from err
         except UnsafeValue as err:
-            err.details = err.details or (f"in {name}:{_line_of(err)}",)
+            line = _line_of(err)
+            err.details = err.details or (f"in {name}:{line}" if line else f"in {name}",)
             raise
         except RecursionError as err:
             raise TemplateFault(f"{name}: templates call one another without end") from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import grp
 import pwd
 from collections.abc import Callable, Mapping
@@ -118,6 +119,7 @@ class _Reader:
         apply = self.one_of("apply", APPLIERS)
         balancer_file = apply in ("haproxy", "nginx")
         certificate = apply == "haproxy-cert"
+        self.warn_of_unknown({f.name.removesuffix("_s") for f in fields(Resource)} - {"name", "warnings"})
         own_prefix = join_path(prefix or self.text("prefix"))
         dest = Path(self.text("dest"))
         for key in ("src", "dest"):
@@ -154,6 +156,13 @@ class _Reader:
 
     def fault(self, key: str, what: str, hint: str = "") -> ResourceFault:
         return ResourceFault(self._path, what, line=line_of(self._text, key), hint=hint)
+
+    def warn_of_unknown(self, known: set[str]) -> None:
+        """confd passes them over in silence, and so a misspelt reload_cmd."""
+        for key in self._table.keys() - known:
+            near = difflib.get_close_matches(key, known, 1)
+            told = f"{key} is not known and passed over" + (f"; is {near[0]} meant?" if near else "")
+            self._warnings.append(f"{self._path}:{line_of(self._text, key)}: {told}")
 
     def haproxy(self) -> HaproxySettings:
         inner = self.table("haproxy", {f.name for f in fields(HaproxySettings)} - {"places"} | set(_PLACE))

@@ -169,3 +169,12 @@ def test_the_shipped_resource_takes_its_places_from_the_environment() -> None:
         "/etc/haproxy/haproxy.cfg",
         "/run/haproxy/admin.sock",
     )
+
+
+def test_unknown_keys_are_told_with_what_may_be_meant() -> None:
+    text = '[template]\nsrc = "a"\ndest = "b"\nreload_cmdd = "x"\nzzz = 1\nkeys = []\nuid = 0\nmin_servers = 1\n'
+    warnings = parse_resource("r.toml", text, prefix="", expand=str).warnings
+    assert sorted(warnings) == [
+        "r.toml:4: reload_cmdd is not known and passed over; is reload_cmd meant?",
+        "r.toml:5: zzz is not known and passed over",
+    ]
