@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import random
 import shutil
 import signal
 import socket
@@ -16,11 +18,12 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    """A TCP port of loopback that nobody uses now, and that the kernel gives to no outgoing connection meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_000)  # below the ports that connections are given
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
