@@ -15,6 +15,10 @@ from pathlib import Path
 from confd_py.errors import WriteFailed
 
 ENCODING, ERRORS = "utf-8", "surrogateescape"
+_HINTS = {
+    errno.ENOSPC: "Free some space; it is tried again.",
+    errno.ELOOP: "Its symbolic links lead round in a circle: take one away.",
+}
 _SELINUX = "security.selinux"
 
 
@@ -30,10 +34,7 @@ class Ownership:
 def read(dest: Path) -> str | None:
     """What is in `dest` now, or None. Raises WriteFailed."""
     try:
-        if stat.S_ISFIFO(mode := dest.stat().st_mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode):
-            raise WriteFailed(
-                f"{dest} is no regular file", hint="Name a file as dest: pipes and devices are not written."
-            )
+        _refuse_irregular(dest)
         return dest.read_bytes().decode(ENCODING, ERRORS)  # as it is: line ends are part of it
     except FileNotFoundError:
         return None
@@ -64,6 +65,8 @@ def stage(dest: Path, text: str, owner: Ownership) -> Path:
     """A finished copy beside `dest`, named `.<name><random>`. Raises WriteFailed, leaving nothing behind."""
     place = Path(os.path.realpath(dest))  # a symlink stays one; what it points to is replaced
     try:
+        with contextlib.suppress(FileNotFoundError):
+            _refuse_irregular(dest)
         descriptor, staged = _create(place)
     except OSError as err:
         raise _failed(dest, err) from err
@@ -112,6 +115,12 @@ def sweep(dest: Path, older_than_s: float = 60.0) -> None:
 def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durable: bool = True) -> None:
     """Stage and swap in one. Raises WriteFailed."""
     swap(stage(dest, text, owner or Ownership()), dest, durable=durable)
+
+
+def _refuse_irregular(dest: Path) -> None:
+    """A pipe would be waited for, and renaming over a device takes it away. Raises WriteFailed, OSError."""
+    if not (stat.S_ISREG(mode := dest.stat().st_mode) or stat.S_ISDIR(mode)):
+        raise WriteFailed(f"{dest} is no regular file", hint="Name a file as dest: pipes and devices are not written.")
 
 
 def _create(place: Path) -> tuple[int, Path]:
@@ -169,5 +178,7 @@ def _flush(path: Path) -> None:
 
 
 def _failed(dest: Path, err: OSError) -> WriteFailed:
-    hint = "Free some space; it is tried again." if err.errno == errno.ENOSPC else "The old file is still in place."
+    hint = _HINTS.get(err.errno or 0, "")
+    if not hint and os.path.exists(dest):  # noqa: PTH110 never raises
+        hint = "The old file is still in place."
     return WriteFailed(f"{dest} could not be written: {err.strerror}", hint=hint)

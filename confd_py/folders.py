@@ -107,7 +107,7 @@ class Folders(FileSystemEventHandler):
         found: dict[Path, tuple[bool, int]] = {}
         loose = set()
         for path in self._paths:
-            real = path.resolve()
+            real = Path(os.path.realpath(path))  # resolve() raises where links lead round in a circle
             folders = [(path, True)] if path.is_dir() else [(path.parent, False), (real.parent, False)]
             if real != path and not path.is_dir():
                 loose |= {str(path.parent), str(real.parent)}

@@ -194,13 +194,9 @@ def _words(text: str) -> list[str]:
 
 
 def _humps(part: str) -> list[str]:
-    words: list[str] = []
-    for at, char in enumerate(part):
-        last = part[at - 1] if at else ""
-        following = part[at + 1 : at + 2]
-        begins = char.isupper() and (following.islower() or not last.isupper())
-        if not words or begins:
-            words.append(char)
-        else:
-            words[-1] += char
-    return words
+    begins = [
+        at
+        for at, char in enumerate(part)
+        if at == 0 or (char.isupper() and (part[at + 1 : at + 2].islower() or not part[at - 1].isupper()))
+    ]
+    return [part[begin:end] for begin, end in zip(begins, [*begins[1:], len(part)], strict=True)]

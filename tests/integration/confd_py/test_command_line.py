@@ -197,3 +197,46 @@ def test_an_etcd_that_refuses_is_named(place: Place, tmp_path: Path) -> None:
         assert place.out.read_text() == "name=from-etcd\n"
     finally:
         etcd.kill()
+
+
+@pytest.mark.parametrize("hang", ["template-pipe", "endless", "dest-pipe", "dest-circle"])
+def test_a_resource_that_hangs_stops_no_other_and_no_end(place: Place, hang: str) -> None:
+    bad = place.folder / "bad"
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
+    place.resource("a", endless if hang == "endless" else "", bad)
+    if hang == "template-pipe":
+        (place.folder / "templates" / "a.j2").unlink()
+        os.mkfifo(place.folder / "templates" / "a.j2")
+    elif hang == "dest-pipe":
+        os.mkfifo(bad)
+    elif hang == "dest-circle":
+        bad.symlink_to(bad)
+    with (place.folder / "log").open("wb") as log:
+        running = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=log)
+        try:
+            within(10, "the other is written", place.out.exists)
+            place.values.write_text("app:\n  name: web2\n")
+            within(10, "a change takes effect", lambda: place.out.read_text() == "name=web2\n")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(5) == 0
+        finally:
+            running.kill()
+            running.wait()
+    assert "Traceback" not in (place.folder / "log").read_text()
+
+
+def test_the_end_during_a_command_is_silent(place: Place) -> None:
+    begun = place.folder / "begun"
+    place.resource("t", "x", place.out, f'reload_cmd = "touch {begun}; sleep 30 & sleep 30"\n')
+    with (place.folder / "log").open("wb") as log:
+        running = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=log)
+        try:
+            within(10, "the command runs", begun.exists)
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(5) == 0
+        finally:
+            running.kill()
+            running.wait()
+    told = (place.folder / "log").read_text()
+    assert "Traceback" not in told
+    assert "loop is closed" not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from confd_py import applied, dest
 from confd_py.applied import Applied
 from confd_py.errors import WriteFailed
+from confd_py.functions.text import snakecase
 from confd_py.guard import Ghost, Remembered
 from confd_py.keyspace import KeySpace, covers, join_path
 from confd_py.store import Entry
@@ -138,3 +140,34 @@ def test_a_link_to_itself_is_one_clear_fault(tmp_path: Path) -> None:
     assert not dest.fits(tmp_path / "a", "x", dest.Ownership())
     with pytest.raises(WriteFailed, match="Too many levels of symbolic links"):
         dest.stage(tmp_path / "a", "x", dest.Ownership())
+
+
+def test_a_pipe_as_dest_stays_one(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    os.mkfifo(place)
+    with pytest.raises(WriteFailed, match="out is no regular file"):
+        dest.stage(place, "text", dest.Ownership())
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_circle_of_links_says_so(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.symlink_to(place)
+    with pytest.raises(WriteFailed, match="Too many levels of symbolic links") as caught:
+        dest.stage(place, "text", dest.Ownership())
+    assert "circle" in caught.value.hint
+
+
+def test_an_old_file_is_spoken_of_only_where_there_is_one(tmp_path: Path) -> None:
+    with pytest.raises(WriteFailed) as caught:
+        dest.stage(tmp_path / "gone" / "out", "", dest.Ownership())
+    assert caught.value.hint == ""
+
+
+def test_words_of_a_long_name_are_found_in_linear_time() -> None:
+    def seconds(length: int) -> float:
+        began_s = time.process_time()
+        assert len(snakecase("a" * length)) == length
+        return time.process_time() - began_s
+
+    assert seconds(400_000) < 40 * seconds(25_000) + 0.5
