@@ -6,8 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    nodes,
+    pass_context,
+)
 from jinja2.exceptions import TemplateNotFound
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from confd_py.errors import TemplateFault, UnsafeValue
@@ -15,12 +25,16 @@ from confd_py.escape import FILTERS, Safe, finalizer
 from confd_py.functions import function_table, twin_functions
 from confd_py.functions.data import JsonCache, parse_json, parse_json_as_go
 from confd_py.gotemplate import LOGIC, Ops, function, iterate, iterate_pairs, parse, shown, translate
+from confd_py.gotemplate.rounds import Rounds
 from confd_py.keyspace import KeySpace
 
 # Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
 _HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson")
 _WAITING = ("lookup", "include")  # names of functions begin like this
 _DEEPEST_INCLUDE = 10
+_LONGEST = 16 << 20  # bytes of a template
+_LARGEST = 16 << 20  # characters, items or bits of a product
+_COUNTED = "counted rounds"  # no name a template can write
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
@@ -34,17 +48,20 @@ class Renderer:
         self._keys = keys
         self._environ = environ
         self._including: list[str] = []
+        self._rounds = Rounds()
         self.forget()
 
     def forget(self) -> None:
         """Compile everything again: a template file changed."""
         self._json, self._go_json = JsonCache(parse_json), JsonCache(parse_json_as_go)
-        self._jinja = _jinja_environment(self._folder, self._target)
+        self._jinja = _jinja_environment(self._folder, self._target, self._rounds)
         self._jinja.globals.update({**self._functions(self._json, as_go=False), **twin_functions()})
         escapes = {name: function(name, escape, "any -> string") for name, escape in FILTERS.items()}
         self._go_functions = {**self._functions(self._go_json, as_go=True), **escapes}
-        self._ops = Ops(self._go_functions)
+        self._ops = Ops(self._go_functions, self._rounds)
         self._go = _go_environment(self._target, self._ops)
+        for environment in (self._jinja, self._go):
+            environment.concat = self._rounds.joined  # type: ignore[method-assign] # an attribute, by its documentation
         self._compiled: dict[str, Template] = {}
         self._asks: bool | None = None
 
@@ -58,6 +75,7 @@ class Renderer:
     def render(self) -> str:
         """The text for the keys as they are now. Raises TemplateFault, UnsafeValue."""
         self._including = [self._src]
+        self._rounds.begin()
         try:
             return self._render(self._src, None)
         finally:
@@ -128,17 +146,46 @@ def _read(path: Path) -> str:
 
 
 def _refuse_irregular(path: Path) -> None:
-    """A pipe would be waited for, a device never ends. Raises TemplateFault."""
+    """A pipe would be waited for, a device never ends, and a log is no template. Raises TemplateFault."""
+    if path.is_file() and path.stat().st_size > _LONGEST:
+        raise TemplateFault(f"template {path} is longer than {_LONGEST >> 20} MiB", hint="Is it the file you meant?")
     if path.exists() and not path.is_file() and not path.is_dir():
         raise TemplateFault(f"template {path} is no regular file", hint="Pipes and devices are not read.")
 
 
 def _at(name: str, err: Exception, text: str, hint: str = "") -> TemplateFault:
-    return TemplateFault(f"{name}:{_line_of(err)}: {text}", hint=hint)
+    line = _line_of(err)
+    return TemplateFault(f"{name}:{line}: {text}" if line else f"{name}: {text}", hint=hint)
 
 
-def _jinja_environment(templates: Path, target: str) -> Environment:
-    environment = ImmutableSandboxedEnvironment(
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Whose loops end, and whose products stay of a size that can be held."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for loop in tree.find_all(nodes.For):
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.iter.lineno)
+            loop.iter.set_environment(self)
+        return tree
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if _product_size(operator, left, right) > _LARGEST:
+            raise TemplateFault(f"the result of {operator} would be too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _product_size(operator: str, left: Any, right: Any) -> int:
+    """Characters or items of a repeated text or list, bits of a power; 0 for what is small anyway."""
+    if operator == "**":
+        return left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
+    many, times = (left, right) if hasattr(left, "__len__") else (right, left)
+    return len(many) * times if hasattr(many, "__len__") and isinstance(times, int) else 0
+
+
+def _jinja_environment(templates: Path, target: str, rounds: Rounds) -> Environment:
+    environment = _Sandbox(
         loader=FileSystemLoader(templates),
         undefined=StrictUndefined,
         finalize=finalizer(target),
@@ -150,6 +197,7 @@ def _jinja_environment(templates: Path, target: str) -> Environment:
     )
     for name in _HTML_FILTERS:
         environment.filters.pop(name, None)
+    environment.filters[_COUNTED] = pass_context(lambda _, items: rounds.over(items))  # not while it is compiled
     environment.filters.update({**FILTERS, "go": shown, "text": Safe, "each": iterate, "pairs": iterate_pairs})
     return environment
 
@@ -163,7 +211,7 @@ def _go_environment(target: str, ops: Ops) -> Environment:
         keep_trailing_newline=True,
         extensions=["jinja2.ext.loopcontrols"],
     )
-    environment.filters = {**ops.filters(), "text": Safe, "default": environment.filters["default"]}
+    environment.filters = {**ops.filters(), "text": ops.text(Safe), "default": environment.filters["default"]}
     return environment
 
 

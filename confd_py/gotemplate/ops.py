@@ -12,6 +12,7 @@ from jinja2.runtime import Context
 from confd_py.errors import ConfdError, TemplateFault
 from confd_py.gotemplate import builtins
 from confd_py.gotemplate.literals import quote
+from confd_py.gotemplate.rounds import Rounds
 from confd_py.gotemplate.signature import Function, WrongArgument
 
 
@@ -44,14 +45,24 @@ class Ops:
 
     `sites` grows with each template that is translated; templates name theirs by number."""
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], rounds: Rounds) -> None:
         self._functions = functions
+        self._rounds = rounds
         self.sites: list[Site] = []
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         names = ("call", "member", "through", "each", "pairs", "fail")
         return {name: getattr(self, name) for name in names}
+
+    def text(self, safe: Callable[[str], str]) -> Callable[[str], str]:
+        """The filter that text passes which a template called by another one put out: that is a round, too."""
+
+        def passed(text: str) -> str:
+            self._rounds.spend()
+            return safe(text)
+
+        return passed
 
     @pass_context
     def call(self, _: Context, name: str, site: int, *values: Any) -> Any:
@@ -87,7 +98,7 @@ class Ops:
     def each(self, _: Context, value: Any, site: int) -> Iterable[Any]:
         """What `range` goes through. Raises TemplateFault."""
         try:
-            return builtins.iterate(value)
+            return self._rounds.over(builtins.iterate(value))
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 
@@ -95,7 +106,7 @@ class Ops:
     def pairs(self, _: Context, value: Any, site: int) -> Iterable[tuple[Any, Any]]:
         """The same with indexes. Raises TemplateFault."""
         try:
-            return builtins.iterate_pairs(value)
+            return self._rounds.over(builtins.iterate_pairs(value))
         except builtins.GoError as err:
             raise self.sites[site].place.fault(str(err)) from err
 

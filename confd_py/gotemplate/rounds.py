@@ -1,0 +1,54 @@
+"""Ends a rendering that would go on for ever: the rounds of its loops, and its output, are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, compress, islice, repeat
+from typing import TypeVar
+
+from confd_py.errors import TemplateFault
+
+T = TypeVar("T")
+_MOST_ROUNDS = 10_000_000
+_MOST_CHARACTERS = 64 << 20
+_BATCH = 32  # pieces of output that are held before they are counted
+_HINT = "Does a loop of the template go through more than it is meant to?"
+
+
+class Rounds:
+    """One for all loops of one renderer; `begin` starts the count of one rendering."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """A rendering begins."""
+        self._ticks: Iterator[bool] = chain(repeat(True, _MOST_ROUNDS), map(_spent, (None,)))
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; each takes one round, counted in C. Raises TemplateFault when none is left."""
+        return compress(items, self._ticks)
+
+    def spend(self) -> None:
+        """One round outside of a loop. Raises TemplateFault."""
+        if next(self._ticks, None) is None:
+            raise _fault()
+
+    def joined(self, pieces: Iterable[str]) -> str:
+        """The pieces in one. Raises TemplateFault for too many characters."""
+        rest, left, parts = iter(pieces), _MOST_CHARACTERS, []
+        while batch := list(islice(rest, _BATCH)):
+            part = "".join(batch)
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise TemplateFault(f"more than {_MOST_CHARACTERS >> 20} MiB of output", hint=_HINT)
+        return "".join(parts)
+
+
+def _spent(_: None) -> bool:
+    raise _fault()
+
+
+def _fault() -> TemplateFault:
+    return TemplateFault(f"more than {_MOST_ROUNDS:,} rounds of its loops", hint=_HINT)
