@@ -99,7 +99,7 @@ def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
         raise _failed(dest, err) from err
 
 
-def sweep(dest: Path, older_than_s: float = 60.0) -> None:
+def sweep(dest: Path, older_than_s: float) -> None:
     """Remove what was staged for `dest` by a process that was killed meanwhile."""
     place = Path(os.path.realpath(dest))
     staged = re.compile(rf"\.{re.escape(place.name)}[0-9]{{10}}")

@@ -214,7 +214,7 @@ class Service:
         if config.onetime and resource.applied_file == Path(f"{resource.dest}.applied"):
             resource = replace(resource, applied_file=applied.file_of_one_run(resource.dest, self._environ))
         if not (config.keep_stage_file or config.noop):
-            dest.sweep(resource.dest)
+            dest.sweep(resource.dest, 60.0 + resource.check_cmd_timeout_s)  # another process may check one
         view = View(resource.keys, resource.prefix, _limits(resource), self._store.covers)
         source = resource.src.lstrip("/")
         renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)

@@ -49,10 +49,16 @@ class Renderer:
         self._environ = environ
         self._including: list[str] = []
         self._rounds = Rounds()
-        self.forget()
+        self._stale = False
+        self._asks: bool | None = None
+        self._begin_anew()
 
     def forget(self) -> None:
-        """Compile everything again: a template file changed."""
+        """A template file changed: the next rendering compiles everything again. One may be under way in a thread."""
+        self._stale, self._asks = True, None
+
+    def _begin_anew(self) -> None:
+        self._stale = False
         self._json, self._go_json = JsonCache(parse_json), JsonCache(parse_json_as_go)
         self._jinja = _jinja_environment(self._folder, self._target, self._rounds)
         self._jinja.globals.update({**self._functions(self._json, as_go=False), **twin_functions()})
@@ -63,7 +69,6 @@ class Renderer:
         for environment in (self._jinja, self._go):
             environment.concat = self._rounds.joined  # type: ignore[method-assign] # an attribute, by its documentation
         self._compiled: dict[str, Template] = {}
-        self._asks: bool | None = None
 
     @property
     def asks_network(self) -> bool:
@@ -74,6 +79,8 @@ class Renderer:
 
     def render(self) -> str:
         """The text for the keys as they are now. Raises TemplateFault, UnsafeValue."""
+        if self._stale:
+            self._begin_anew()
         self._including = [self._src]
         self._rounds.begin()
         try:

@@ -131,7 +131,7 @@ def test_what_a_killed_process_staged_is_swept(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (1, 1))
     os.utime(tmp_path / ".a0000000001")  # somebody may be at it
     (tmp_path / ".a9999999999").symlink_to("a")
-    dest.sweep(tmp_path / "a")
+    dest.sweep(tmp_path / "a", 60.0)
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "a", ".a9999999999"}
 
 

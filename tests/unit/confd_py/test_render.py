@@ -218,3 +218,16 @@ def test_shipped_template_against_the_golden_file(name: str) -> None:
     if os.environ.get("HECD_GOLDEN") == "write":
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_an_edit_during_a_rendering_waits_for_the_next(tmp_path: Path) -> None:
+    """Renderings may run in a thread: what they use must not change under them."""
+    (tmp_path / "t.tmpl").write_text('{{getv "/a"}}{{getv "/b"}}')
+
+    renderer = Renderer(tmp_path, "t.tmpl", "plain", KeySpace({"/a": "1", "/b": "2"}), {})
+    first = renderer._compiled, renderer._ops
+    assert renderer.render() == "12"
+    renderer.forget()
+    assert (renderer._compiled, renderer._ops) == first
+    (tmp_path / "t.tmpl").write_text("new")
+    assert renderer.render() == "new"
