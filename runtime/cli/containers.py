@@ -21,7 +21,7 @@ names = click.argument("names", nargs=-1, required=True, metavar="NAME…", shel
 def ps(ctx: click.Context, everything: bool, quiet: bool, output: str) -> None:
     """List the containers that run."""
     with session.opened(ctx) as host:
-        found = [c for c in host.list() if everything or c.state is State.RUNNING]
+        found = [c for c in host.containers.list() if everything or c.state is State.RUNNING]
     if quiet:
         for container in found:
             click.echo(container.name)
@@ -36,7 +36,7 @@ def start(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Run containers that have ended, with the files, address and log they had."""
     with session.opened(ctx) as host:
         for name in names:
-            click.echo(host.start(name).name)
+            click.echo(host.containers.start(name).name)
 
 
 @click.command()
@@ -49,7 +49,7 @@ def stop(ctx: click.Context, names: tuple[str, ...], grace_s: float) -> None:
     """Send the stop signal, wait, and kill what is still there."""
     with session.opened(ctx) as host:
         for name in names:
-            click.echo(host.stop(name, grace_s).name)
+            click.echo(host.containers.stop(name, grace_s).name)
 
 
 @click.command()
@@ -60,7 +60,7 @@ def kill(ctx: click.Context, names: tuple[str, ...], signal: str) -> None:
     """Send a signal to the first process of containers."""
     with session.opened(ctx) as host:
         for name in names:
-            host.signal(name, signal)
+            host.containers.signal(name, signal)
             click.echo(name)
 
 
@@ -72,9 +72,9 @@ def rm(ctx: click.Context, names: tuple[str, ...], force: bool) -> None:
     """Remove containers, and all they wrote outside of mounts."""
     with session.opened(ctx) as host:
         for name in names:
-            if not force and host.inspect(name).state is State.RUNNING:
+            if not force and host.containers.inspect(name).state is State.RUNNING:
                 raise click.ClickException(f"{name} runs. Stop it first, or give -f.")
-            host.remove(name)
+            host.containers.remove(name)
             click.echo(name)
 
 
@@ -84,7 +84,7 @@ def rm(ctx: click.Context, names: tuple[str, ...], force: bool) -> None:
 def inspect(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Show all that is known of containers, as JSON."""
     with session.opened(ctx) as host:
-        session.print_json([asdict(host.inspect(name)) for name in names])
+        session.print_json([asdict(host.containers.inspect(name)) for name in names])
 
 
 def _row(c: Container) -> dict[str, str]:

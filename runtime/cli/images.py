@@ -20,7 +20,7 @@ def pull(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Bring images here, as their names stand in the registry now."""
     with session.opened(ctx) as host, progress.shown() as show:
         for ref in refs:
-            image = host.pull(ref, refresh=True, progress=show)
+            image = host.images.pull(ref, refresh=True, progress=show)
             click.echo(f"{image.ref} {image.digest}")
 
 
@@ -35,7 +35,7 @@ def image() -> None:
 def ls(ctx: click.Context, output: str) -> None:
     """List the images."""
     with session.opened(ctx) as host:
-        found = host.images()
+        found = host.images.list()
     session.print_rows([{"image": i.ref, "digest": i.digest} for i in found], found, output)
 
 
@@ -45,7 +45,7 @@ def ls(ctx: click.Context, output: str) -> None:
 def load(ctx: click.Context, path: Path) -> None:
     """Load an OCI layout directory, an OCI archive or what `docker save` wrote."""
     with session.opened(ctx) as host:
-        for loaded in host.load(path):
+        for loaded in host.images.load(path):
             click.echo(f"{loaded.ref} {loaded.digest}")
 
 
@@ -56,7 +56,7 @@ def untag(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Take names away; images without one go with the next `gc`."""
     with session.opened(ctx) as host:
         for ref in refs:
-            host.untag(ref)
+            host.images.untag(ref)
             click.echo(ref)
 
 
@@ -67,7 +67,7 @@ def rm(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Take names away; with its last name an image goes, unless a container uses it."""
     with session.opened(ctx) as host:
         for ref in refs:
-            swept = host.remove_image(ref)
+            swept = host.images.remove(ref)
             gone = f", {session.size(swept.freed_bytes)} freed" if swept.images else "; it has other names"
             click.echo(f"{ref} removed{gone}")
 
@@ -78,7 +78,7 @@ def rm(ctx: click.Context, refs: tuple[str, ...]) -> None:
 def inspect(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Show all that is known of images, as JSON."""
     with session.opened(ctx) as host:
-        session.print_json([asdict(host.inspect_image(ref)) for ref in refs])
+        session.print_json([asdict(host.images.inspect(ref)) for ref in refs])
 
 
 @image.command()
@@ -90,7 +90,7 @@ def inspect(ctx: click.Context, refs: tuple[str, ...]) -> None:
 def save(ctx: click.Context, refs: tuple[str, ...], path: Path) -> None:
     """Write images to an archive that `docker load`, podman, skopeo and `load` read."""
     with session.opened(ctx) as host:
-        host.save(refs, path)
+        host.images.save(refs, path)
 
 
 @image.command("import")
@@ -110,7 +110,7 @@ def import_(
     variables = dict(pair.split("=", 1) for pair in env)
     config = ImageConfig(command=tuple(shlex.split(command)), env=variables, user=user, working_dir=workdir)
     with session.opened(ctx) as host:
-        made = host.import_rootfs(path, ref, config)
+        made = host.images.import_rootfs(path, ref, config)
         click.echo(f"{made.ref} {made.digest}")
 
 
@@ -124,7 +124,7 @@ def import_(
 def build(ctx: click.Context, context: Path, ref: str, dockerfile: Path | None) -> None:
     """Build a Dockerfile with buildah, which has to be installed."""
     with session.opened(ctx) as host:
-        built = host.build(context, ref, dockerfile)
+        built = host.images.build(context, ref, dockerfile)
         click.echo(f"{built.ref} {built.digest}")
 
 
@@ -146,7 +146,7 @@ def span(text: str) -> float:
 def gc(ctx: click.Context, unused: bool, older_than: float, output: str) -> None:
     """Delete images that nothing needs, and what crashes left."""
     with session.opened(ctx) as host:
-        swept = host.gc(unused=unused, older_than_s=older_than)
+        swept = host.images.gc(unused=unused, older_than_s=older_than)
     if output == "json":
         session.print_json(asdict(swept))
     else:

@@ -20,7 +20,7 @@ name = click.argument("name", shell_complete=session.complete_names)
 def logs(ctx: click.Context, name: str, follow: bool, tail: int | None, timestamps: bool) -> None:
     """Show what a container wrote; its stderr goes to stderr."""
     with session.opened(ctx) as host:
-        for line in host.follow_logs(name, tail) if follow else host.logs(name, tail):
+        for line in host.inside.follow_logs(name, tail) if follow else host.inside.logs(name, tail):
             when = f"{line.timestamp.isoformat(timespec='milliseconds')} " if timestamps else ""
             click.echo(f"{when}{line.text}", err=line.stream == "stderr")
 
@@ -36,5 +36,5 @@ def exec_(ctx: click.Context, interactive: bool, tty: bool, name: str, command: 
     if tty and not sys.stdin.isatty():
         raise click.UsageError("-t needs a terminal, and stdin is none")
     with session.opened(ctx) as host:
-        code = host.exec_interactive(name, command[1:] if command[0] == "--" else command, tty)
+        code = host.inside.exec_interactive(name, command[1:] if command[0] == "--" else command, tty)
     ctx.exit(code)

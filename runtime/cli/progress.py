@@ -15,7 +15,7 @@ from runtime.model import Fetching
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """What to give to `Host.pull`."""
+    """What to give to `host.images.pull`."""
     if not sys.stderr.isatty():
         yield _lines()
         return

@@ -53,12 +53,12 @@ def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> No
     """Make a container of IMAGE and run it; without -d, show what it writes and end with its exit code."""
     spec = _spec(options)
     with session.opened(ctx) as host:
-        host.pull(spec.image)
-        host.create(spec)
+        host.images.pull(spec.image)
+        host.containers.create(spec)
         try:
-            host.start(spec.name)
+            host.containers.start(spec.name)
         except BaseException:
-            host.remove(spec.name)
+            host.containers.remove(spec.name)
             raise
         if detach:
             click.echo(spec.name)
@@ -67,7 +67,7 @@ def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> No
             code = _attended(host, spec.name)
         finally:
             if remove:
-                host.remove(spec.name)
+                host.containers.remove(spec.name)
     ctx.exit(code)
 
 
@@ -79,16 +79,16 @@ def _attended(host: Host, name: str) -> int:
         click.echo(f"stopping {name}", err=True)
         rest = threading.Thread(target=lambda: _show(host, name, tail=0), daemon=True)
         rest.start()
-        host.stop(name)
+        host.containers.stop(name)
         rest.join(1.0)
-    container = host.inspect(name)
+    container = host.containers.inspect(name)
     if container.oom_killed:
         click.echo(f"{name} ran out of memory", err=True)
     return 1 if container.exit_code is None else container.exit_code
 
 
 def _show(host: Host, name: str, tail: int | None = None) -> None:
-    for line in host.follow_logs(name, tail):
+    for line in host.inside.follow_logs(name, tail):
         print(line.text, file=sys.stderr if line.stream == "stderr" else sys.stdout, flush=True)
 
 

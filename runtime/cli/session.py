@@ -63,7 +63,7 @@ def print_json(value: object) -> None:
 def complete_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of containers, for the shell."""
     with opened(ctx) as host:
-        return [c.name for c in host.list() if c.name.startswith(incomplete)]
+        return [c.name for c in host.containers.list() if c.name.startswith(incomplete)]
 
 
 def ago(seconds: float) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from runtime.errors import PortTaken
+from runtime.errors import PortTaken, mapped
 from runtime.paths import HostPaths
 from runtime.process import Process, boot_id
 from runtime.state import held, write_whole
@@ -32,8 +32,11 @@ class NameServer:
         """Whether containers are to ask it."""
         return self._paths.names_file.exists()
 
+    @mapped()
     def serve(self, names: Mapping[str, Sequence[str]]) -> None:
-        """Answer these names from now on. Idempotent. Raises PortTaken; containers then ask the host's name servers."""
+        """Have containers that start from now on find these addresses by name, bare or with `.hecd` behind it, whoever
+        else comes and goes. To be called with all names, as often as wanted. Raises PortTaken; containers then ask the
+        host's name servers."""
         text = json.dumps({name: list(found) for name, found in sorted(names.items())}).encode()
         with held(self._paths.locks / "names"):
             if self._process() is None:
@@ -48,6 +51,7 @@ class NameServer:
             return found
         return {}
 
+    @mapped()
     def end(self) -> None:
         """Answer no more; fine if it is so."""
         with held(self._paths.locks / "names"):

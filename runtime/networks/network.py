@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken
+from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
 from runtime.networks import kernel, membership, overlay, rules, topology, tunnel
 from runtime.networks.membership import Membership
@@ -54,10 +54,13 @@ class Network:
                 self._nft.run(command)
         kernel.drop_namespace(self._paths.namespace(name))
 
+    @mapped()
     def join(self, wanted: Overlay, peers: Iterable[Peer]) -> list[str]:
-        """Take part in an overlay with these peers: make it so, or leave what is right as it is.
+        """Reach the containers of these other hosts, and be reached; they have to be told of `vtep_mac` alike.
 
-        What was changed, and which peers cannot be, in words. Raises InvalidSpec, KernelRefused.
+        To be called with all peers, as often as wanted: what is right is not touched, what is missing comes back, what
+        is too much goes. What was changed, and which peers cannot be, in words.
+        Raises InvalidSpec; KernelRefused, where the kernel has no VXLAN or the address is not this host's.
         """
         if faults := overlay.faults(wanted, self.bridge.subnet):
             raise InvalidSpec(self.bridge.name, tuple(faults))
@@ -73,6 +76,7 @@ class Network:
                 done.append(f"{count} cables brought to an MTU of {bridge.mtu}")
             return done + tunnel.ensure_entries(end.name, overlay.entries(good, bridge)) + refused
 
+    @mapped()
     def leave(self) -> None:
         """Take part in no overlay any more. Containers run on, and reach other hosts no more. Fine if it is so."""
         with held(self._paths.locks / "overlay"), held(self._paths.locks / "network", shared=True):
@@ -82,6 +86,17 @@ class Network:
             membership.forget(self._paths)
             if self._exists:
                 kernel.fit_cables(self._ensure(None), self._paths.netns.iterdir())
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """The other hosts that `join` was told of last, by whichever process."""
+        joined = self.joined
+        return joined.peers if joined else ()
+
+    @property
+    def vtep_mac(self) -> str:
+        """The MAC of this host's tunnel end, made or not."""
+        return topology.mac_of(overlay.tunnel_address(self.bridge.subnet))
 
     @property
     def name_server(self) -> str:

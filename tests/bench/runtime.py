@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     with opened() as host:
         up(host, "warm")
-        host.remove("warm")
+        host.containers.remove("warm")
         one_by_one(host, given.count)
         at_once(host, given.parallel)
 
@@ -41,10 +41,10 @@ def main() -> None:
 def one_by_one(host: Host, count: int) -> None:
     names = [f"web.{i}" for i in range(count)]
     report("create + start until the port answers", [timed(lambda n=name: up(host, n)) for name in names])
-    report("list of all", [timed(host.list) for _ in range(20)])
-    report("exec of a command", [timed(lambda n=name: host.exec_probe(n, ["/bin/true"], 5.0)) for name in names])
-    report("stop (SIGTERM until its end is known)", [timed(lambda n=name: host.stop(n)) for name in names])
-    report("start again", [timed(lambda n=name: host.start(n)) for name in names])
+    report("list of all", [timed(host.containers.list) for _ in range(20)])
+    report("exec of a command", [timed(lambda n=name: host.inside.exec_probe(n, ["/bin/true"], 5.0)) for name in names])
+    report("stop (SIGTERM until its end is known)", [timed(lambda n=name: host.containers.stop(n)) for name in names])
+    report("start again", [timed(lambda n=name: host.containers.start(n)) for name in names])
     report("stop + remove", [timed(lambda n=name: gone(host, n)) for name in names])
 
 
@@ -57,8 +57,8 @@ def at_once(host: Host, count: int) -> None:
 
 
 def up(host: Host, name: str) -> None:
-    host.create(ContainerSpec(name, "hecd/bench:1"))
-    address = host.start(name).address
+    host.containers.create(ContainerSpec(name, "hecd/bench:1"))
+    address = host.containers.start(name).address
     deadline = time.monotonic() + 10.0
     while not answers(address):
         assert time.monotonic() < deadline, f"{name} does not answer"
@@ -66,8 +66,8 @@ def up(host: Host, name: str) -> None:
 
 
 def gone(host: Host, name: str) -> None:
-    host.stop(name)
-    host.remove(name)
+    host.containers.stop(name)
+    host.containers.remove(name)
 
 
 def answers(address: str) -> bool:
@@ -96,11 +96,11 @@ def opened() -> Iterator[Host]:
     try:
         base = {"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}
         build_image(root / "layout", "hecd/bench:1", [base], ImageConfig(command=SERVE))
-        host.load(root / "layout")
+        host.images.load(root / "layout")
         yield host
     finally:
-        for container in host.list():
-            host.remove(container.name)
+        for container in host.containers.list():
+            host.containers.remove(container.name)
         host.close()
         shutil.rmtree(root)
 

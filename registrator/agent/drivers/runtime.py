@@ -34,57 +34,57 @@ class RuntimeEngine:
 
     def containers(self) -> list[Seen]:
         with _mapped():
-            found = [c for c in self._host.list() if c.spec.labels.get(NODE_LABEL) == self._node]
+            found = [c for c in self._host.containers.list() if c.spec.labels.get(NODE_LABEL) == self._node]
         return [seen for c in found if (seen := _seen(c)) is not None]
 
     def start(self, instance: InstanceName, release: Release) -> Seen:
         with _mapped():
-            if not any(c.name == instance for c in self._host.list()):
-                image = self._host.pull(_pinned(release.settings))
-                self._host.create(_spec(instance, release, image.digest, self._node))
-            container = self._host.start(instance)
+            if not any(c.name == instance for c in self._host.containers.list()):
+                image = self._host.images.pull(_pinned(release.settings))
+                self._host.containers.create(_spec(instance, release, image.digest, self._node))
+            container = self._host.containers.start(instance)
         return Seen(instance, release, True, container.address or "", time.time())
 
     def signal(self, instance: InstanceName, signal: str) -> None:
         with _mapped():
-            container = self._host.inspect(instance)
+            container = self._host.containers.inspect(instance)
             if container.state is State.RUNNING:
-                self._host.signal(instance, signal or container.spec.stop_signal or "SIGTERM")
+                self._host.containers.signal(instance, signal or container.spec.stop_signal or "SIGTERM")
 
     def exit_fd(self, instance: InstanceName) -> int | None:
         with _mapped():
-            return self._host.exit_fd(instance)
+            return self._host.containers.exit_fd(instance)
 
     def remove(self, instance: InstanceName) -> None:
         with _mapped():
-            self._host.remove(instance)
+            self._host.containers.remove(instance)
 
     def ending(self, instance: InstanceName) -> Ending:
         with _mapped():
-            container = self._host.inspect(instance)
-            tail = tuple(self._host.tail(instance, 10))
+            container = self._host.containers.inspect(instance)
+            tail = tuple(self._host.inside.tail(instance, 10))
         return Ending(_in_words(container), tail)
 
     def exec_probe(self, instance: InstanceName, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
         """Run `argv` inside the instance: exit code and the end of its output. Raises EngineFault."""
         with _mapped():
-            return self._host.exec_probe(instance, list(argv), timeout_s)
+            return self._host.inside.exec_probe(instance, list(argv), timeout_s)
 
     def tunnel(self, address: str, pool: str, vni: int, port: int) -> RuntimeTunnel:
         """This node's part in the overlay, not yet made."""
         return RuntimeTunnel(self._host, address, pool, vni, port)
 
     def names(self) -> Names:
-        return {name: tuple(found) for name, found in self._host.names().items()}
+        return {name: tuple(found) for name, found in self._host.network.names.names().items()}
 
     def serve_names(self, names: Names) -> None:
         with _mapped():
-            self._host.serve_names(names)
+            self._host.network.names.serve(names)
 
     def leave(self) -> None:
         """Take part in no overlay; fine if it is so."""
         with _mapped():
-            self._host.leave()
+            self._host.network.leave()
 
     def close(self) -> None:
         """Let go of the host's files and sockets; containers run on."""
@@ -97,16 +97,16 @@ class RuntimeTunnel:
     def __init__(self, host: Host, address: str, pool: str, vni: int, port: int) -> None:
         self._host = host
         self._overlay = overlay.Overlay(address, pool, vni, port)
-        self.vtep = Vtep(address, host.vtep_mac, vni, port)
+        self.vtep = Vtep(address, host.network.vtep_mac, vni, port)
 
     def peers(self) -> list[Peer]:
         vni, port = self._overlay.vni, self._overlay.port
-        return [Peer(NodeName(p.name), p.subnet, Vtep(p.underlay, p.mac, vni, port)) for p in self._host.peers()]
+        return [Peer(NodeName(p.name), p.subnet, Vtep(p.underlay, p.mac, vni, port)) for p in self._host.network.peers]
 
     def apply(self, wanted: Iterable[Peer]) -> list[str]:
         with _mapped():
             found = [overlay.Peer(p.node, p.subnet, p.vtep.address, p.vtep.mac) for p in wanted]
-            return self._host.join(self._overlay, found)
+            return self._host.network.join(self._overlay, found)
 
 
 class Local:
@@ -118,44 +118,48 @@ class Local:
     def digest(self, image: str) -> str:
         """The digest of the manifest that `image` names now. Raises NotFound, EngineFault."""
         with _mapped():
-            return self._host.resolve(image).digest
+            return self._host.images.resolve(image).digest
 
     def load(self, path: Path) -> list[str]:
         """Load an OCI layout, OCI archive or `docker save` archive; the names of its images."""
         with _mapped():
-            return [image.ref for image in self._host.load(path)]
+            return [image.ref for image in self._host.images.load(path)]
 
     def has(self, instance: str) -> bool:
         """Whether the instance's container is on this host."""
         with _mapped():
-            return any(c.name == instance for c in self._host.list())
+            return any(c.name == instance for c in self._host.containers.list())
 
     def logs(self, instance: str, *, tail: int | None, follow: bool) -> Iterator[tuple[datetime, str, str]]:
         """Lines as (time, stream, text), for ever with `follow`."""
         with _mapped():
-            lines = self._host.follow_logs(instance, tail=tail) if follow else self._host.logs(instance, tail=tail)
+            lines = (
+                self._host.inside.follow_logs(instance, tail=tail)
+                if follow
+                else self._host.inside.logs(instance, tail=tail)
+            )
             for line in lines:
                 yield line.timestamp, line.stream, line.text
 
     def exec(self, instance: str, argv: Sequence[str], *, tty: bool) -> int:
         """Run a command inside with this process's terminal; its exit code."""
         with _mapped():
-            return self._host.exec_interactive(instance, list(argv), tty=tty)
+            return self._host.inside.exec_interactive(instance, list(argv), tty=tty)
 
     def kill(self, instance: str) -> None:
         """SIGKILL to everything in the container."""
         with _mapped():
-            self._host.signal(instance, "SIGKILL")
+            self._host.containers.signal(instance, "SIGKILL")
 
     def remove_all(self) -> int:
         """Remove every container that an agent started here, overlay and name server; how many containers. `close`
         takes the network of the last one."""
         with _mapped():
-            ours = [c for c in self._host.list() if NODE_LABEL in c.spec.labels]
+            ours = [c for c in self._host.containers.list() if NODE_LABEL in c.spec.labels]
             for container in ours:
-                self._host.remove(container.name)
-            self._host.leave()
-            self._host.forget_names()
+                self._host.containers.remove(container.name)
+            self._host.network.leave()
+            self._host.network.names.end()
         return len(ours)
 
     def close(self) -> None:

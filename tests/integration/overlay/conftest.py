@@ -40,7 +40,7 @@ class Rooted:
         return Place(self.paths.namespace(name))
 
     def join(self, peers: list[Peer], **settings: int) -> list[str]:
-        return self.do(lambda host: host.join(Overlay(self.underlay, NETWORK, **settings), peers))
+        return self.do(lambda host: host.network.join(Overlay(self.underlay, NETWORK, **settings), peers))
 
     @property
     def paths(self) -> HostPaths:
@@ -53,7 +53,7 @@ class Rooted:
     @property
     def peer(self) -> Peer:
         """What the others have to know of it."""
-        return Peer(self.machine.name, self.machine.subnet, self.underlay, self.host.vtep_mac)
+        return Peer(self.machine.name, self.machine.subnet, self.underlay, self.host.network.vtep_mac)
 
 
 class Hosts(list[Rooted]):
@@ -87,13 +87,13 @@ def _opened(machine: Machine, layout: Path) -> Rooted:
         return Host.open(machine.root / "lib", machine.root / "run", machine.subnet, machine.bridge)
 
     rooted = Rooted(machine, machine.do(opened), machine.underlay)
-    rooted.do(lambda host: host.load(layout))
+    rooted.do(lambda host: host.images.load(layout))
     rooted.address = rooted.start("web")
     return rooted
 
 
 def _emptied(host: Host) -> None:
-    for container in host.list():
-        host.remove(container.name)
-    host.leave()
+    for container in host.containers.list():
+        host.containers.remove(container.name)
+    host.network.leave()
     host.close()

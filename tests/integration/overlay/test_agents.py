@@ -134,10 +134,10 @@ class Node:
     def empty(self) -> None:
         def emptied() -> None:
             host = Host.open(self.paths.lib, self.paths.run)
-            for container in host.list():
-                host.remove(container.name)
-            host.leave()
-            host.forget_names()
+            for container in host.containers.list():
+                host.containers.remove(container.name)
+            host.network.leave()
+            host.network.names.end()
             host.close()
 
         self.machine.do(emptied)
@@ -193,7 +193,7 @@ def _running(etcd: Etcd) -> Iterator[Etcd]:
 def _load(node: Node, layout: Path) -> None:
     def loaded() -> None:
         host = Host.open(node.paths.lib, node.paths.run)
-        host.load(layout)
+        host.images.load(layout)
         host.close()
 
     node.machine.do(loaded)

@@ -50,7 +50,7 @@ def test_outside_a_container_speaks_as_its_host_and_is_spoken_to_through_a_port(
     assert heard_from(switch, one.place(), OUTSIDE) == one.machine.underlay
     one.start("open", ports=(PublishedPort(8080, 7000),))
     assert heard_from_port(one, switch) == OUTSIDE
-    one.do(lambda host: host.remove("open"))
+    one.do(lambda host: host.containers.remove("open"))
 
 
 def heard_from_port(one: Rooted, client: Place) -> str:
@@ -175,21 +175,21 @@ def test_a_host_that_was_cut_off_is_back_when_its_cable_is(hosts: Hosts) -> None
 def test_who_opens_the_root_next_knows_the_overlay(hosts: Hosts) -> None:
     one = hosts[0]
     again = one.machine.do(lambda: Host.open(one.paths.lib, one.paths.run))
-    assert sorted(p.name for p in again.peers()) == ["h2", "h3"]
+    assert sorted(p.name for p in again.network.peers) == ["h2", "h3"]
     address = replace(one, host=again).start("later")
     assert mtu(one.place("later"), "eth0") == 1450
     becomes(lambda: hosts[1].place().reaches(address))
-    one.do(lambda host: host.remove("later"))
+    one.do(lambda host: host.containers.remove("later"))
     one.machine.do(again.close)
 
 
 def test_who_leaves_is_alone_and_as_before(hosts: Hosts) -> None:
     three = hosts[2]
-    three.do(lambda host: host.leave())
+    three.do(lambda host: host.network.leave())
     assert three.tunnel not in shell(three.machine, "ip link")
     assert mtu(three.machine, "hecd0") == mtu(three.place(), "eth0") == 1500
     assert not three.place().reaches(hosts[0].address, within_s=0.3)
-    assert three.do(lambda host: host.peers()) == ()
+    assert three.do(lambda host: host.network.peers) == ()
     three.join(hosts.peers_of(three))
     assert three.place().reaches(hosts[0].address)
 

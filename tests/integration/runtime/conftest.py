@@ -81,8 +81,8 @@ def root(tmp_path: Path) -> Iterator[Root]:
     found = Root(tmp_path / "root" / "lib", tmp_path / "root" / "run", free_subnet(), f"hecdt{secrets.token_hex(3)}")
     yield found
     host = found.open()
-    for container in host.list():
-        host.remove(container.name)
+    for container in host.containers.list():
+        host.containers.remove(container.name)
     host.close()
     becomes(lambda: traces(found) == [], what=lambda: f"left: {traces(found)}")
     shutil.rmtree(tmp_path, ignore_errors=True)
@@ -92,7 +92,7 @@ def root(tmp_path: Path) -> Iterator[Root]:
 def runtime_host(root: Root, layout: Path) -> Iterator[Host]:
     """An open host that has the test image; its containers are removed afterwards, and leaks are looked for."""
     host = root.open()
-    host.load(layout)
+    host.images.load(layout)
     yield host
     host.close()
 
@@ -100,19 +100,19 @@ def runtime_host(root: Root, layout: Path) -> Iterator[Host]:
 def run(host: Host, name: str, *argv: str, **options: object) -> Container:
     """Create and start a container of the test image; it serves HTTP on port 80 unless `argv` says otherwise."""
     spec = ContainerSpec(name, str(options.pop("image", IMAGE)), command=argv or None, **options)  # type: ignore[arg-type]
-    host.create(spec)
-    return host.start(name)
+    host.containers.create(spec)
+    return host.containers.start(name)
 
 
 def finished(host: Host, name: str, *argv: str, within_s: float = 10.0, **options: object) -> Container:
     """The same, and wait for its end."""
     run(host, name, *argv, **options)
-    assert host.wait(name, within_s), f"{name} still runs"
-    return host.inspect(name)
+    assert host.containers.wait(name, within_s), f"{name} still runs"
+    return host.containers.inspect(name)
 
 
 def texts(host: Host, name: str) -> list[str]:
-    return [line.text for line in host.logs(name)]
+    return [line.text for line in host.inside.logs(name)]
 
 
 def becomes(condition: Callable[[], bool], within_s: float = 5.0, what: Callable[[], str] = lambda: "") -> None:

@@ -24,21 +24,21 @@ def small(root: Root) -> Iterator[Root]:
     found = replace(root, lib=place / "lib", run=root.run)
     yield found
     host = found.open()
-    for container in host.list():
-        host.remove(container.name)
+    for container in host.containers.list():
+        host.containers.remove(container.name)
     host.close()
     subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_is_said_and_the_old_state_kept(small: Root, layout: Path, tmp_path: Path) -> None:
     host = small.open()
-    host.load(layout)
+    host.images.load(layout)
     web = run(host, "web")
     build_image(tmp_path / "big", "t/big:1", [{"big": bytes(range(256)) * (12 << 12)}], compress=False)
     with pytest.raises(RuntimeFault) as caught:
-        host.load(tmp_path / "big")
+        host.images.load(tmp_path / "big")
     assert "gc --all" in caught.value.hint, caught.value
-    assert [i.ref for i in host.images()] == [f"docker.io/{IMAGE}"]
+    assert [i.ref for i in host.images.list()] == [f"docker.io/{IMAGE}"]
     (small.lib / "filler").write_bytes(b"")
     with pytest.raises(OSError, match="No space"), (small.lib / "filler").open("ab", buffering=0) as filler:
         while True:
@@ -55,18 +55,18 @@ def test_a_damaged_record_is_swept_away(runtime_host: Host, root: Root) -> None:
     run(runtime_host, "web")
     run(runtime_host, "other")
     (root.lib / "containers/web/container.json").write_bytes(b"")
-    assert [c.name for c in runtime_host.list()] == ["other"]
+    assert [c.name for c in runtime_host.containers.list()] == ["other"]
     host = root.open()
     with pytest.raises(ContainerNotFound):
-        host.inspect("web")
+        host.containers.inspect("web")
     assert not (root.lib / "containers/web").exists()
     assert "hello" in answers(run(host, "web").address)
 
 
 def test_a_damaged_image_can_be_brought_again(runtime_host: Host, root: Root, layout: Path) -> None:
-    digest = runtime_host.resolve(IMAGE).digest
+    digest = runtime_host.images.resolve(IMAGE).digest
     (root.lib / "images/blobs/sha256" / digest[7:]).write_bytes(b"")
-    assert runtime_host.load(layout)[0].digest == digest
+    assert runtime_host.images.load(layout)[0].digest == digest
     finished(runtime_host, "c", "/bin/echo", "well")
     assert texts(runtime_host, "c") == ["well"]
 
@@ -78,10 +78,10 @@ def test_a_layer_that_went_bad_is_fetched_anew(runtime_host: Host, root: Root, t
         if not kept.exists():
             kept.write_bytes(b"damaged on disk")
     with pytest.raises(RuntimeFault):
-        runtime_host.load(tmp_path / "l")
+        runtime_host.images.load(tmp_path / "l")
     for _ in range(3):  # each attempt finds one more of the damaged blobs
         try:
-            runtime_host.load(tmp_path / "l")
+            runtime_host.images.load(tmp_path / "l")
             break
         except RuntimeFault:
             continue

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engines.oci import OciEngine
 from runtime.errors import ContainerNotFound
 from runtime.host import Host
 from runtime.model import ContainerSpec, State
-from runtime.networks.network import Network
 from runtime.process import Process
+from runtime.state import Records
 from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, run, texts, traces
 
 PORT = free_port()
@@ -67,11 +68,11 @@ DYING = """
         setattr(owner, name, dying)
     for step in steps:
         if step == "create":
-            host.create(ContainerSpec("web.1", "hecd/test:1", ports=(PublishedPort(int(port), 80),)))
+            host.containers.create(ContainerSpec("web.1", "hecd/test:1", ports=(PublishedPort(int(port), 80),)))
         elif step == "close":
             host.close()
         else:
-            getattr(host, step)("web.1")
+            getattr(host.containers, step)("web.1")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -88,23 +89,23 @@ def die(root: Root, *steps: str, place: str = "", port: int = PORT) -> None:
 def test_what_runs_is_adopted(runtime_host: Host, root: Root) -> None:
     die(root, "create", "start")
     found = root.open()
-    container = found.inspect("web.1")
+    container = found.containers.inspect("web.1")
     assert container.state is State.RUNNING
     assert "hello" in answers(container.address)
     assert "hello" in answers("127.0.0.1", PORT)
-    fd = found.exit_fd("web.1")
+    fd = found.containers.exit_fd("web.1")
     assert fd is not None
-    assert found.stop("web.1").exit_code == 143
+    assert found.containers.stop("web.1").exit_code == 143
 
 
 def test_log_and_exit_code_outlive_the_caller(runtime_host: Host, root: Root) -> None:
     spec = ContainerSpec(
         "web.1", IMAGE, command=("/bin/sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; exit 42")
     )
-    runtime_host.create(spec)
+    runtime_host.containers.create(spec)
     die(root, "start")
-    assert runtime_host.wait("web.1", 10.0)
-    assert runtime_host.inspect("web.1").exit_code == 42
+    assert runtime_host.containers.wait("web.1", 10.0)
+    assert runtime_host.containers.inspect("web.1").exit_code == 42
     assert texts(runtime_host, "web.1") == ["1", "2", "3", "4", "5"]
 
 
@@ -113,13 +114,13 @@ def test_a_crash_half_way_leaves_nothing_half_made(runtime_host: Host, root: Roo
     die(root, "create", "start", place=place)
     host = root.open()
     try:
-        container = host.inspect("web.1")
+        container = host.containers.inspect("web.1")
     except ContainerNotFound:
         host.close()
         becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
         container = run(host, "web.1")
     else:
-        host.start("web.1")
+        host.containers.start("web.1")
         assert "hello" in answers("127.0.0.1", PORT)
     assert "hello" in answers(container.address)
     other = run(host, "web.2")
@@ -130,7 +131,7 @@ def test_a_crash_half_way_leaves_nothing_half_made(runtime_host: Host, root: Roo
 def test_a_crash_while_removing_is_finished_later(runtime_host: Host, root: Root, place: str) -> None:
     die(root, "create", "start", "remove", place=place)
     host = root.open()
-    host.remove("web.1")
+    host.containers.remove("web.1")
     host.close()
     becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
 
@@ -153,46 +154,42 @@ def test_a_crash_between_leaves_published_ports_free(runtime_host: Host, root: R
 
 def test_a_killed_shim_does_not_hide_the_container(runtime_host: Host) -> None:
     container = run(runtime_host, "web")
-    start = runtime_host._records.read_start("web")
+    start = Records(runtime_host._paths).read_start("web")
     assert start is not None
     start.shim.signal(9)
     assert start.shim.wait(5.0)
-    assert runtime_host.inspect("web").state is State.RUNNING
+    assert runtime_host.containers.inspect("web").state is State.RUNNING
     assert "hello" in answers(container.address)
-    runtime_host.signal("web", "SIGKILL")
-    assert runtime_host.wait("web", 5.0)
-    ended = runtime_host.inspect("web")
+    runtime_host.containers.signal("web", "SIGKILL")
+    assert runtime_host.containers.wait("web", 5.0)
+    ended = runtime_host.containers.inspect("web")
     assert (ended.state, ended.exit_code) == (State.LOST, None)
-    assert runtime_host.start("web").state is State.RUNNING
+    assert runtime_host.containers.start("web").state is State.RUNNING
 
 
 def test_after_a_reboot_containers_start_again(runtime_host: Host, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reboot takes processes, mounts, namespaces and `run`; addresses, records and written files stay."""
     before = run(runtime_host, "web", "/bin/sh", "-c", "echo kept >/kept; exec /bin/busybox httpd -f -p 80 -h /srv")
     becomes((root.lib / "containers/web/upper/kept").exists)
-    start = runtime_host._records.read_start("web")
+    start = Records(runtime_host._paths).read_start("web")
     assert start is not None
     _reboot(root, runtime_host, start.process)
     host = root.open()
-    assert host.inspect("web").state is State.LOST
-    after = host.start("web")
+    assert host.containers.inspect("web").state is State.LOST
+    after = host.containers.start("web")
     assert after.address == before.address
     assert "hello" in answers(after.address)
-    assert host.exec_probe("web", ["/bin/cat", "/kept"], 5.0) == (0, "kept")
+    assert host.inside.exec_probe("web", ["/bin/cat", "/kept"], 5.0) == (0, "kept")
 
 
 def _reboot(root: Root, host: Host, process: Process) -> None:
     process.signal(9)
-    assert host.wait("web", 5.0)
-    host._engine.discard("web")
-    host._network.disconnect("web", "", ())
+    assert host.containers.wait("web", 5.0)
+    OciEngine.open(host._paths).discard("web")
+    host.network.disconnect("web", "", ())
     subprocess.run(["umount", root.lib / "containers/web/rootfs"], check=True)
-    _network(host).teardown()
+    host.network.teardown()
     subprocess.run(["rm", "-rf", root.run], check=True)
-
-
-def _network(host: Host) -> Network:
-    return host._network
 
 
 def test_lost_claims_are_taken_again_from_records(runtime_host: Host, root: Root) -> None:

@@ -37,7 +37,7 @@ def test_later_layers_change_hide_and_replace(runtime_host: Host, tmp_path: Path
         {"d/hidden": link("kept")},
     ]  # fmt: skip
     build_image(tmp_path / "l", "t/layers:1", layers, ImageConfig(command=SHOW))
-    runtime_host.load(tmp_path / "l")
+    runtime_host.images.load(tmp_path / "l")
     finished(runtime_host, "c", *SHOW, image="t/layers:1")
     lines = texts(runtime_host, "c")
     assert lines[:8] == [".", "..", "changed", "hidden", "kept", "opaque", "to_dir", "to_file"]
@@ -60,7 +60,7 @@ def test_modes_owners_links_and_setuid_are_kept(runtime_host: Host, tmp_path: Pa
         "d/absolute": link("/etc/passwd"),
     }
     build_image(tmp_path / "l", "t/modes:1", [files])
-    runtime_host.load(tmp_path / "l")
+    runtime_host.images.load(tmp_path / "l")
     finished(runtime_host, "c", "/bin/busybox", "stat", "-c", "%n %a %u %g %N", "/d", "/d/su", "/d/of-app",
              "/d/absolute", image="t/modes:1")  # fmt: skip
     seen = [line.split()[:4] for line in texts(runtime_host, "c")]
@@ -153,7 +153,7 @@ def test_a_damaged_layer_is_refused(
     with pytest.raises(InvalidImage, match="cannot be unpacked"):
         load_raw(runtime_host, tmp_path, "t/damaged:1", [good], stored=[damage(good)])
     assert tree(root.lib / "layers") == before
-    assert [i.ref for i in runtime_host.images()] == [f"docker.io/{IMAGE}"]
+    assert [i.ref for i in runtime_host.images.list()] == [f"docker.io/{IMAGE}"]
 
 
 def test_a_blob_that_is_not_its_digest_is_refused(runtime_host: Host, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_a_blob_that_is_not_its_digest_is_refused(runtime_host: Host, tmp_path: 
         if blob.read_bytes()[:2] == b"\x1f\x8b":
             blob.write_bytes(gzip.compress(b"other"))
     with pytest.raises(InvalidImage, match="damaged"):
-        runtime_host.load(tmp_path / "l")
-    assert [i.ref for i in runtime_host.images()] == [f"docker.io/{IMAGE}"]
+        runtime_host.images.load(tmp_path / "l")
+    assert [i.ref for i in runtime_host.images.list()] == [f"docker.io/{IMAGE}"]
 
 
 def test_a_zstd_layer(runtime_host: Host, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_zstd_layer(runtime_host: Host, tmp_path: Path) -> None:
 def test_many_layers_fit_into_one_mount(runtime_host: Host, tmp_path: Path) -> None:
     layers = [BASE, *({f"f{i}": f"{i}\n".encode(), "last": f"{i}\n".encode()} for i in range(110))]
     build_image(tmp_path / "l", "t/deep:1", layers, compress=False)
-    runtime_host.load(tmp_path / "l")
+    runtime_host.images.load(tmp_path / "l")
     finished(runtime_host, "c", "/bin/sh", "-c", "cat /last /f0 /f109", image="t/deep:1")
     assert texts(runtime_host, "c") == ["109", "0", "109"]
 
@@ -185,36 +185,36 @@ def test_many_layers_fit_into_one_mount(runtime_host: Host, tmp_path: Path) -> N
 def test_shared_layers_are_unpacked_once(runtime_host: Host, root: Root, tmp_path: Path) -> None:
     before = len(tree(root.lib / "layers", depth=1))
     build_image(tmp_path / "l", "t/next:1", [BASE, {"srv/index.html": b"next\n"}])
-    runtime_host.load(tmp_path / "l")
+    runtime_host.images.load(tmp_path / "l")
     assert len(tree(root.lib / "layers", depth=1)) == before + 1
 
 
 def test_an_image_by_digest_survives_its_tag(runtime_host: Host, tmp_path: Path) -> None:
-    first = runtime_host.resolve(IMAGE)
+    first = runtime_host.images.resolve(IMAGE)
     build_image(tmp_path / "l", IMAGE, [BASE, {"srv/index.html": b"two\n"}], ImageConfig(command=("/bin/true",)))
-    second = runtime_host.load(tmp_path / "l")[0]
-    assert runtime_host.resolve(IMAGE).digest == second.digest != first.digest
-    assert runtime_host.pull(f"hecd/test@{first.digest}").digest == first.digest
+    second = runtime_host.images.load(tmp_path / "l")[0]
+    assert runtime_host.images.resolve(IMAGE).digest == second.digest != first.digest
+    assert runtime_host.images.pull(f"hecd/test@{first.digest}").digest == first.digest
     finished(runtime_host, "old", "/bin/cat", "/srv/index.html", image=first.digest)
     assert texts(runtime_host, "old") == ["hello"]
 
 
 def test_gc_keeps_what_is_used_named_or_asked_for(runtime_host: Host, root: Root, tmp_path: Path) -> None:
-    used = runtime_host.resolve(IMAGE)
-    runtime_host.create(ContainerSpec("c", IMAGE))
+    used = runtime_host.images.resolve(IMAGE)
+    runtime_host.containers.create(ContainerSpec("c", IMAGE))
     versions = []
     for i in range(3):
         build_image(tmp_path / "l", "t/app:1", [BASE, {"v": b"%d" % i}])
-        versions += runtime_host.load(tmp_path / "l")
-    runtime_host.untag(IMAGE)
-    swept = runtime_host.gc(keep=[versions[0].digest])
+        versions += runtime_host.images.load(tmp_path / "l")
+    runtime_host.images.untag(IMAGE)
+    swept = runtime_host.images.gc(keep=[versions[0].digest])
     assert swept.images == (versions[1].digest,)
     assert (swept.layers, swept.blobs) == (1, 3)
-    swept = runtime_host.gc(unused=True)
+    swept = runtime_host.images.gc(unused=True)
     assert set(swept.images) == {versions[0].digest, versions[2].digest}
-    assert [i.digest for i in runtime_host.images()] == [used.digest]
-    runtime_host.remove("c")
-    assert runtime_host.gc(unused=True).images == (used.digest,)
+    assert [i.digest for i in runtime_host.images.list()] == [used.digest]
+    runtime_host.containers.remove("c")
+    assert runtime_host.images.gc(unused=True).images == (used.digest,)
     assert tree(root.lib / "layers") == set()
     assert tree(root.lib / "images/blobs/sha256") == set()
 
@@ -222,7 +222,7 @@ def test_gc_keeps_what_is_used_named_or_asked_for(runtime_host: Host, root: Root
 def test_gc_sweeps_what_a_crash_left(runtime_host: Host, root: Root) -> None:
     (root.lib / "layers/.half").mkdir()
     (root.lib / "images/blobs/sha256/.half").touch()
-    runtime_host.gc()
+    runtime_host.images.gc()
     assert not [p for p in tree(root.lib) if p.name == ".half"]
     finished(runtime_host, "c", "/bin/true")
 
@@ -236,13 +236,13 @@ def registry(layout: Path) -> FakeRegistry:
 def test_pull_from_a_registry(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
         ref = f"{registry.address}/team/app:1"
-        resolved = runtime_host.resolve(ref)
-        runtime_host.gc(unused=True)
-        pulled = runtime_host.pull(ref)
+        resolved = runtime_host.images.resolve(ref)
+        runtime_host.images.gc(unused=True)
+        pulled = runtime_host.images.pull(ref)
         assert (resolved.digest, resolved.config) == (pulled.digest, pulled.config)
         asked = len(registry.requests)
-        assert runtime_host.pull(ref).digest == pulled.digest
-        assert runtime_host.pull(f"{registry.address}/team/app@{pulled.digest}").digest == pulled.digest
+        assert runtime_host.images.pull(ref).digest == pulled.digest
+        assert runtime_host.images.pull(f"{registry.address}/team/app@{pulled.digest}").digest == pulled.digest
         assert len(registry.requests) == asked, "what is here is not asked for"
         run(runtime_host, "web", image=ref)
 
@@ -251,39 +251,39 @@ def test_pull_of_an_index_takes_this_platforms_image(runtime_host: Host, registr
     with registry:
         ref = f"{registry.address}/team/app:many"
         wanted = registry.add_index("team/app:many", "team/app:1")
-        runtime_host.gc(unused=True)
-        assert runtime_host.resolve(ref).digest == wanted
-        assert runtime_host.pull(ref).digest == wanted
+        runtime_host.images.gc(unused=True)
+        assert runtime_host.images.resolve(ref).digest == wanted
+        assert runtime_host.images.pull(ref).digest == wanted
 
 
 def test_eight_pulls_at_once(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
-        runtime_host.gc(unused=True)
+        runtime_host.images.gc(unused=True)
         names = [f"team/app:{i}" for i in range(8)]
         for name in names:
             registry.tags[name] = registry.tags["team/app:1"]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: runtime_host.pull(f"{registry.address}/{name}"), names))
-        assert {i.ref for i in runtime_host.images()} == {f"{registry.address}/{name}" for name in names}
+            list(pool.map(lambda name: runtime_host.images.pull(f"{registry.address}/{name}"), names))
+        assert {i.ref for i in runtime_host.images.list()} == {f"{registry.address}/{name}" for name in names}
 
 
 def test_a_registry_that_sends_something_else(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
-        runtime_host.gc(unused=True)
+        runtime_host.images.gc(unused=True)
         registry.spoil_layers()
         with pytest.raises(InvalidImage, match="sent something else"):
-            runtime_host.pull(f"{registry.address}/team/app:1")
-        assert runtime_host.images() == []
+            runtime_host.images.pull(f"{registry.address}/team/app:1")
+        assert runtime_host.images.list() == []
 
 
 def test_what_a_registry_lacks(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
-        for call in (runtime_host.resolve, runtime_host.pull):
+        for call in (runtime_host.images.resolve, runtime_host.images.pull):
             with pytest.raises(ImageNotFound):
                 call(f"{registry.address}/team/app:none")
         ref = f"{registry.address}/team/app:1"
     with pytest.raises(RegistryUnavailable) as caught:
-        runtime_host.pull(ref)
+        runtime_host.images.pull(ref)
     assert caught.value.retry_after_s > 0
     assert "not on this host" in caught.value.brief
 
@@ -319,7 +319,7 @@ def load_raw(
     manifest["config"]["digest"] = add_blob(layout, json.dumps(config).encode())
     index["manifests"][0]["digest"] = add_blob(layout, json.dumps(manifest).encode())
     (layout / "index.json").write_text(json.dumps(index))
-    host.load(layout)
+    host.images.load(layout)
 
 
 def read_blob(layout: Path, name: str) -> dict[str, object]:

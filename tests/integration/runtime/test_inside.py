@@ -23,21 +23,21 @@ def facts(lines: list[str]) -> dict[str, str]:
 
 
 def processes(host: Host, name: str) -> str:
-    return host.exec_probe(name, ["/bin/busybox", "ps"], 5.0)[1]
+    return host.inside.exec_probe(name, ["/bin/busybox", "ps"], 5.0)[1]
 
 
 def test_a_probe_gives_code_and_output(runtime_host: Host) -> None:
     run(runtime_host, "web")
-    assert runtime_host.exec_probe("web", ["/bin/echo", "well"], 5.0) == (0, "well")
-    assert runtime_host.exec_probe("web", ["/bin/sh", "-c", "echo bad >&2; exit 3"], 5.0) == (3, "bad")
-    code, words = runtime_host.exec_probe("web", ["/nowhere"], 5.0)
+    assert runtime_host.inside.exec_probe("web", ["/bin/echo", "well"], 5.0) == (0, "well")
+    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "echo bad >&2; exit 3"], 5.0) == (3, "bad")
+    code, words = runtime_host.inside.exec_probe("web", ["/nowhere"], 5.0)
     assert code != 0 and "/nowhere" in words
 
 
 def test_a_late_probe_is_killed_inside_with_all_it_started(runtime_host: Host) -> None:
     run(runtime_host, "web")
     began = time.monotonic()
-    code, words = runtime_host.exec_probe("web", ["/bin/sh", "-c", "echo begun; sleep 987; echo no"], 0.3)
+    code, words = runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "echo begun; sleep 987; echo no"], 0.3)
     assert (code, words) == (124, "begun\n(no answer within 0.3 s)")
     assert time.monotonic() - began < 2.0
     becomes(lambda: "987" not in processes(runtime_host, "web"))
@@ -46,28 +46,28 @@ def test_a_late_probe_is_killed_inside_with_all_it_started(runtime_host: Host) -
 def test_a_probe_does_not_wait_for_what_it_left_behind(runtime_host: Host) -> None:
     run(runtime_host, "web")
     began = time.monotonic()
-    assert runtime_host.exec_probe("web", ["/bin/sh", "-c", "sleep 30 & echo done"], 20.0) == (0, "done")
+    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "sleep 30 & echo done"], 20.0) == (0, "done")
     assert time.monotonic() - began < 5.0
 
 
 def test_a_talkative_probe_is_cut_to_its_end(runtime_host: Host) -> None:
     run(runtime_host, "web")
-    code, words = runtime_host.exec_probe("web", ["/bin/sh", "-c", "busybox seq 1 100000"], 20.0)
+    code, words = runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "busybox seq 1 100000"], 20.0)
     assert code == 0 and words.endswith("100000") and len(words) <= 4096
-    code, words = runtime_host.exec_probe("web", ["/bin/busybox", "yes"], 0.3)
+    code, words = runtime_host.inside.exec_probe("web", ["/bin/busybox", "yes"], 0.3)
     assert code == 124
 
 
 def test_a_probe_needs_a_running_container(runtime_host: Host) -> None:
     finished(runtime_host, "c", "/bin/true")
     with pytest.raises(NotRunning):
-        runtime_host.exec_probe("c", ["/bin/true"], 1.0)
+        runtime_host.inside.exec_probe("c", ["/bin/true"], 1.0)
 
 
 def test_exec_has_no_more_power_than_the_container(runtime_host: Host) -> None:
     finished(runtime_host, "own", *STATUS)
     run(runtime_host, "web")
-    _, words = runtime_host.exec_probe("web", STATUS, 5.0)
+    _, words = runtime_host.inside.exec_probe("web", STATUS, 5.0)
     assert facts(words.splitlines()) == facts(texts(runtime_host, "own"))
 
 
@@ -130,7 +130,7 @@ def test_environment_and_directory(runtime_host: Host) -> None:
 def test_a_read_only_root_has_room_for_scratch(runtime_host: Host) -> None:
     script = "echo no >/file; echo yes >/tmp/file && echo yes >/run/file && cat /tmp/file /run/file"
     finished(runtime_host, "c", "/bin/sh", "-c", script, read_only=True)
-    lines = list(runtime_host.logs("c"))
+    lines = list(runtime_host.inside.logs("c"))
     assert [line.text for line in lines if line.stream == "stdout"] == ["yes", "yes"]
     assert "Read-only" in next(line.text for line in lines if line.stream == "stderr")
 
@@ -157,7 +157,7 @@ def test_mounts(runtime_host: Host, tmp_path: Path) -> None:
 def test_logs_keep_streams_order_and_length(runtime_host: Host) -> None:
     script = "echo one; echo two >&2; busybox seq -s, 1 9000; printf 'no end'"
     finished(runtime_host, "c", "/bin/sh", "-c", script)
-    lines = list(runtime_host.logs("c"))
+    lines = list(runtime_host.inside.logs("c"))
     out = [line.text for line in lines if line.stream == "stdout"]
     assert [line.text for line in lines if line.stream == "stderr"] == ["two"]
     assert out[0] == "one" and out[1] == ",".join(str(n) for n in range(1, 9001))
@@ -167,23 +167,23 @@ def test_logs_keep_streams_order_and_length(runtime_host: Host) -> None:
 
 def test_the_last_lines(runtime_host: Host) -> None:
     finished(runtime_host, "c", "/bin/sh", "-c", "busybox seq 1 5000")
-    assert runtime_host.tail("c", 3) == ["4998", "4999", "5000"]
-    assert [line.text for line in runtime_host.logs("c", tail=2)] == ["4999", "5000"]
-    assert runtime_host.tail("c", 0) == []
-    assert len(runtime_host.tail("c", 10000)) == 5000
+    assert runtime_host.inside.tail("c", 3) == ["4998", "4999", "5000"]
+    assert [line.text for line in runtime_host.inside.logs("c", tail=2)] == ["4999", "5000"]
+    assert runtime_host.inside.tail("c", 0) == []
+    assert len(runtime_host.inside.tail("c", 10000)) == 5000
 
 
 def test_follow_ends_with_the_container(runtime_host: Host) -> None:
     run(runtime_host, "c", "/bin/sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.05; done")
-    assert [line.text for line in runtime_host.follow_logs("c")] == ["1", "2", "3", "4", "5"]
-    assert [line.text for line in runtime_host.follow_logs("c", tail=2)] == ["4", "5"]
+    assert [line.text for line in runtime_host.inside.follow_logs("c")] == ["1", "2", "3", "4", "5"]
+    assert [line.text for line in runtime_host.inside.follow_logs("c", tail=2)] == ["4", "5"]
 
 
 def test_follow_shows_lines_as_they_come(runtime_host: Host) -> None:
     run(runtime_host, "c", "/bin/sh", "-c", "echo first; read x </dev/tty; sleep 60")
-    lines = runtime_host.follow_logs("c")
+    lines = runtime_host.inside.follow_logs("c")
     assert next(lines).text == "first"
-    threading.Timer(0.2, lambda: runtime_host.signal("c", "KILL")).start()
+    threading.Timer(0.2, lambda: runtime_host.containers.signal("c", "KILL")).start()
     assert all(line.stream == "stderr" for line in lines)
 
 
@@ -192,7 +192,7 @@ def test_interactive_exec_passes_stdin_and_code(runtime_host: Host) -> None:
     program = (
         "import sys; from pathlib import Path; from runtime.host import Host\n"
         "host = Host.open(Path(sys.argv[1]), Path(sys.argv[2]))\n"
-        "sys.exit(host.exec_interactive('web', ['/bin/sh', '-c', 'cat; exit 5']))"
+        "sys.exit(host.inside.exec_interactive('web', ['/bin/sh', '-c', 'cat; exit 5']))"
     )
     paths = [str(runtime_host._paths.lib), str(runtime_host._paths.run)]
     done = subprocess.run(

@@ -22,7 +22,7 @@ def test_a_container_serves_until_it_is_stopped(runtime_host: Host) -> None:
     assert container.state is State.RUNNING
     assert container.pid is not None and Path(f"/proc/{container.pid}").exists()
     assert "hello" in answers(container.address)
-    stopped = runtime_host.stop("web.1", grace_s=5.0)
+    stopped = runtime_host.containers.stop("web.1", grace_s=5.0)
     assert (stopped.state, stopped.exit_code, stopped.signal) == (State.EXITED, 143, "SIGTERM")
     assert stopped.finished_at is not None and stopped.finished_at >= (stopped.started_at or 0)
 
@@ -42,21 +42,21 @@ def test_a_command_that_ends_at_once_is_seen_whole(runtime_host: Host) -> None:
 def test_stop_kills_what_does_not_listen(runtime_host: Host) -> None:
     run(runtime_host, "deaf", "/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
     becomes(lambda: texts(runtime_host, "deaf") == ["ready"])
-    stopped = runtime_host.stop("deaf", grace_s=0.2)
+    stopped = runtime_host.containers.stop("deaf", grace_s=0.2)
     assert (stopped.exit_code, stopped.signal, stopped.oom_killed) == (137, "SIGKILL", False)
 
 
 def test_a_signal_right_after_the_start_is_not_lost(runtime_host: Host) -> None:
-    runtime_host.create(ContainerSpec("c", IMAGE))
+    runtime_host.containers.create(ContainerSpec("c", IMAGE))
     for _ in range(20):
-        runtime_host.start("c")
-        assert runtime_host.stop("c", 5.0).signal == "SIGTERM"
+        runtime_host.containers.start("c")
+        assert runtime_host.containers.stop("c", 5.0).signal == "SIGTERM"
 
 
 def test_the_images_stop_signal_is_known(runtime_host: Host) -> None:
-    runtime_host.create(ContainerSpec("c", IMAGE, stop_signal="SIGUSR1"))
-    runtime_host.start("c")
-    assert runtime_host.stop("c", 5.0).signal == "SIGUSR1"
+    runtime_host.containers.create(ContainerSpec("c", IMAGE, stop_signal="SIGUSR1"))
+    runtime_host.containers.start("c")
+    assert runtime_host.containers.stop("c", 5.0).signal == "SIGUSR1"
 
 
 def test_want_of_memory_is_told_apart(runtime_host: Host) -> None:
@@ -64,7 +64,7 @@ def test_want_of_memory_is_told_apart(runtime_host: Host) -> None:
     limits = Limits(memory_bytes=16 << 20)
     container = finished(runtime_host, "greedy", "/bin/sh", "-c", greedy, limits=limits, within_s=30.0)
     assert (container.exit_code, container.oom_killed) == (137, True)
-    again = runtime_host.start("greedy")
+    again = runtime_host.containers.start("greedy")
     assert not again.oom_killed
 
 
@@ -90,9 +90,9 @@ def test_a_fork_bomb_meets_its_limit(runtime_host: Host) -> None:
 def test_a_start_again_keeps_address_files_and_log(runtime_host: Host) -> None:
     script = "echo run; cat /kept 2>/dev/null; echo written >/kept; id -u"
     first = finished(runtime_host, "again", "/bin/sh", "-c", script)
-    runtime_host.start("again")
-    assert runtime_host.wait("again", 5.0)
-    second = runtime_host.inspect("again")
+    runtime_host.containers.start("again")
+    assert runtime_host.containers.wait("again", 5.0)
+    second = runtime_host.containers.inspect("again")
     assert second.address == first.address
     assert second.exit_code == 0
     assert (second.started_at or 0) > (first.started_at or 0)
@@ -101,55 +101,55 @@ def test_a_start_again_keeps_address_files_and_log(runtime_host: Host) -> None:
 
 def test_start_of_what_runs_changes_nothing(runtime_host: Host) -> None:
     first = run(runtime_host, "web")
-    assert runtime_host.start("web") == first
+    assert runtime_host.containers.start("web") == first
 
 
 def test_exit_fd_tells_the_end(runtime_host: Host) -> None:
     run(runtime_host, "c", "/bin/sleep", "60")
-    fds = [runtime_host.exit_fd("c"), runtime_host.exit_fd("c")]
+    fds = [runtime_host.containers.exit_fd("c"), runtime_host.containers.exit_fd("c")]
     assert None not in fds and fds[0] != fds[1]
     assert select.select(fds, [], [], 0.1)[0] == []
-    runtime_host.signal("c", "KILL")
+    runtime_host.containers.signal("c", "KILL")
     for fd in fds:
         assert fd is not None
         assert select.select([fd], [], [], 5.0)[0] == [fd]
         os.close(fd)
-    assert runtime_host.inspect("c").exit_code == 137
-    assert runtime_host.exit_fd("c") is None
+    assert runtime_host.containers.inspect("c").exit_code == 137
+    assert runtime_host.containers.exit_fd("c") is None
 
 
 def test_a_signal_to_what_has_ended_is_no_error(runtime_host: Host) -> None:
     finished(runtime_host, "c", "/bin/true")
-    runtime_host.signal("c", "SIGTERM")
+    runtime_host.containers.signal("c", "SIGTERM")
     with pytest.raises(InvalidSpec, match="no signal"):
-        runtime_host.signal("c", "SIGNONSENSE")
+        runtime_host.containers.signal("c", "SIGNONSENSE")
 
 
 def test_remove_can_be_repeated_and_kills(runtime_host: Host, root: Root) -> None:
     container = run(runtime_host, "c", "/bin/sleep", "60")
-    runtime_host.remove("c")
-    runtime_host.remove("c")
-    runtime_host.remove("never.there")
+    runtime_host.containers.remove("c")
+    runtime_host.containers.remove("c")
+    runtime_host.containers.remove("never.there")
     assert not Path(f"/proc/{container.pid}").exists() or _is_zombie(container.pid or 0)
     runtime_host.close()
     becomes(lambda: traces(root) == [])
 
 
 def test_unknown_names_and_images(runtime_host: Host) -> None:
-    for call in (runtime_host.inspect, runtime_host.start, runtime_host.exit_fd):
+    for call in (runtime_host.containers.inspect, runtime_host.containers.start, runtime_host.containers.exit_fd):
         with pytest.raises(ContainerNotFound):
             call("nobody")
     with pytest.raises(ImageNotFound):
-        runtime_host.create(ContainerSpec("c", "hecd/nothing:1"))
+        runtime_host.containers.create(ContainerSpec("c", "hecd/nothing:1"))
     with pytest.raises(ImageNotFound):
-        runtime_host.pull("sha256:" + "0" * 64)
+        runtime_host.images.pull("sha256:" + "0" * 64)
 
 
 def test_a_name_is_given_once(runtime_host: Host) -> None:
     first = run(runtime_host, "web.1")
     with pytest.raises(ContainerExists):
-        runtime_host.create(ContainerSpec("web.1", IMAGE))
-    assert runtime_host.inspect("web.1") == first, "the refused one must not harm the one that is there"
+        runtime_host.containers.create(ContainerSpec("web.1", IMAGE))
+    assert runtime_host.containers.inspect("web.1") == first, "the refused one must not harm the one that is there"
     assert "hello" in answers(first.address)
 
 
@@ -159,8 +159,8 @@ def test_parallel_creates_get_distinct_addresses(runtime_host: Host) -> None:
         containers = list(pool.map(lambda name: run(runtime_host, name), names))
         assert len({c.address for c in containers}) == len(names)
         assert all("hello" in text for text in pool.map(lambda c: answers(c.address), containers))
-        list(pool.map(runtime_host.remove, names))
-    assert runtime_host.list() == []
+        list(pool.map(runtime_host.containers.remove, names))
+    assert runtime_host.containers.list() == []
 
 
 def test_one_name_from_many_threads_is_made_once(runtime_host: Host) -> None:
@@ -169,35 +169,35 @@ def test_one_name_from_many_threads_is_made_once(runtime_host: Host) -> None:
     def attempt(_: int) -> bool:
         barrier.wait()
         try:
-            runtime_host.create(ContainerSpec("one", IMAGE))
+            runtime_host.containers.create(ContainerSpec("one", IMAGE))
         except ContainerExists:
             return False
         return True
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(attempt, range(6))) == [False] * 5 + [True]
-    assert [c.state for c in runtime_host.list()] == [State.CREATED]
+    assert [c.state for c in runtime_host.containers.list()] == [State.CREATED]
 
 
 def test_a_refused_start_says_why_and_can_be_mended(runtime_host: Host, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_text("from the host\n")
     spec = ContainerSpec("c", IMAGE, command=("/nowhere",), init=False, mounts=(Mount("bind", "/given", str(source)),))
-    runtime_host.create(spec)
+    runtime_host.containers.create(spec)
     with pytest.raises(StartFailed, match="/nowhere"):
-        runtime_host.start("c")
-    assert runtime_host.inspect("c").state is State.CREATED
-    runtime_host.remove("c")
-    runtime_host.create(replace(spec, command=("/bin/cat", "/given")))
-    runtime_host.start("c")
-    assert runtime_host.wait("c", 5.0)
+        runtime_host.containers.start("c")
+    assert runtime_host.containers.inspect("c").state is State.CREATED
+    runtime_host.containers.remove("c")
+    runtime_host.containers.create(replace(spec, command=("/bin/cat", "/given")))
+    runtime_host.containers.start("c")
+    assert runtime_host.containers.wait("c", 5.0)
     assert texts(runtime_host, "c") == ["from the host"]
 
 
 def test_a_missing_source_is_named_and_leaves_nothing(runtime_host: Host, root: Root) -> None:
     spec = ContainerSpec("c", IMAGE, mounts=(Mount("bind", "/x", "/does/not/exist"),))
     with pytest.raises(InvalidSpec, match="/does/not/exist"):
-        runtime_host.create(spec)
+        runtime_host.containers.create(spec)
     runtime_host.close()
     assert traces(root) == []
 
@@ -205,13 +205,13 @@ def test_a_missing_source_is_named_and_leaves_nothing(runtime_host: Host, root: 
 def test_a_full_subnet_is_said_and_leaves_nothing(root: Root, layout: Path) -> None:
     small = replace(root, subnet=root.subnet.replace("/24", "/29"))
     host = small.open()
-    host.load(layout)
+    host.images.load(layout)
     for i in range(5):
-        host.create(ContainerSpec(f"c.{i}", IMAGE))
+        host.containers.create(ContainerSpec(f"c.{i}", IMAGE))
     with pytest.raises(Exception, match="every address"):
-        host.create(ContainerSpec("c.6", IMAGE))
-    host.remove("c.2")
-    assert host.create(ContainerSpec("c.7", IMAGE)).address
+        host.containers.create(ContainerSpec("c.6", IMAGE))
+    host.containers.remove("c.2")
+    assert host.containers.create(ContainerSpec("c.7", IMAGE)).address
     host.close()
 
 

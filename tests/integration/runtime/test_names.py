@@ -26,9 +26,9 @@ NAMES = {"web": ["10.87.9.2", "10.87.9.3"], "none": []}
 
 @pytest.fixture
 def named(runtime_host: Host, root: Root) -> Iterator[Host]:
-    runtime_host.serve_names(NAMES)
+    runtime_host.network.names.serve(NAMES)
     yield runtime_host
-    runtime_host.forget_names()
+    runtime_host.network.names.end()
 
 
 def server(root: Root) -> str:
@@ -52,7 +52,7 @@ def test_names_of_services_bare_and_with_their_zone(named: Host, root: Root, tcp
     assert asked(root, "web.hecd", "AAAA", tcp).rcode() == dns.rcode.NOERROR
     assert asked(root, "none.hecd", tcp=tcp).rcode() == dns.rcode.NOERROR
     assert asked(root, "other.hecd", tcp=tcp).rcode() == dns.rcode.NXDOMAIN
-    named.serve_names({"web": ["10.87.9.4"]})
+    named.network.names.serve({"web": ["10.87.9.4"]})
     assert addresses(asked(root, "web", tcp=tcp)) == ["10.87.9.4"]
 
 
@@ -62,31 +62,31 @@ def test_a_container_asks_it_and_without_it_the_servers_of_the_host(named: Host,
     assert lines[0] == f"nameserver {server(root)}" and lines[1].split()[:2] == ["search", "hecd"]
     finished(named, "two", "/bin/busybox", "nslookup", "web.hecd")
     assert "10.87.9.2" in " ".join(texts(named, "two"))
-    named.forget_names()
+    named.network.names.end()
     finished(named, "three", "/bin/cat", "/etc/resolv.conf")
     assert server(root) not in " ".join(texts(named, "three"))
 
 
 def test_it_outlives_who_started_it_and_is_started_again_when_it_dies(named: Host, root: Root) -> None:
     run(named, "one")
-    named.forget_names()
+    named.network.names.end()
     program = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom runtime.host import Host\n"
-        "Host.open(Path(sys.argv[1]), Path(sys.argv[2])).serve_names({'web': ['10.87.9.9']})\n"
+        "Host.open(Path(sys.argv[1]), Path(sys.argv[2])).network.names.serve({'web': ['10.87.9.9']})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(root.lib), str(root.run)], timeout=30)
     assert done.returncode == -signal.SIGKILL
     assert addresses(asked(root, "web")) == ["10.87.9.9"]
-    assert named.names() == {"web": ["10.87.9.9"]}
+    assert named.network.names.names() == {"web": ["10.87.9.9"]}
     (pid,) = resolvers(root)
-    named.serve_names(NAMES)
+    named.network.names.serve(NAMES)
     assert resolvers(root) == [pid], "another one goes on with it"
     process = Process.of(pid)
     assert process is not None and process.signal(signal.SIGKILL) and process.wait(5.0)
-    named.serve_names(NAMES)
+    named.network.names.serve(NAMES)
     assert addresses(asked(root, "web")) == NAMES["web"]
-    named.forget_names()
+    named.network.names.end()
     becomes(lambda: resolvers(root) == [])
 
 
@@ -95,10 +95,10 @@ def test_a_port_that_is_taken_is_said_and_containers_ask_the_host(runtime_host: 
         other.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND
         other.bind((server(root), 53))
         with pytest.raises(PortTaken, match="53 of "):
-            runtime_host.serve_names(NAMES)
+            runtime_host.network.names.serve(NAMES)
     finished(runtime_host, "one", "/bin/cat", "/etc/resolv.conf")
     assert server(root) not in " ".join(texts(runtime_host, "one"))
-    runtime_host.remove("one")
+    runtime_host.containers.remove("one")
     runtime_host.close()
     assert traces(root) == []
 

@@ -32,7 +32,7 @@ GET = "printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {address} {port}"
 
 
 def fetch(host: Host, name: str, address: str, port: int) -> str:
-    return host.exec_probe(name, ["/bin/sh", "-c", GET.format(address=address, port=port)], 5.0)[1]
+    return host.inside.exec_probe(name, ["/bin/sh", "-c", GET.format(address=address, port=port)], 5.0)[1]
 
 
 def test_containers_reach_each_other_but_no_loopback_of_the_host(runtime_host: Host) -> None:
@@ -64,7 +64,7 @@ def test_a_published_port_leads_in_from_everywhere(runtime_host: Host) -> None:
     assert "hello" in answers(gateway, port)
     assert "hello" in fetch(runtime_host, "other", gateway, port)
     assert "hello" in fetch(runtime_host, "web", gateway, port), "hairpin"
-    runtime_host.remove("web")
+    runtime_host.containers.remove("web")
     with pytest.raises(OSError):
         answers("127.0.0.1", port, within_s=0.0)
 
@@ -101,7 +101,7 @@ def test_a_range_is_published_and_withdrawn_whole(runtime_host: Host) -> None:
             server.settimeout(5.0)
             client.sendto(b"%d" % n, ("127.0.0.1", first + n))
             assert server.recv(100) == b"%d" % n
-    runtime_host.remove("web")
+    runtime_host.containers.remove("web")
     run(runtime_host, "second", ports=ports)
 
 
@@ -160,7 +160,7 @@ def test_the_bridge_keeps_its_mac(runtime_host: Host, root: Root) -> None:
     before = path.read_text()
     for i in range(5):
         run(runtime_host, f"c.{i}")
-    runtime_host.remove("one")
+    runtime_host.containers.remove("one")
     assert path.read_text() == before
 
 
@@ -170,7 +170,7 @@ def test_cables_and_bridge_vanish_with_the_containers(runtime_host: Host, root: 
         run(runtime_host, f"c.{i}")
     assert len(cables() - before) >= 3
     for i in range(3):
-        runtime_host.remove(f"c.{i}")
+        runtime_host.containers.remove(f"c.{i}")
     runtime_host.close()
     becomes(lambda: traces(root) == [])
     run(runtime_host, "back")
@@ -182,7 +182,7 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
         root, lib=tmp_path / "two/lib", run=tmp_path / "two/run", subnet=free_subnet(), bridge=f"{root.bridge}b"
     )
     second = other.open()
-    second.load(layout)
+    second.images.load(layout)
     port = free_port()
     here = run(runtime_host, "web")
     there = run(second, "web", ports=(PublishedPort(port, 80),))
@@ -195,7 +195,7 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
         gateway = there.address.rpartition(".")[0] + ".1"
         assert "hello" in fetch(runtime_host, "web", gateway, port), "a published port is for all"
     finally:
-        second.remove("web")
+        second.containers.remove("web")
         second.close()
     becomes(lambda: traces(other) == [])
     assert "hello" in answers(here.address)

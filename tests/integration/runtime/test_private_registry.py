@@ -81,21 +81,21 @@ def ready(client: Client, pushed: PrivateRegistry) -> Client:
 @pytest.mark.parametrize("tag", ["1", "2"])
 def test_a_pull_with_a_private_ca_and_a_password(ready: Client, pushed: PrivateRegistry, tag: str) -> None:
     ref = f"{pushed.address}/team/app:{tag}"
-    resolved, pulled = ready.host.resolve(ref), ready.host.pull(ref)
+    resolved, pulled = ready.host.images.resolve(ref), ready.host.images.pull(ref)
     assert (pulled.digest, pulled.config) == (resolved.digest, resolved.config)
-    assert [i.ref for i in ready.host.images()] == [ref]
+    assert [i.ref for i in ready.host.images.list()] == [ref]
 
 
 def test_a_wrong_password_and_none_at_all_are_told(ready: Client, pushed: PrivateRegistry) -> None:
     ref = f"{pushed.address}/team/app:1"
     ready.log_in(pushed.address, "mistaken")
     with pytest.raises(RegistryDenied, match=f"refuses team/app to user '{USER}' of .*/.docker/config.json") as caught:
-        ready.host.pull(ref)
+        ready.host.images.pull(ref)
     assert f"docker login {pushed.address}" in caught.value.hint
     assert "mistaken" not in str(vars(caught.value))
     ready.docker({})
     with pytest.raises(RegistryDenied, match="wants credentials") as caught:
-        ready.host.pull(ref)
+        ready.host.images.pull(ref)
     assert f"docker login {pushed.address}" in caught.value.hint
 
 
@@ -105,7 +105,7 @@ def test_a_certificate_of_another_ca_is_told(ready: Client, pushed: PrivateRegis
     os.spawnv(os.P_WAIT, TEMPLATES / "make-certificates", ["make-certificates", str(other), "127.0.0.1"])
     (ready.certs / pushed.address / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
     with pytest.raises(RegistryUntrusted, match=f"certificate of {pushed.address} is not trusted") as caught:
-        ready.host.pull(f"{pushed.address}/team/app:1")
+        ready.host.images.pull(f"{pushed.address}/team/app:1")
     assert f"certs.d/{pushed.address}/ca.crt" in caught.value.hint
 
 
@@ -116,7 +116,7 @@ def test_a_credential_helper_is_asked(
     ready.docker({setting: {pushed.address: "vault"} if setting == "credHelpers" else "vault"})
     ref = f"{pushed.address}/team/app:1"
     with pytest.raises(CredentialsUnreadable, match="docker-credential-vault is not installed"):
-        ready.host.pull(ref)
+        ready.host.images.pull(ref)
     helper = ready.home / "docker-credential-vault"
     answer = json.dumps({"ServerURL": pushed.address, "Username": USER, "Secret": PASSWORD})
     helper.write_text(
@@ -125,12 +125,12 @@ def test_a_credential_helper_is_asked(
     )
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ready.home}:{os.environ['PATH']}")
-    assert ready.host.pull(ref).ref == ref
+    assert ready.host.images.pull(ref).ref == ref
 
 
 def test_what_the_registry_lacks_is_told(ready: Client, pushed: PrivateRegistry) -> None:
     with pytest.raises(ImageNotFound, match="team/app:none"):
-        ready.host.pull(f"{pushed.address}/team/app:none")
+        ready.host.images.pull(f"{pushed.address}/team/app:none")
 
 
 def test_token_auth(client: Client, layout: Path, tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_token_auth(client: Client, layout: Path, tmp_path: Path) -> None:
         registry.trust(client.certs)
         client.log_in(registry.address)
         tokens.granted.clear()
-        assert client.host.pull(f"{registry.address}/team/app:1")
+        assert client.host.images.pull(f"{registry.address}/team/app:1")
         assert set(tokens.granted) == {"repository:team/app:pull"}
         client.log_in(registry.address, "wrong")
         with pytest.raises(RegistryDenied, match=f"user '{USER}'"):
-            client.host.pull(f"{registry.address}/team/app:1", refresh=True)
+            client.host.images.pull(f"{registry.address}/team/app:1", refresh=True)
 
 
 def test_pulls_at_once_share_one_download(ready: Client, pushed: PrivateRegistry, root: Root) -> None:
@@ -152,7 +152,7 @@ def test_pulls_at_once_share_one_download(ready: Client, pushed: PrivateRegistry
         f"{pushed.address}/team/app:{tag}" for tag in ("large", "large", "large-too", "large", "large-too", "large")
     ]
     with ThreadPoolExecutor(len(refs)) as pool:
-        digests = [image.digest for image in pool.map(lambda ref: ready.host.pull(ref, refresh=True), refs)]
+        digests = [image.digest for image in pool.map(lambda ref: ready.host.images.pull(ref, refresh=True), refs)]
     assert len(set(digests)) == 2
     fetched = pushed.gets()[before:]
     assert len(fetched) == len(set(fetched)) == 5, "two configurations, one shared layer and one each"
@@ -176,7 +176,7 @@ def test_a_download_that_breaks_off_goes_on(client: Client, tmp_path: Path) -> N
                 begun.set()
 
         with ThreadPoolExecutor(1) as pool:
-            pull = pool.submit(client.host.pull, f"{registry.address}/team/big:1", progress=progress)
+            pull = pool.submit(client.host.images.pull, f"{registry.address}/team/big:1", progress=progress)
             assert begun.wait(10)
             registry.kill_nginx()
             registry.slow_down("0")
@@ -189,16 +189,16 @@ def test_a_download_that_breaks_off_goes_on(client: Client, tmp_path: Path) -> N
 
 def test_a_registry_that_stays_away_is_told(client: Client) -> None:
     with pytest.raises(RegistryUnavailable, match="cannot be read"):
-        client.host.pull(f"127.0.0.1:{free_port()}/team/app:1")
+        client.host.images.pull(f"127.0.0.1:{free_port()}/team/app:1")
 
 
 def test_mirrors_are_asked_first(ready: Client, pushed: PrivateRegistry, tmp_path: Path) -> None:
     away = f"127.0.0.1:{free_port()}"
     ready.write(f'[mirrors]\n"registry.invalid" = ["{away}", "{pushed.address}/team"]\n')
-    image = ready.host.pull("registry.invalid/app:1")
+    image = ready.host.images.pull("registry.invalid/app:1")
     assert image.ref == "registry.invalid/app:1"
     ready.write(f'[mirrors]\n"{pushed.address}" = ["{away}"]\n')
-    assert ready.host.pull(f"{pushed.address}/team/app:1").digest == image.digest
+    assert ready.host.images.pull(f"{pushed.address}/team/app:1").digest == image.digest
     with pytest.raises(ImageNotFound) as caught:
-        ready.host.pull(f"{pushed.address}/team/app:none")
+        ready.host.images.pull(f"{pushed.address}/team/app:none")
     assert any(line.startswith(f"mirror {away}: ") for line in caught.value.details)

@@ -1,0 +1,109 @@
+"""The containers of one host root: made, run, ended, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal as signals
+
+from runtime.errors import ContainerNotFound, StillAlive, mapped
+from runtime.images.catalog import Catalog
+from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
+from runtime.model import Container, ContainerSpec
+from runtime.paths import HostPaths
+from runtime.ports import Engine
+from runtime.process import readable
+from runtime.seen import container_of
+from runtime.signals import number_of
+from runtime.state import Records
+
+INIT_TIMEOUT_S = 1.0  # in which the init of a container begins to listen
+
+
+class Containers:
+    """Made from bundles that an engine runs."""
+
+    def __init__(self, paths: HostPaths, records: Records, images: Catalog, life: Lifecycle, engine: Engine) -> None:
+        self._paths = paths
+        self._records = records
+        self._images = images
+        self._life = life
+        self._engine = engine
+
+    @mapped()
+    def create(self, spec: ContainerSpec) -> Container:
+        """Make a container of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec,
+        NoAddressLeft, PortTaken, KernelRefused; then nothing is left of it."""
+        image = self._images.here(spec.image)
+        self._life.create(spec, image)
+        self._images.used(image.digest)
+        return self.inspect(spec.name)
+
+    @mapped()
+    def start(self, name: str) -> Container:
+        """Run it, for the first time or again, with the same address, files and log; fine if it runs.
+        Raises ContainerNotFound, StartFailed."""
+        self._life.start(name)
+        return self.inspect(name)
+
+    @mapped()
+    def inspect(self, name: str) -> Container:
+        """Raises ContainerNotFound."""
+        return container_of(name, self._paths, self._records, self._engine)
+
+    def list(self) -> list[Container]:
+        """All containers, by name."""
+        found = []
+        for name in self._records.names():
+            with contextlib.suppress(ContainerNotFound):  # removed meanwhile
+                found.append(self.inspect(name))
+        return found
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal ("SIGTERM", "TERM" or "15") to its first process; fine if it has ended.
+        Raises ContainerNotFound, InvalidSpec."""
+        record = self._records.read(name)
+        start = self._records.read_start(name)
+        number = number_of(name, signal)
+        if start is None:
+            return
+        if record.spec.init and number != signals.SIGKILL:
+            start.process.begun(INIT_TIMEOUT_S)
+        start.process.signal(number)
+
+    def exit_fd(self, name: str) -> int | None:
+        """A new file descriptor that is readable once the container has ended and its exit code is known; None if it
+        does not run. The caller closes it. Raises ContainerNotFound."""
+        self._records.read(name)
+        start = self._records.read_start(name)
+        if start is None:
+            return None
+        shim = start.shim.open()
+        return shim if shim is not None else start.process.open()
+
+    def stop(self, name: str, grace_s: float = 10.0) -> Container:
+        """Stop signal, `grace_s` of patience, then SIGKILL. Raises ContainerNotFound, StillAlive."""
+        self.signal(name, self._records.read(name).spec.stop_signal or "SIGTERM")
+        if not self.wait(name, grace_s):
+            self.signal(name, "SIGKILL")
+            if not self.wait(name, KILL_TIMEOUT_S):
+                raise StillAlive(name)
+        return self.inspect(name)
+
+    def wait(self, name: str, timeout_s: float) -> bool:
+        """Whether it has ended, at the latest after `timeout_s`. Raises ContainerNotFound."""
+        fd = self.exit_fd(name)
+        if fd is None:
+            return True
+        try:
+            return readable(fd, timeout_s)
+        finally:
+            os.close(fd)
+
+    @mapped()
+    def remove(self, name: str) -> None:
+        """Kill it if it runs, and give back address, namespaces, mounts and files; fine if there is none.
+        Raises StillAlive."""
+        with contextlib.suppress(ContainerNotFound):
+            self._images.used(self._records.read(name).image_digest)  # its use ends now
+        self._life.remove(name)

@@ -1,0 +1,66 @@
+"""The insides of containers: commands that are run there, and what they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from runtime import execute, logs
+from runtime.errors import NotRunning, mapped
+from runtime.model import Container, LogLine, State
+from runtime.paths import HostPaths
+from runtime.ports import Engine
+
+
+class Inside:
+    """Of the containers that `inspect` knows and `exit_fd` watches."""
+
+    def __init__(
+        self,
+        paths: HostPaths,
+        engine: Engine,
+        inspect: Callable[[str], Container],
+        exit_fd: Callable[[str], int | None],
+    ) -> None:
+        self._paths = paths
+        self._engine = engine
+        self._inspect = inspect
+        self._exit_fd = exit_fd
+
+    @mapped()
+    def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command inside: exit code, and the end of what it wrote. At the deadline it is killed inside, and the
+        code is 124. Raises ContainerNotFound, NotRunning."""
+        process = execute.with_argv(self._process(name), argv)
+        return execute.probe(self._engine, name, process, timeout_s, self._paths.bundle(name))
+
+    @mapped()
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+        """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
+        process = execute.with_argv(self._process(name), argv, terminal=tty)
+        return execute.interactive(self._engine, name, process, self._paths.bundle(name))
+
+    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound."""
+        self._inspect(name)
+        return logs.read(self._paths.log(name), tail)
+
+    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """The same, and what it writes from now on until it ends. Raises ContainerNotFound."""
+        self._inspect(name)
+        return logs.follow(self._paths.log(name), tail, lambda: self._exit_fd(name))
+
+    @mapped()
+    def tail(self, name: str, n: int) -> Sequence[str]:
+        """The text of the last `n` lines it wrote. Raises ContainerNotFound."""
+        self._inspect(name)
+        return [line.text for line in logs.last(self._paths.log(name), n)]
+
+    def _process(self, name: str) -> dict[str, Any]:
+        """The process of the bundle. Raises ContainerNotFound, NotRunning."""
+        container = self._inspect(name)
+        if container.state is not State.RUNNING:
+            raise NotRunning(name, container.state)
+        found: dict[str, Any] = json.loads((self._paths.bundle(name) / "config.json").read_bytes())["process"]
+        return found
