@@ -45,40 +45,40 @@ class Backoff:
 
 
 class Wire:
-    """An open stream. Reading has a time limit that does not end the stream, as cancelling grpc's read would."""
+    """An open stream. It ends with a read that takes too long, as grpc gives up the call with it."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self._reading: asyncio.Task[Any] | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     async def send(self, message: Any) -> None:
         async with asyncio.timeout(STREAM_ANSWER_S):
             await self._call.write(message)
 
-    async def read(self, within_s: float) -> Any:
-        """The next answer; None if there is none within `within_s`."""
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._call.read())
-        await asyncio.wait((self._reading,), timeout=within_s)
-        if not self._reading.done():
-            return None
-        done, self._reading = self._reading, None
-        answer = done.result()
+    async def read(self, within_s: float = STREAM_ANSWER_S) -> Any:
+        """The next answer. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            answer = await self._call.read()
         if answer is grpc.aio.EOF:
             raise Unavailable("etcd closed the stream")
         return answer
 
-    async def answer(self) -> Any:
-        """The answer to what was just sent. Raises TimeoutError."""
-        if (answer := await self.read(STREAM_ANSWER_S)) is None:
-            raise TimeoutError
-        return answer
+    async def read_asking(self, message: Any, after_s: float) -> Any:
+        """The next answer, for which `message` is sent when nothing came for `after_s`. Raises TimeoutError."""
+        asking = asyncio.get_running_loop().call_later(after_s, self._ask, message)
+        try:
+            return await self.read(after_s + STREAM_ANSWER_S)
+        finally:
+            asking.cancel()
 
     def close(self) -> None:
         self._call.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _ask(self, message: Any) -> None:
+        self._asking = asyncio.ensure_future(self.send(message))
+        self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # the read fails as well
 
 
 class Calls:

@@ -90,7 +90,7 @@ class Lease:
             while True:
                 asked = time.monotonic()
                 await wire.send(pb.LeaseKeepAliveRequest(ID=self.id))
-                answer = await wire.answer()
+                answer = await wire.read()
                 if answer.TTL <= 0:
                     raise LeaseGone(self.id)
                 self.deadline = asked + answer.TTL

@@ -6,12 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from etcdkit.calls import STREAM_ANSWER_S, Backoff, Calls, Wire
+from etcdkit.calls import Backoff, Calls
 from etcdkit.entry import Entry, entry_of, key_text
 from etcdkit.errors import Compacted, HistoryBroke, Unavailable
 from etcdkit.proto import etcd_pb2 as pb
 
-ASK_AFTER_S = 1.0  # a silent stream is asked for its progress, so that a frozen member is not taken for a quiet one
+ASK_AFTER_S = 3.0  # a silent stream is asked for its progress, so that a frozen member is not taken for a quiet one
+_PROGRESS = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ async def watch_once(calls: Calls, start: bytes, end: bytes, start_revision: int
     """
     async with calls.stream("Watch") as wire:
         await wire.send(_create(start, end, start_revision))
-        answer = await wire.answer()
+        answer = await wire.read()
         while True:
             if answer.compact_revision:
                 raise Compacted(answer.compact_revision)
@@ -43,7 +44,7 @@ async def watch_once(calls: Calls, start: bytes, end: bytes, start_revision: int
                 # A follower that lags, or another history: whoever asked for it reads again, and sees which.
                 raise Unavailable(f"the member is at revision {answer.header.revision} only")
             yield _batch(answer)
-            answer = await _next(wire)
+            answer = await wire.read_asking(_PROGRESS, ASK_AFTER_S)
 
 
 async def watch(calls: Calls, start: bytes, end: bytes, start_revision: int) -> AsyncGenerator[Batch, None]:
@@ -77,15 +78,6 @@ async def _same_history(calls: Calls, key: bytes, resume: int, cluster_id: int) 
         return
     if answer.header.revision + 1 < resume or answer.header.cluster_id != (cluster_id or answer.header.cluster_id):
         raise HistoryBroke(f"etcd's data was replaced: it is at revision {answer.header.revision}, before {resume}")
-
-
-async def _next(wire: Wire) -> pb.WatchResponse:
-    answer: pb.WatchResponse | None = await wire.read(ASK_AFTER_S)
-    if answer is None:
-        await wire.send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
-        if (answer := await wire.read(STREAM_ANSWER_S)) is None:
-            raise Unavailable("the member is silent")
-    return answer
 
 
 def _create(start: bytes, end: bytes, start_revision: int) -> pb.WatchRequest:
