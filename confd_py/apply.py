@@ -90,7 +90,11 @@ class CommandApplier:
         return
 
     async def _write(self, text: str) -> None:
-        staged = dest.stage(self._resource.dest, text, ownership(self._resource))
+        resource = self._resource
+        if not self._keep and (self._sync_only or not resource.check_cmd):
+            await asyncio.to_thread(dest.replace_text, resource.dest, text, ownership(resource))
+            return
+        staged = dest.stage(resource.dest, text, ownership(resource))
         try:
             await self._check(staged)
             await asyncio.to_thread(dest.swap, staged, self._resource.dest)

@@ -63,7 +63,7 @@ def fits(dest: Path, text: str, owner: Ownership) -> bool:
 
 def stage(dest: Path, text: str, owner: Ownership) -> Path:
     """A finished copy beside `dest`, named `.<name><random>`. Raises WriteFailed, leaving nothing behind."""
-    place = Path(os.path.realpath(dest))  # a symlink stays one; what it points to is replaced
+    place = _place(dest)
     try:
         with contextlib.suppress(FileNotFoundError):
             _refuse_irregular(dest)
@@ -82,7 +82,7 @@ def stage(dest: Path, text: str, owner: Ownership) -> Path:
 
 def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
     """Put the staged file in the place of `dest`; with `durable` it survives a power cut. Raises WriteFailed."""
-    place = Path(os.path.realpath(dest))
+    place = _place(dest)
     try:
         if durable:
             _flush(staged)
@@ -101,7 +101,7 @@ def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
 
 def sweep(dest: Path, older_than_s: float) -> None:
     """Remove what was staged for `dest` by a process that was killed meanwhile."""
-    place = Path(os.path.realpath(dest))
+    place = _place(dest)
     staged = re.compile(rf"\.{re.escape(place.name)}[0-9]{{10}}")
     with contextlib.suppress(OSError):
         owners = {os.geteuid(), place.stat().st_uid if place.exists() else -1}
@@ -121,6 +121,11 @@ def _refuse_irregular(dest: Path) -> None:
     """A pipe would be waited for, and renaming over a device takes it away. Raises WriteFailed, OSError."""
     if not (stat.S_ISREG(mode := dest.stat().st_mode) or stat.S_ISDIR(mode)):
         raise WriteFailed(f"{dest} is no regular file", hint="Name a file as dest: pipes and devices are not written.")
+
+
+def _place(dest: Path) -> Path:
+    """Where the file itself is: a symlink stays one, and what it points to is replaced."""
+    return Path(os.path.realpath(dest)) if dest.is_symlink() else dest
 
 
 def _create(place: Path) -> tuple[int, Path]:

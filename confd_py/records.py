@@ -30,6 +30,7 @@ class Records:
         self._noop = noop
         self._onetime = onetime  # nobody stays to tell: only what is owed is noted
         self.state = applied.load(self._file, resource.name, str(resource.dest))
+        self._renders = self.state.renders
         self._base = Tally(self.state.reloads, self.state.runtime_ops, self.state.drift_repairs)
         self._reached: int | None = None  # the revision that is in effect; told once nothing holds it back
         self.due_s: float | None = None  # when what was seen has to be written down
@@ -43,7 +44,7 @@ class Records:
 
     def rendered(self) -> None:
         """Counted; told with the outcome."""
-        self.state = replace(self.state, renders=self.state.renders + 1)
+        self._renders += 1
 
     def succeeded(self, text: str, revision: int) -> None:
         """`text` is in effect, and with it everything up to `revision`."""
@@ -88,6 +89,7 @@ class Records:
         reached = state.revision if tally.held_by_old_processes or self._reached is None else self._reached
         return replace(
             state,
+            renders=self._renders,
             reloads=self._base.reloads + tally.reloads,
             runtime_ops=self._base.runtime_ops + tally.runtime_ops,
             drift_repairs=self._base.drift_repairs + tally.drift_repairs,

@@ -186,7 +186,8 @@ class Worker:
 
     async def _fates(self, leases: set[int]) -> dict[int, LeaseFate]:
         order = sorted(leases)
-        return dict(zip(order, await asyncio.gather(*map(self._parts.lease_fate, order)), strict=True))
+        fates = await asyncio.gather(*map(self._parts.lease_fate, order)) if order else []
+        return dict(zip(order, fates, strict=True))
 
     async def _attempt_soon(self) -> None:
         """At once, or a little later when changes come in a storm: the last of them counts."""
