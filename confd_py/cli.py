@@ -155,7 +155,7 @@ async def _observed(service: Service, config: Config, notifier: Notifier) -> Asy
     async with contextlib.AsyncExitStack() as stack:
         try:
             socket = Path(config.status_socket) if config.status_socket else default_socket(config.confdir)
-            await stack.enter_async_context(telling(socket, service.states))
+            await stack.enter_async_context(telling(socket, service.states, lambda: service.trouble))
         except ConfigFault as err:
             if config.status_socket:
                 raise
@@ -163,7 +163,7 @@ async def _observed(service: Service, config: Config, notifier: Notifier) -> Asy
         if config.metrics_listen:
             from confd_py.metrics import Metrics  # its library takes its time
 
-            metrics = Metrics(service.states)
+            metrics = Metrics(service.states, lambda: service.trouble)
             service.listeners.append(metrics.observe)
             await stack.enter_async_context(metrics.listening(config.metrics_listen))
         tasks = [asyncio.create_task(notifier.live()), asyncio.create_task(_tell_systemd(service, notifier))]
@@ -182,6 +182,7 @@ async def _tell_systemd(service: Service, notifier: Notifier) -> None:
     while True:
         wrong = [state.resource for state in service.states() if state.error]
         status = f"not in effect: {', '.join(wrong)}" if wrong else f"{len(service.workers)} resources in effect"
+        status += f"; {service.trouble}" if service.trouble else ""
         if status != told:
             told = status
             notifier.say(f"STATUS={status}")

@@ -47,6 +47,7 @@ class UnsafeValue(ConfdError):
     """A value would have changed the meaning of the file it was written into."""
 
     def __init__(self, value: str, target: str) -> None:
+        self.value = value
         shown = value if len(value) <= 60 else value[:57] + "..."
         super().__init__(
             f"the value {shown!r} cannot stand as a word of a {target} file",

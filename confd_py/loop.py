@@ -50,6 +50,7 @@ class Service:
         self._keys = self._wanted_keys()
         self._known: dict[str, Entry] = {}
         self._last: Batch | None = None
+        self._unread = ""  # why the last poll found nothing
         self._rekeyed = asyncio.Event()
 
     @property
@@ -65,6 +66,11 @@ class Service:
     def states(self) -> list[Applied]:
         """What is in effect, one for each resource."""
         return [worker.state for worker in self.workers]
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is heard of the store now, in one line; "" while it answers."""
+        return self._store.trouble or self._unread
 
     async def once(self) -> list[ConfdError]:
         """One attempt for each resource; what went wrong. Raises StoreUnavailable, StoreRefused."""
@@ -108,9 +114,12 @@ class Service:
             try:
                 self._deliver(await self._store.read(self._keys))
             except StoreUnavailable as err:
-                _log.warning("the store does not answer: %s", err.brief)
+                if err.brief != self._unread:
+                    _log.warning("the store does not answer: %s", err.brief)
+                self._unread = err.brief
                 await asyncio.sleep(min(_READ_AGAIN_S, self._config.interval))
             else:
+                self._unread = ""
                 await asyncio.sleep(self._config.interval)
 
     def _deliver(self, batch: Batch) -> None:

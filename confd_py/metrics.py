@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -54,12 +54,16 @@ class _States(Collector):
 
 
 class Metrics:
-    """`states` is asked at every scrape; `observe` is told how long a change took until it was in effect."""
+    """`states` and `trouble`, what is wrong with the store, are asked at every scrape; `observe` is told how long a
+    change took until it was in effect."""
 
-    def __init__(self, states: Callable[[], list[Applied]]) -> None:
-        self._states = states
+    def __init__(self, states: Callable[[], list[Applied]], trouble: Callable[[], str]) -> None:
+        self._states, self._trouble = states, trouble
         self._registry = CollectorRegistry()
         self._registry.register(_States(states))
+        Gauge("confd_store_answers", "1 while the store answers", registry=self._registry).set_function(
+            lambda: not self._trouble()
+        )
         what = "from a change's arrival until it was in effect"
         self._latency = Histogram(
             "confd_change_seconds", what, ["resource"], buckets=_BUCKETS_S, registry=self._registry
@@ -75,7 +79,7 @@ class Metrics:
             return "200 OK", "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)
         if path == "/health":
             wrong = {state.resource: state.error for state in self._states() if state.error}
-            body = json.dumps({"in_effect": not wrong, "errors": wrong}) + "\n"
+            body = json.dumps({"in_effect": not wrong, "errors": wrong, "store": self._trouble() or "answers"}) + "\n"
             return "503 Service Unavailable" if wrong else "200 OK", "application/json", body.encode()
         return "404 Not Found", "text/plain", b"/metrics and /health are here\n"
 

@@ -62,13 +62,16 @@ def parse_go_int(text: str) -> int | None:
     return int(sign + digits.replace("_", ""), 8 if octal else 0)
 
 
-def parse_mode(text: str) -> tuple[int, bool] | None:
-    """Permission bits, and whether confd reads others there; None for what is no mode. Like confd: no setuid."""
+def parse_mode(text: str) -> tuple[int, str] | None:
+    """Permission bits, and what surprises about them, "" if nothing does; None for what is no mode. As in confd the
+    bits beyond 0777 are cut off."""
     confds = parse_go_int(text) if text[:1] not in ("+", "-") else None
     mode = int(text.replace("_", ""), 8) if text[0] != "0" and _OCTAL.fullmatch(text) else confds
     if mode is None or confds is None or confds >= 1 << 32:
         return None
-    return mode & 0o777, mode & 0o777 != confds & 0o777
+    if mode & 0o777 != confds & 0o777:
+        return mode & 0o777, "confd takes it for decimal"
+    return mode & 0o777, "it is decimal, as in confd" if text[0] in "123456789" and confds > 7 else ""
 
 
 def parse_share(value: object) -> float | None:

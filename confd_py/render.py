@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jinja2 import (
 from jinja2.exceptions import TemplateNotFound
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from confd_py.errors import TemplateFault, UnsafeValue
 from confd_py.escape import FILTERS, Safe, finalizer
@@ -30,11 +32,12 @@ from confd_py.keyspace import KeySpace
 
 # Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
 _HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson")
-_WAITING = ("lookup", "include")  # names of functions begin like this
+_WAITING = ("lookup", "include", "import", "extends")  # names of functions, and what other templates come by
+_MOST_KEYS_TOLD = 3
 _DEEPEST_INCLUDE = 10
 _LONGEST = 16 << 20  # bytes of a template
 _LARGEST = 16 << 20  # characters, items or bits of a product
-_COUNTED = "counted rounds"  # no name a template can write
+_COUNTED, _JOINED = "counted rounds", "counted characters"  # no names a template can write
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
@@ -114,8 +117,7 @@ class Renderer:
         except TemplateSyntaxError as err:
             raise TemplateFault(f"{err.name or name}:{err.lineno}: {err.message}") from err
         except UnsafeValue as err:
-            line = _line_of(err)
-            err.details = err.details or (f"in {name}:{line}" if line else f"in {name}",)
+            err.details = err.details or (_where(name, err), *self._whence(err.value))
             raise
         except RecursionError as err:
             raise TemplateFault(f"{name}: templates call one another without end") from err
@@ -123,6 +125,12 @@ class Renderer:
             raise (err if err.brief.startswith("template: ") else _at(name, err, err.brief, err.hint)) from err
         except _FAILURES as err:
             raise _at(name, err, str(err)) from err
+
+    def _whence(self, value: str) -> tuple[str, ...]:
+        """Where in the store a value is from: the first keys that hold it."""
+        exactly = [key for key, held in self._keys.below("/") if held == value]
+        keys = exactly or (key for key, held in self._keys.below("/") if value and value in held)
+        return tuple(f"from {key}" for key in islice(keys, _MOST_KEYS_TOLD))
 
     def _template(self, name: str) -> Template:
         if name.endswith(".j2"):
@@ -165,17 +173,22 @@ def _at(name: str, err: Exception, text: str, hint: str = "") -> TemplateFault:
     return TemplateFault(f"{name}:{line}: {text}" if line else f"{name}: {text}", hint=hint)
 
 
+def _where(name: str, err: Exception) -> str:
+    line = _line_of(err)
+    return f"in {name}:{line}" if line else f"in {name}"
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Whose loops end, and whose products stay of a size that can be held."""
 
-    intercepted_binops = frozenset(("*", "**"))
+    intercepted_binops = frozenset(("*", "**", "+"))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.iter.lineno)
             loop.iter.set_environment(self)
-        return tree
+        return _Sums().visit(tree)  # type: ignore[no-any-return] # it is what it was
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if _product_size(operator, left, right) > _LARGEST:
@@ -183,8 +196,27 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
+class _Sums(NodeTransformer):
+    """`a ~ b ~ c` passes the filter that counts its characters."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        counted = nodes.Filter(nodes.List(node.nodes), _JOINED, [], [], None, None, lineno=node.lineno)
+        counted.environment = node.environment
+        return counted
+
+
+def _joined(parts: list[Any]) -> str:
+    texts = [str(part) for part in parts]
+    if sum(map(len, texts)) > _LARGEST:
+        raise TemplateFault("the result of ~ would be too large")
+    return "".join(texts)
+
+
 def _product_size(operator: str, left: Any, right: Any) -> int:
-    """Characters or items of a repeated text or list, bits of a power; 0 for what is small anyway."""
+    """Characters or items of a repeated or joined text or list, bits of a power; 0 for what is small anyway."""
+    if operator == "+":
+        return len(left) + len(right) if hasattr(left, "__len__") and hasattr(right, "__len__") else 0
     if operator == "**":
         return left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
     many, times = (left, right) if hasattr(left, "__len__") else (right, left)
@@ -204,6 +236,7 @@ def _jinja_environment(templates: Path, target: str, rounds: Rounds) -> Environm
     )
     for name in _HTML_FILTERS:
         environment.filters.pop(name, None)
+    environment.filters[_JOINED] = pass_context(lambda _, parts: _joined(parts))
     environment.filters[_COUNTED] = pass_context(lambda _, items: rounds.over(items))  # not while it is compiled
     environment.filters.update({**FILTERS, "go": shown, "text": Safe, "each": iterate, "pairs": iterate_pairs})
     return environment

@@ -277,9 +277,9 @@ class _Reader:
         found = parse_mode(text)
         if found is None:
             raise self.fault("mode", f'mode has to be octal like "0644", not {text!r}')
-        mode, doubtful = found
-        if doubtful:
-            told = f'mode = "{text}" is read as {mode:04o}; confd takes it for decimal. Write "{mode:04o}".'
+        mode, surprise = found
+        if surprise:
+            told = f'mode = "{text}" is read as {mode:04o}; {surprise}. Write "{mode:04o}".'
             self._warnings.append(f"{self._path}:{line_of(self._text, 'mode')}: {told}")
         return mode
 

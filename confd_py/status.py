@@ -77,7 +77,9 @@ def show(config: Config, environ: Mapping[str, str]) -> int:
         print("confd-py: none is running; this is what the applied-state files say", file=sys.stderr)
         states = [applied.load(r.applied_file, r.name, str(r.dest)) for r in resources]
     else:
-        states = [applied.Applied(**state) for state in told]
+        states = [applied.Applied(**state) for state in told["resources"]]
+        if told["store"]:
+            print(f"confd-py: {told['store']}\n    What is in effect stays so until it answers.", file=sys.stderr)
     for state in states:
         print(_line(state))
         for line in (*state.error_details, state.hint):

@@ -26,11 +26,13 @@ def default_socket(confdir: str) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def telling(place: Path, states: Callable[[], list[Applied]]) -> AsyncIterator[None]:
-    """Tells everybody who connects to `place`; only the user may. Raises ConfigFault."""
+async def telling(place: Path, states: Callable[[], list[Applied]], trouble: Callable[[], str]) -> AsyncIterator[None]:
+    """Tells everybody who connects to `place` of all resources, and what is wrong with the store; only the user may.
+    Raises ConfigFault."""
 
     def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(json.dumps([asdict(state) for state in states()]).encode())
+        told = {"store": trouble(), "resources": [asdict(state) for state in states()]}
+        writer.write(json.dumps(told).encode())
         writer.close()
 
     _make_room(place)
@@ -71,12 +73,12 @@ def _take_away(place: Path, inode: int) -> None:
             place.parent.rmdir()
 
 
-def ask(place: Path) -> list[dict[str, Any]] | None:
-    """What a running confd-py says; None if none answers."""
+def ask(place: Path) -> dict[str, Any] | None:
+    """What a running confd-py says: `store`, what is wrong with it, and `resources`; None if none answers."""
     with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_ANSWER_S)
         client.connect(str(place))
         with client.makefile("rb") as stream:
-            found: list[dict[str, Any]] = json.load(stream)
+            found: dict[str, Any] = json.load(stream)
         return found
     return None

@@ -46,6 +46,11 @@ class Batch:
 class Store(Protocol):
     """Where keys live. Stores without leases answer "alive"; stores without revisions count for themselves."""
 
+    @property
+    def trouble(self) -> str:
+        """Why `follow` hears of no change now, in one line; "" while nothing is known to be wrong."""
+        ...
+
     async def read(self, keys: Sequence[str]) -> Batch:
         """Everything under `keys` (path prefixes) once, as changes of cause "first".
 

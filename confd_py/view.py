@@ -151,6 +151,8 @@ class View:
         ghost = self.ghosts.get(key)
         entry = ghost.entry if ghost else self.entries.get(key)
         name = "/" + key.removeprefix(self._prefix).lstrip("/")
+        if "//" in name or "/." in name or name.endswith("/"):
+            name = posixpath.normpath(name)  # as confd has it
         if entry is None:
             self.keys.drop(name)
         else:

@@ -15,6 +15,8 @@ from confd_py.gotemplate.literals import quote
 from confd_py.gotemplate.rounds import Rounds
 from confd_py.gotemplate.signature import Function, WrongArgument
 
+_LONGEST = 16 << 20  # characters of a text a function gives: doubled in a loop, it would grow without end
+
 
 @dataclass(frozen=True)
 class Place:
@@ -68,7 +70,7 @@ class Ops:
     def call(self, _: Context, name: str, site: int, *values: Any) -> Any:
         """A function. Raises TemplateFault."""
         try:
-            return self._functions[name].strictly(values)
+            found = self._functions[name].strictly(values)
         except WrongArgument as err:
             where = self.sites[site]
             known = err.place < len(where.arguments)
@@ -77,6 +79,9 @@ class Ops:
             text = err.brief if isinstance(err, ConfdError) else str(err)
             counted = text.startswith("wrong number of args")
             raise self.sites[site].place.fault(text if counted else f"error calling {name}: {text}") from err
+        if type(found) is str and len(found) > _LONGEST:
+            raise self.sites[site].place.fault(f"{name} gives more than {_LONGEST >> 20} MiB")
+        return found
 
     @pass_context
     def member(self, _: Context, value: Any, site: int, name: str, *values: Any) -> Any:

@@ -14,6 +14,7 @@ class EnvStore:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self.trouble = ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         prefixes = tuple(map(_variable, keys))

@@ -34,7 +34,14 @@ class EtcdStore:
         targets = [member.target for member in self._unverified]
         targets += [endpoint for endpoint in endpoints if endpoint not in doubtful]
         files = _read_tls(tls if not doubtful else None)
+        self._mirror: etcdkit.Mirror | None = None
         self._client = etcdkit.Client(targets, tls=files, user=user, user_optional=True, timeout_s=5.0)
+
+    @property
+    def trouble(self) -> str:
+        mirror = self._mirror
+        waits = mirror is not None and not mirror.connected and mirror.last_error is not None
+        return f"etcd does not answer: {mirror.last_error}" if mirror and waits else ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         await self._open()
@@ -50,7 +57,7 @@ class EtcdStore:
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         await self._open()
         path = common_path(keys)
-        mirror = etcdkit.Mirror(self._client, path)
+        self._mirror = mirror = etcdkit.Mirror(self._client, path)
         async with mirror:
             try:
                 await mirror.ready()

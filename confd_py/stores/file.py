@@ -31,23 +31,24 @@ class FileStore:
         if pattern.count("[") > pattern.count("]"):
             raise ConfigFault(f"filter {pattern!r} is no pattern", hint="A [ needs its ].")
         self._pattern = compile_glob(pattern)
+        self.trouble = ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         return Batch(1, tuple(_changes({}, self._values(keys), first=True)))
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
-        revision, told = 0, ""
+        revision = 0
         with Folders(self._paths) as folders:
             while True:
                 values, wait_s = known, _LOOK_AGAIN_S
                 try:
-                    values, told = self._values(keys), ""
+                    values, self.trouble = self._values(keys), ""
                 except StoreUnavailable as err:  # half written or broken: the last good state counts
                     wait_s = _BROKEN_AGAIN_S
-                    if err.brief != told:
-                        told = err.brief
-                        _log.error("the last good values stay error=%s", told)
+                    if err.brief != self.trouble:
+                        self.trouble = err.brief
+                        _log.error("the last good values stay error=%s", err.brief)
                 if values is not None and values != known:
                     revision += 1
                     deliver(Batch(revision, tuple(_changes(known or {}, values, first=known is None))))

@@ -35,6 +35,7 @@ class RedisStore:
         self._separator = separator or "/"
         self._current: client.Redis | None = None
         self._database = 0
+        self.trouble = ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         values = await self._values(keys)
@@ -42,7 +43,7 @@ class RedisStore:
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
-        revision, told = 0, ""
+        revision = 0
         while True:
             try:
                 async for _ in self._bell(keys):
@@ -51,11 +52,11 @@ class RedisStore:
                         revision += 1
                         deliver(Batch(revision, _changes(known, values)))
                         known = values
-                    told = ""
+                    self.trouble = ""
             except StoreUnavailable as err:
-                if err.brief != told:
-                    told = err.brief
-                    _log.warning("the store does not answer: %s", told)
+                if err.brief != self.trouble:
+                    self.trouble = err.brief
+                    _log.warning("the store does not answer: %s", err.brief)
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
     def covers(self, paths: Sequence[str], key: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.etcd_server import EtcdServer, free_port
 from tests.integration.confd_py.parts import ROOT, within
 from tests.integration.confd_py.test_command_line import Place
 
@@ -133,3 +133,36 @@ def test_convert_prints_the_twin(place: Place) -> None:
     source.write_text("{{nope}}")
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, 'x.tmpl:1:2: function "nope" not defined' in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("harm", ["kill", "freeze"])
+def test_a_store_that_is_away_is_told_and_what_is_in_effect_stays(place: Place, tmp_path: Path, harm: str) -> None:
+    etcd = EtcdServer(tmp_path / "etcd").start()
+    etcd.etcdctl("put", "/app/name", "web")
+    port, at = free_port(), ["-confdir", str(place.folder), "-status-socket", str(place.folder / "status.sock")]
+    argv = [sys.executable, "-m", "confd_py", "-watch", "-node", etcd.endpoint, *at]
+    systemd = Systemd(place.folder)
+    environ = {**os.environ, "NOTIFY_SOCKET": str(systemd.path)}
+    listen = ["-metrics-listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen([*argv, *listen], cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "in effect", lambda: place.out.exists() and "confd_store_answers 1.0" in fetch(port, "/metrics")[1])
+        assert json.loads(fetch(port, "/health")[1])["store"] == "answers"
+        getattr(etcd, harm)()
+        within(15, "told", lambda: "etcd does not answer" in fetch(port, "/health")[1])
+        assert (fetch(port, "/health")[0], place.out.read_text()) == (200, "name=web\n")
+        assert "confd_store_answers 0.0" in fetch(port, "/metrics")[1]
+        within(5, "systemd told", lambda: systemd.hears("STATUS=1 resources in effect; etcd does not answer"))
+        asked = [sys.executable, "-m", "confd_py", "status", *at]
+        status = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+        assert (status.returncode, "etcd does not answer" in status.stderr) == (0, True)
+        assert status.stdout.startswith("t: revision=")
+        etcd.thaw() if harm == "freeze" else etcd.start()
+        within(10, "back", lambda: json.loads(fetch(port, "/health")[1])["store"] == "answers")
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        systemd.close()
+        etcd.kill()

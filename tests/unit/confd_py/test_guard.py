@@ -102,6 +102,15 @@ def test_view_keeps_expired_until_put_again_or_grace() -> None:
     assert shown(seen) == {"web.1"}
 
 
+def test_view_shows_keys_cleaned_as_confd_does() -> None:
+    seen = View(("/",), "/app", Limits(0.0))
+    raw = ("/app//a", "/app/b/", "/app/./c", "/app/d/../e", "/app/.hidden", "/app/f..g", "plain")
+    seen.take(Batch(5, tuple(Change(key, None, PLAIN, "first") for key in raw)), {}, 0.0)
+    assert [key for key, _ in seen.keys.below("/")] == ["/.hidden", "/a", "/b", "/c", "/e", "/f..g", "/plain"]
+    seen.take(Batch(6, (Change("/app/d/../e", PLAIN, None, "event"),)), {}, 1.0)
+    assert "/e" not in seen.keys
+
+
 def test_view_settles_what_could_not_be_asked() -> None:
     seen = view()
     seen.take(Batch(5, (change("web.1", None, LEASED, "first"), change("web.2", None, OTHER, "first"))), {}, 0.0)

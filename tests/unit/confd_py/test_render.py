@@ -79,6 +79,37 @@ def test_faults_name_file_and_line(tmp_path: Path, template: str, words: str) ->
     assert words in caught.value.brief
 
 
+@pytest.mark.parametrize("name", ["t.j2", "t.tmpl"])
+def test_a_value_that_is_refused_is_told_with_its_key(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('\n{{ getv("/v/2") }}' if name == "t.j2" else '\n{{getv "/v/2"}}')
+    keys = KeySpace({"/v/1": "a", "/v/2": "b c", "/v/3": "xb cx"})
+    with pytest.raises(UnsafeValue) as caught:
+        Renderer(tmp_path, name, "haproxy", keys, {}).render()
+    assert caught.value.details == ("in t.j2:2" if name == "t.j2" else "in t.tmpl", "from /v/2")
+
+
+def test_a_part_of_a_value_that_is_refused_is_told_with_the_first_keys_that_hold_it(tmp_path: Path) -> None:
+    values = {f"/v/{number}": '{"a": "b c"}' for number in range(5)}
+    with pytest.raises(UnsafeValue) as caught:
+        render(tmp_path, '{{ json(getv("/v/0")).a }}', values, "nginx")
+    assert caught.value.details == ("in t.j2:1", "from /v/0", "from /v/1", "from /v/2")
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ('{{ lookupIP("a.b") }}', True),
+        ('{% import "other.j2" as other %}', True),
+        ('{% extends "other.j2" %}', True),
+        ('{% from "other.j2" import a %}', True),
+        ('{{ getv("/a") }}', False),
+    ],
+)
+def test_what_may_ask_name_servers_is_rendered_apart(tmp_path: Path, text: str, asks: bool) -> None:
+    (tmp_path / "t.j2").write_text(text)
+    assert Renderer(tmp_path, "t.j2", "", KeySpace({}), {}).asks_network is asks
+
+
 WORDS = st.text() | st.sampled_from(
     ["a\nserver x", "a b", "a\r", "\x00", "#", "'", '"', "\\", "a\u2028b", "\x85", "\ud800", "x;y", "{", "$HOME"]
 )

@@ -56,7 +56,8 @@ def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
         ("0", 0, False),
         ("7", 0o7, False),
         ("600", 0o600, True),
-        ("493", 0o755, False),
+        ("493", 0o755, True),
+        ("999", 0o747, True),
         ("0_644", 0o644, False),
         ("01777", 0o777, False),
         ("0o640", 0o640, False),
@@ -67,11 +68,16 @@ def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
         ("0100644", 0o644, False),
     ],
 )
-def test_mode_is_octal_and_where_confd_reads_it_otherwise_that_is_said(written: str, mode: int, warned: bool) -> None:
+def test_mode_is_octal_and_what_may_surprise_is_said(written: str, mode: int, warned: bool) -> None:
     found = parse(f'mode = "{written}"')
     assert found.mode == mode
-    expected = f'/c/conf.d/app.toml:4: mode = "{written}" is read as {mode:04o}; confd takes it for decimal.'
+    expected = f'/c/conf.d/app.toml:4: mode = "{written}" is read as {mode:04o}; '
     assert [told.startswith(expected) for told in found.warnings] == [True] * warned
+
+
+def test_whether_a_mode_was_octal_or_decimal_is_told_with_what_to_write() -> None:
+    assert parse('mode = "644"').warnings[0].endswith('confd takes it for decimal. Write "0644".')
+    assert parse('mode = "999"').warnings[0].endswith('it is decimal, as in confd. Write "0747".')
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,37 @@ def test_products_are_bounded(tmp_path: Path, text: str) -> None:
         renderer(tmp_path, "t.j2", f"{{{{ ({text}) }}}}").render()
 
 
+@pytest.mark.parametrize("sum_", ["x ~ x", "x + x", "'a' ~ x ~ x ~ 'b'"])
+def test_texts_that_double_in_a_loop_are_bounded(tmp_path: Path, sum_: str) -> None:
+    text = f"{{% set n = namespace(x='ab') %}}{{% for i in range(60) %}}{{% set x = n.x %}}{{% set n.x = {sum_} %}}"
+    with pytest.raises(TemplateFault, match=r"t\.j2:1: the result of [~+] would be too large"):
+        renderer(tmp_path, "t.j2", f"{text}{{% endfor %}}").render()
+
+
+def test_lists_that_double_in_a_loop_are_bounded(tmp_path: Path) -> None:
+    text = "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}"
+    with pytest.raises(TemplateFault, match=r"t\.j2:1: the result of \+ would be too large"):
+        renderer(tmp_path, "t.j2", text).render()
+
+
+def test_what_a_go_function_gives_is_bounded(tmp_path: Path) -> None:
+    text = '{{$x := "ab"}}{{range seq 1 60}}{{$x = printf "%s%s" $x $x}}{{end}}'
+    with pytest.raises(TemplateFault, match=r"t\.tmpl:1:.*printf gives more than 16 MiB"):
+        renderer(tmp_path, "t.tmpl", text).render()
+
+
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [
+        ("{{ 'a' ~ 1 ~ none ~ [2] }}", "a1None[2]"),
+        ("{{ 1 + 2.5 }}{{ 'a' + 'b' }}{{ [1] + [2] }}", "3.5ab[1, 2]"),
+        ("{% set x = 'a' %}{{ (x ~ 'b' ~ (x ~ 'c'))|upper }}{{ 'z' if x ~ 'b' == 'ab' }}", "ABACz"),
+    ],
+)
+def test_sums_of_a_sensible_size_are_as_ever(tmp_path: Path, text: str, output: str) -> None:
+    assert renderer(tmp_path, "t.j2", text).render() == output
+
+
 def test_products_of_a_sensible_size_are_as_ever(tmp_path: Path) -> None:
     assert (
         renderer(tmp_path, "t.j2", "{{ 'ab' * 2 }}{{ 2 * 3.5 }}{{ 2 ** 10 }}{{ -1 * 2 }}").render() == "abab7.01024-2"
