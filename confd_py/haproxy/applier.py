@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from confd_py.apply import Tally
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, HaproxyRefused
+from confd_py.haproxy.admission import Admission
 from confd_py.haproxy.config import HaproxyConfig, parse, stamped
 from confd_py.haproxy.delivery import Delivery
 from confd_py.haproxy.process import Process
-from confd_py.haproxy.tender import Admission
 from confd_py.reloads import Bucket
 from confd_py.resource import Resource
 

@@ -13,7 +13,7 @@ from confd_py.apply import Tally, ownership
 from confd_py.commands import fill, run_shell
 from confd_py.errors import ConfdError, HaproxyAway, HaproxyRefused
 from confd_py.haproxy.certificates import CertificateFile
-from confd_py.haproxy.current import open_current, turn_of
+from confd_py.haproxy.current_worker import open_current, turn_of
 from confd_py.haproxy.maps import MapFile
 from confd_py.haproxy.session import Session
 from confd_py.resource import Place, Resource

@@ -11,8 +11,8 @@ from pathlib import Path
 from confd_py import dest
 from confd_py.errors import ConfdError, HaproxyAway, HaproxyRefused
 from confd_py.haproxy.config import HaproxyConfig, Server
-from confd_py.haproxy.elders import Elders
 from confd_py.haproxy.master import Master
+from confd_py.haproxy.old_workers import OldWorkers
 from confd_py.haproxy.plan import Key
 from confd_py.haproxy.reload import Reloader
 from confd_py.haproxy.runtime import Runtime
@@ -39,7 +39,7 @@ class Process:
         self.turn = asyncio.Lock()
         self._check_interval_s = settings.check_interval_s
         self._reloader = Reloader(resource, place, self.runtime)
-        self._elders = Elders(Master(place.master_socket)) if place.master_socket else None
+        self._old_workers = OldWorkers(Master(place.master_socket)) if place.master_socket else None
         self._pid = 0
         self._wake = asyncio.Event()
         self._held = asyncio.Event()  # an old process may still use a drained server
@@ -58,7 +58,7 @@ class Process:
     @property
     def held(self) -> set[Key]:
         """Drained servers that a process behind a reload may still use."""
-        return self._elders.drained if self._elders is not None and self._elders.holding else set()
+        return self._old_workers.drained if self._old_workers is not None and self._old_workers.holding else set()
 
     async def connect(self) -> Session:
         """The conversation with the current worker; a new worker is unknown. Raises HaproxyAway."""
@@ -121,13 +121,13 @@ class Process:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tend(changed, again))
             tasks.create_task(self._watch(changed, again))
-            tasks.create_task(self._watch_elders(changed))
+            tasks.create_task(self._watch_old_workers(changed))
 
     async def _in_effect(self, config: HaproxyConfig, before: HaproxyConfig) -> None:
         session = self.runtime.session
         self._pid, self.wanted = session.pid if session else 0, config
         self._wake.set()
-        if self._elders is not None and await self._elders.drain(before, config):
+        if self._old_workers is not None and await self._old_workers.drain(before, config):
             self._held.set()
 
     def _start_cold(self) -> None:
@@ -185,12 +185,12 @@ class Process:
                 self._back = True
                 again()
 
-    async def _watch_elders(self, changed: Callable[[], None]) -> None:
-        while self._elders is not None:
+    async def _watch_old_workers(self, changed: Callable[[], None]) -> None:
+        while self._old_workers is not None:
             await self._held.wait()
             await asyncio.sleep(_ELDERS_S)
             async with self.turn:
-                still = await self._elders.look()
+                still = await self._old_workers.look()
             if not still:
                 self._held.clear()
                 changed()

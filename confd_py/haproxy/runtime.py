@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 from confd_py.errors import HaproxyAway, HaproxyRefused
 from confd_py.haproxy import plan as planner
+from confd_py.haproxy.admission import Pending
 from confd_py.haproxy.config import HaproxyConfig, Server
-from confd_py.haproxy.current import open_current, turn_of
-from confd_py.haproxy.passage import Passage
+from confd_py.haproxy.current_worker import open_current, turn_of
+from confd_py.haproxy.inventory import Inventory
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove, Weigh
-from confd_py.haproxy.roll import Roll
 from confd_py.haproxy.session import Session
-from confd_py.haproxy.tender import Pending
+from confd_py.haproxy.transit import Transit
 
 _log = logging.getLogger("confd-py.haproxy")
 _ROUNDS = 3
@@ -30,19 +30,19 @@ class Runtime:
         self._socket = socket
         self._master_socket = master_socket
         self._lock = turn_of(socket)
-        self._roll = Roll()
-        self._passage = Passage(self._roll, removal_timeout_s)
+        self._inventory = Inventory()
+        self._transit = Transit(self._inventory, removal_timeout_s)
         self._operations = 0
 
     @property
     def operations(self) -> int:
         """Commands sent that change something."""
-        return self._operations + self._passage.operations
+        return self._operations + self._transit.operations
 
     @property
     def pending(self) -> Mapping[Key, Pending]:
         """Servers on their way in or out."""
-        return self._passage.pending
+        return self._transit.pending
 
     async def connect(self) -> Session:
         """The open session, or a new one; a new process is looked at afresh. Raises HaproxyAway."""
@@ -61,8 +61,8 @@ class Runtime:
         if self.session is not None:
             await self.session.close()
         self.session = None
-        self._passage.pending.clear()
-        self._roll.clear()
+        self._transit.pending.clear()
+        self._inventory.clear()
 
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[Session]:
@@ -73,7 +73,7 @@ class Runtime:
     async def seen_all(self) -> None:
         """Ask the running process for all its servers."""
         async with self.frozen() as session:
-            await self._roll.look_everywhere(session)
+            await self._inventory.look_everywhere(session)
 
     async def converge(self, wanted: HaproxyConfig, backends: Iterable[str]) -> int:
         """Bring `backends` there and verify; the number of differences that were found.
@@ -92,8 +92,8 @@ class Runtime:
                 found += len(actions)
                 words = await self._act(session, actions)
                 names = sorted({action.key[0] for action in actions})
-                await self._roll.look(session, names)
-                self._passage.enter(actions)
+                await self._inventory.look(session, names)
+                self._transit.enter(actions)
             rest = [a for name in names for a in self._plan(name, wanted.backends[name])]
         if rest:
             text = "; ".join(f"{'/'.join(a.key)}: {a.reason}" for a in rest[:3])
@@ -105,31 +105,31 @@ class Runtime:
         if not self.pending:
             return False
         async with self.frozen() as session:
-            return await self._passage.tend(session)
+            return await self._transit.tend(session)
 
     def next_look_s(self) -> float | None:
         """Seconds until `tend` should be called again; None when nothing is pending."""
-        return self._passage.next_look_s()
+        return self._transit.next_look_s()
 
     async def slow_down(self, wanted: HaproxyConfig) -> int:
         """Put servers that are down there again without their quick checks; how many."""
         down = [
             Remove(key, wanted.backends[key[0]][key[1]], "down: back to its own check interval")
-            for key in self._roll.quick
-            if key not in self.pending and key[1] in wanted.backends.get(key[0], {}) and self._roll.is_down(key)
+            for key in self._inventory.quick
+            if key not in self.pending and key[1] in wanted.backends.get(key[0], {}) and self._inventory.is_down(key)
         ]
         if down:
             async with self.frozen() as session:
                 await self._act(session, down)
-                self._passage.enter(down, quick=False)
+                self._transit.enter(down, quick=False)
         return len(down)
 
     # -- one step each; the lock is held ------------------------------------------------------------
 
     def _plan(self, backend: str, servers: Mapping[str, Server]) -> tuple[Action, ...]:
         for key in [key for key in self.pending if key[0] == backend]:
-            self._passage.redirect(key, servers.get(key[1]))
-        return planner.plan(backend, servers, self._roll.of(backend), self.pending.keys())
+            self._transit.redirect(key, servers.get(key[1]))
+        return planner.plan(backend, servers, self._inventory.of(backend), self.pending.keys())
 
     async def _act(self, session: Session, actions: Iterable[Action]) -> tuple[str, ...]:
         """Send the commands of all actions at once; what HAProxy complained about."""
@@ -149,8 +149,8 @@ class Runtime:
         name = "/".join(action.key)
         match action:
             case Add(key=key, server=server):
-                self._roll.quick.add(key)
-                return self._passage.add_command(session, key, server, quick=True)
+                self._inventory.quick.add(key)
+                return self._transit.add_command(session, key, server, quick=True)
             case Remove():
                 return f"set server {name} state maint"
             case Weigh(weight=weight):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from confd_py.convert import convert
+from confd_py.cli.convert import convert
 from confd_py.errors import ConfdError
 from confd_py.guard import Limits
 from confd_py.render import Renderer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from confd_py.convert import convert
+from confd_py.cli.convert import convert
 from confd_py.errors import ConfdError, TemplateFault, UnsafeValue
 from confd_py.gotemplate.clock import Time
 from confd_py.keyspace import KeySpace

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confd_py.haproxy.admission import Admission, admitted, idle, next_look_s, overlooked
 from confd_py.haproxy.config import Server, parse, read_server, stamped
-from confd_py.haproxy.elders import drained_between, longest_idle_s
 from confd_py.haproxy.master import Processes, parse_processes
+from confd_py.haproxy.old_workers import drained_between, longest_idle_s
 from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_command, plan
 from confd_py.haproxy.state import HEADER, Seen, parse_state, stat_rows, state_file
-from confd_py.haproxy.tender import Admission, admitted, idle, next_look_s, overlooked
 
 TEXT = """\
 global

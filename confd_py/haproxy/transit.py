@@ -8,23 +8,23 @@ from dataclasses import replace
 
 from confd_py.errors import HaproxyRefused
 from confd_py.haproxy import plan as planner
+from confd_py.haproxy.admission import QUICK_FOR_S, Admission, Pending, Removal, admitted, idle, next_look_s, overlooked
 from confd_py.haproxy.config import Server
+from confd_py.haproxy.inventory import Inventory
 from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove
-from confd_py.haproxy.roll import Roll
 from confd_py.haproxy.session import Session
 from confd_py.haproxy.state import stat_rows
-from confd_py.haproxy.tender import QUICK_FOR_S, Admission, Pending, Removal, admitted, idle, next_look_s, overlooked
 
 _POINTED_AT = "pointing to it"  # HAProxy's word for a server that other directives name
 
 
-class Passage:
+class Transit:
     """Nobody here holds up anybody else. Whoever calls has the turn to write to HAProxy."""
 
-    def __init__(self, roll: Roll, removal_timeout_s: float) -> None:
+    def __init__(self, inventory: Inventory, removal_timeout_s: float) -> None:
         self.pending: dict[Key, Pending] = {}
         self.operations = 0
-        self._roll = roll
+        self._inventory = inventory
         self._removal_timeout_s = removal_timeout_s
         self._refused: set[tuple[str, ...]] = set()  # words with which HAProxy added no server
 
@@ -33,13 +33,13 @@ class Passage:
         now_s = time.monotonic()
         for action in actions:
             key = action.key
-            seen = self._roll.find(key)
+            seen = self._inventory.find(key)
             if seen is None:
                 continue
             if isinstance(action, Remove):
                 self.pending[key] = Removal(key, seen.row, action.successor, now_s, quick)
             elif isinstance(action, Add | Admit) and seen.in_drain:
-                self.pending[key] = Admission(key, seen.row, action.server, key in self._roll.quick, now_s)
+                self.pending[key] = Admission(key, seen.row, action.server, key in self._inventory.quick, now_s)
 
     def redirect(self, key: Key, server: Server | None) -> None:
         """`server` is what is wanted of it now."""
@@ -72,7 +72,7 @@ class Passage:
 
     def add_command(self, session: Session, key: Key, server: Server, *, quick: bool) -> str:
         """Adds a server, with an id where this HAProxy needs that."""
-        number = self._roll.fresh_id(key[0]) if session.can.needs_ids else 0
+        number = self._inventory.fresh_id(key[0]) if session.can.needs_ids else 0
         return planner.add_command(key, server, quick=quick, number=number)
 
     async def _rows(self, session: Session, items: list[Pending]) -> dict[Key, dict[str, str]]:
@@ -101,7 +101,7 @@ class Passage:
     def _after_admission(self, item: Admission, row: dict[str, str] | None, order: str) -> bool:
         if row is None or order.endswith(" ready"):
             if row is not None:
-                self._roll.let_in(item.key)
+                self._inventory.let_in(item.key)
             del self.pending[item.key]
             return True
         if order:  # put there again: with its own interval if it stays down, else once more for its quick first check
@@ -123,7 +123,7 @@ class Passage:
                 name = "/".join(item.key)
                 await self._send(session, [f"set server {name} state drain", f"set server {name} state maint"])
                 return False
-        self._roll.strike(item.key)
+        self._inventory.strike(item.key)
         del self.pending[item.key]
         if item.successor is not None:
             await self._succeed(session, item, item.successor)
@@ -137,10 +137,10 @@ class Passage:
 
     async def _succeed(self, session: Session, item: Removal, server: Server) -> None:
         if item.quick:
-            self._roll.quick.add(item.key)
+            self._inventory.quick.add(item.key)
         words = await self._send(session, [self.add_command(session, item.key, server, quick=item.quick)])
-        await self._roll.look(session, [item.key[0]])
-        seen = self._roll.find(item.key)
+        await self._inventory.look(session, [item.key[0]])
+        seen = self._inventory.find(item.key)
         if seen is None:
             self._refused.add(server.words)
             fault = f"HAProxy could not put the server {'/'.join(item.key)} back"

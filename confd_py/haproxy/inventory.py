@@ -11,7 +11,7 @@ from confd_py.haproxy.state import OP_DOWN, Seen, parse_state
 
 
 @dataclass
-class Roll:
+class Inventory:
     """Holds for one process only: it is cleared with the conversation."""
 
     servers: dict[str, dict[str, Seen]] = field(default_factory=dict)

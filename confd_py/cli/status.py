@@ -18,9 +18,9 @@ from confd_py.guard import Limits
 from confd_py.haproxy.config import parse, stamped
 from confd_py.haproxy.content import content_of
 from confd_py.nginx import config as nginx
+from confd_py.observe.socket import ask, default_socket
 from confd_py.render import Renderer
 from confd_py.resource import Resource
-from confd_py.statussocket import ask, default_socket
 from confd_py.store import Store
 from confd_py.view import View
 

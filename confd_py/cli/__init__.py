@@ -17,9 +17,9 @@ from confd_py import __version__
 from confd_py.config import FLAGS, Config, build, read_config_file
 from confd_py.errors import ConfdError, ConfigFault, StoreUnavailable, UsageError
 from confd_py.flags import parse_flags, usage
-from confd_py.notify import Notifier
+from confd_py.observe.socket import default_socket, telling
+from confd_py.observe.systemd import Notifier
 from confd_py.opening import open_store
-from confd_py.statussocket import default_socket, telling
 
 if TYPE_CHECKING:
     from confd_py.loop import Service
@@ -84,7 +84,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _convert(words: Sequence[str]) -> int:
     """Print the Jinja2 twin of one Go template."""
-    from confd_py.convert import convert
+    from confd_py.cli.convert import convert
 
     if len(words) != 1:
         raise UsageError("convert takes one file: confd-py convert FILE.tmpl")
@@ -99,7 +99,7 @@ def _convert(words: Sequence[str]) -> int:
 def _dispatch(command: str, config: Config, environ: Mapping[str, str]) -> int:
     if command == "run":
         return asyncio.run(_once(config, environ) if config.onetime else _forever(config, environ))
-    from confd_py import status  # only where it is needed: the service starts without it
+    from confd_py.cli import status  # only where it is needed: the service starts without it
 
     if command == "status":
         return status.show(config, environ)
@@ -161,7 +161,7 @@ async def _observed(service: Service, config: Config, notifier: Notifier) -> Asy
                 raise
             _log.warning("there is no status socket error=%s", err.brief)
         if config.metrics_listen:
-            from confd_py.metrics import Metrics  # its library takes its time
+            from confd_py.observe.metrics import Metrics  # its library takes its time
 
             metrics = Metrics(service.states, lambda: service.trouble)
             service.listeners.append(metrics.observe)

@@ -23,7 +23,7 @@ _PATIENCE_S = 20.0  # beyond the idle time: longer streams are the business of w
 
 
 @dataclass
-class Elders:
+class OldWorkers:
     """Watches old processes for the sake of `drained` servers; `holding` while one may still be used by them."""
 
     master: Master
