@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,6 +41,18 @@ class Batch:
     changes: tuple[Change, ...]
     cluster_id: int = 0
     epoch: int = 0
+
+
+def changes_between(old: Mapping[str, str] | None, new: Mapping[str, str]) -> tuple[Change, ...]:
+    """What a store without revisions and leases holds now, against what it held before; `old` None is a first read."""
+    before = old or {}
+    cause: Cause = "first" if old is None else "event"
+    keys = sorted(key for key in before.keys() | new.keys() if before.get(key) != new.get(key))
+    return tuple(Change(key, _entry(before, key), _entry(new, key), cause) for key in keys)
+
+
+def _entry(values: Mapping[str, str], key: str) -> Entry | None:
+    return Entry(values[key]) if key in values else None
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
-from confd_py.store import Batch, Change, Entry, LeaseFate
+from confd_py.store import Batch, LeaseFate, changes_between
 
 
 class EnvStore:
@@ -19,8 +19,7 @@ class EnvStore:
     async def read(self, keys: Sequence[str]) -> Batch:
         prefixes = tuple(map(_variable, keys))
         found = {_path(name): value for name, value in self._environ.items() if name.startswith(prefixes)}
-        changes = (Change(key, None, Entry(value), "first") for key, value in sorted(found.items()))
-        return Batch(1, tuple(changes))
+        return Batch(1, changes_between(None, found))
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         deliver(await self.read(keys))

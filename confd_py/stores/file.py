@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -12,7 +12,7 @@ import yaml
 from confd_py.errors import ConfigFault, StoreUnavailable
 from confd_py.folders import Folders
 from confd_py.keyspace import compile_glob
-from confd_py.store import Batch, Change, Entry, LeaseFate
+from confd_py.store import Batch, LeaseFate, changes_between
 from confd_py.stores.document import flatten
 
 _log = logging.getLogger("confd-py")
@@ -34,7 +34,7 @@ class FileStore:
         self.trouble = ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
-        return Batch(1, tuple(_changes({}, self._values(keys), first=True)))
+        return Batch(1, changes_between(None, self._values(keys)))
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
@@ -51,7 +51,7 @@ class FileStore:
                         _log.error("the last good values stay error=%s", err.brief)
                 if values is not None and values != known:
                     revision += 1
-                    deliver(Batch(revision, tuple(_changes(known or {}, values, first=known is None))))
+                    deliver(Batch(revision, changes_between(known, values)))
                     known = values
                 await folders.changed(wait_s)
 
@@ -90,11 +90,3 @@ def _place(file: Path, err: Exception) -> str:
         return f"{file}:{mark.line + 1}:{mark.column + 1}: {err.problem or 'this is not YAML'}"
     why = err.strerror if isinstance(err, OSError) else str(err).split("\n", 1)[0]
     return f"{file} cannot be read: {why}"
-
-
-def _changes(old: Mapping[str, str], new: Mapping[str, str], *, first: bool) -> Iterator[Change]:
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            before = Entry(old[key]) if key in old else None
-            after = Entry(new[key]) if key in new else None
-            yield Change(key, before, after, "first" if first else "event")

@@ -8,38 +8,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from redis import asyncio as client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from confd_py.errors import ConfigFault, StoreRefused, StoreUnavailable
+from confd_py.errors import StoreUnavailable
 from confd_py.keyspace import covers
-from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
+from confd_py.store import Batch, LeaseFate, changes_between
+from confd_py.stores.redis_server import RedisServer
 
 _log = logging.getLogger("confd-py")
-_ANSWER_S = 5.0
 _LOOK_AGAIN_S = 1.0  # a server that sends no notifications, or has gone, is asked this often
 _SETTLE_S = 0.01  # what is written together is read together
 
 
 class RedisStore:
-    """`nodes` are "host:port", "host:port/database" or paths of Unix sockets; the first that answers is used."""
+    """`nodes` as RedisServer has them; `separator` stands in names where a path has its slashes."""
 
     def __init__(self, nodes: Sequence[str], *, password: str = "", separator: str = "") -> None:
-        self._addresses = [_address(node) for node in nodes]
-        self._password = password or None
+        self._server = RedisServer(nodes, password)
         self._separator = separator or "/"
-        self._current: client.Redis | None = None
-        self._database = 0
         self.trouble = ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         values = await self._values(keys)
-        return Batch(1, tuple(Change(key, None, Entry(value), "first") for key, value in sorted(values.items())))
+        return Batch(1, changes_between(None, values))
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
@@ -50,7 +43,7 @@ class RedisStore:
                     values = await self._values(keys)
                     if values != known:
                         revision += 1
-                        deliver(Batch(revision, _changes(known, values)))
+                        deliver(Batch(revision, changes_between(known, values)))
                         known = values
                     self.trouble = ""
             except StoreUnavailable as err:
@@ -66,16 +59,14 @@ class RedisStore:
         return "alive"
 
     async def close(self) -> None:
-        if self._current is not None:
-            await self._current.aclose()
-            self._current = None
+        await self._server.close()
 
     async def _bell(self, keys: Sequence[str]) -> AsyncIterator[None]:
         """Rings at once, then after every change the server tells of, and every second besides."""
-        redis = await self._connected()
+        redis = await self._server.connected()
         async with redis.pubsub() as listener:
             try:
-                await listener.psubscribe(f"__keyspace@{self._database}__:*")
+                await listener.psubscribe(f"__keyspace@{self._server.database}__:*")
                 yield
                 while True:
                     if await listener.get_message(ignore_subscribe_messages=True, timeout=_LOOK_AGAIN_S) is not None:
@@ -84,16 +75,16 @@ class RedisStore:
                             pass
                     yield
             except (RedisError, OSError) as err:
-                raise await self._gone(err) from err
+                raise await self._server.gone(err) from err
 
     async def _values(self, keys: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        redis = await self._connected()
+        redis = await self._server.connected()
         try:
             for key in keys:
                 found.update(await self._below(redis, key))
         except (RedisError, OSError) as err:
-            raise await self._gone(err) from err
+            raise await self._server.gone(err) from err
         return found
 
     async def _below(self, redis: client.Redis, key: str) -> Mapping[str, str]:
@@ -116,61 +107,6 @@ class RedisStore:
     def _path(self, own: str) -> str:
         return ("" if own.startswith("/") else "/") + own.replace(self._separator, "/")
 
-    async def _connected(self) -> client.Redis:
-        if self._current is not None:
-            return self._current
-        fault: Exception | None = None
-        for address in self._addresses:
-            redis = client.Redis(
-                **address,
-                password=self._password,
-                socket_timeout=_ANSWER_S,
-                socket_connect_timeout=_ANSWER_S,
-                decode_responses=True,
-                retry=Retry(NoBackoff(), 0),  # whoever asks tries again, and says so meanwhile
-                encoding_errors="surrogateescape",
-            )
-            try:
-                await redis.ping()
-            except (RedisError, OSError) as err:
-                await redis.aclose()
-                fault = err
-            else:
-                self._current, self._database = redis, address.get("db", 0)
-                return redis
-        raise _error(fault or OSError("there is no node")) from fault
-
-    async def _gone(self, err: Exception) -> StoreUnavailable | StoreRefused:
-        await self.close()
-        return _error(err)
-
-
-def _error(err: Exception) -> StoreUnavailable | StoreRefused:
-    if isinstance(err, AuthenticationError | ResponseError):  # the former is a kind of ConnectionError
-        return StoreRefused(f"redis refused: {err}", hint="Check -password.")
-    return StoreUnavailable(f"redis does not answer: {err}", hint="Check -node.")
-
-
-def _address(node: str) -> dict[str, Any]:
-    if Path(node).is_socket():
-        return {"unix_socket_path": node}
-    place, _, database = node.partition("/")
-    host, _, port = place.rpartition(":")
-    if not (host or not port) or not (port or "6379").isdigit() or not (database or "0").isdigit():
-        raise ConfigFault(f"-node {node!r} is no address of redis", hint="host:port, or host:port/database.")
-    return {"host": host or "127.0.0.1", "port": int(port or 6379), "db": int(database or 0)}
-
 
 def _escaped(text: str) -> str:
     return "".join("\\" + char if char in "*?[]\\" else char for char in text)
-
-
-def _changes(old: Mapping[str, str] | None, new: Mapping[str, str]) -> tuple[Change, ...]:
-    before = old or {}
-    cause: Cause = "first" if old is None else "event"
-    keys = sorted(key for key in before.keys() | new.keys() if before.get(key) != new.get(key))
-    return tuple(Change(key, _entry(before, key), _entry(new, key), cause) for key in keys)
-
-
-def _entry(values: Mapping[str, str], key: str) -> Entry | None:
-    return Entry(values[key]) if key in values else None
