@@ -19,7 +19,7 @@ from runtime.errors import ContainerExists, InvalidSpec, StillAlive
 from runtime.images.manifest import architecture
 from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
 from runtime.images.store import ImageStore
-from runtime.model import ContainerSpec, Image, ImageConfig, checked
+from runtime.model import ContainerSpec, Image, ImageConfig
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
@@ -27,6 +27,7 @@ from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.process import Process, boot_id
 from runtime.state import Record, Records, Start
+from runtime.validation import checked
 
 RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 KILL_TIMEOUT_S = 10.0

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-
-from runtime.errors import InvalidSpec
-
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
-HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?")
-SIGNAL = re.compile(r"(SIG)?[A-Z][A-Z0-9+-]{1,10}|[0-9]{1,2}")
-LEAST_MEMORY_BYTES = 4 << 20
 
 
 class State(StrEnum):
@@ -27,11 +18,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Mount:
-    """A bind mount or a tmpfs at `target`. `size_bytes` counts for tmpfs only (0: the kernel's default)."""
+    """What lies at `target`: a path of the host, a file system in memory, or a named volume.
 
-    kind: str  # "bind" | "tmpfs"
+    `size_bytes` counts for tmpfs only (0: the kernel's default). A volume is made where there is none; one that is
+    empty gets what the image has at `target`.
+    """
+
+    kind: str  # "bind" | "tmpfs" | "volume"
     target: str
-    source: str = ""
+    source: str = ""  # a path of the host, or a volume's name
     read_only: bool = False
     size_bytes: int = 0
 
@@ -56,6 +51,45 @@ class PublishedPort:
 
 
 @dataclass(frozen=True)
+class MemoryFile:
+    """A secret or a configuration file: read-only, in memory. It is read anew at each start from the host's file
+    `source`, and then is on no disk of ours; or it is `content`, which stands in the container's record."""
+
+    target: str
+    source: str = ""
+    content: str | None = None
+    mode: int = 0o444
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class Ulimit:
+    """A resource limit as setrlimit(2) has it, by its name without RLIMIT_; -1 is none."""
+
+    name: str  # "nofile"
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Whether a container that ended is run again, and how often after failures (0: always again)."""
+
+    policy: str = "no"  # "no" | "on-failure" | "always" | "unless-stopped"
+    most: int = 0  # for on-failure
+
+
+@dataclass(frozen=True)
+class LogLimits:
+    """When a log begins a new file, and how many are kept, the current one among them. With one file, what stood in
+    it is lost then."""
+
+    max_size_bytes: int = 64 << 20
+    max_files: int = 1
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """All that makes a container. None and "" mean: what the image says."""
 
@@ -74,6 +108,22 @@ class ContainerSpec:
     hostname: str = ""  # "": the name
     ports: tuple[PublishedPort, ...] = ()
     init: bool = True  # a small init is process 1: it reaps, and passes signals on
+    restart: Restart = field(default_factory=Restart)
+    ulimits: tuple[Ulimit, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)  # of the container's own network, IPC and message queues
+    group_add: tuple[str, ...] = ()  # names or numbers
+    extra_hosts: dict[str, str] = field(default_factory=dict)  # name -> address, or "host-gateway"
+    dns: tuple[str, ...] = ()  # (): the host's, or the root's own name server
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    files: tuple[MemoryFile, ...] = ()  # secrets and configs
+    cap_add: tuple[str, ...] = ()  # "NET_ADMIN", "CAP_NET_ADMIN" or "ALL"
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False  # only where the host's settings allow it
+    no_new_privileges: bool = True
+    tty: bool = False
+    stdin_open: bool = False
+    log: LogLimits = field(default_factory=LogLimits)
 
 
 @dataclass(frozen=True)
@@ -161,85 +211,3 @@ class Swept:
     layers: int = 0
     blobs: int = 0
     freed_bytes: int = 0
-
-
-def checked(spec: ContainerSpec) -> ContainerSpec:
-    """The same spec. Raises InvalidSpec with every mistake at once."""
-    faults = (
-        *_name_faults(spec),
-        *_text_faults(spec),
-        *_limit_faults(spec.limits),
-        *(f for m in spec.mounts for f in _mount_faults(m)),
-        *(f for p in spec.ports for f in _port_faults(p)),
-    )
-    if faults:
-        raise InvalidSpec(spec.name, faults)
-    return spec
-
-
-def _name_faults(spec: ContainerSpec) -> list[str]:
-    faults = []
-    if not NAME.fullmatch(spec.name):
-        faults.append(
-            f"{spec.name!r} is no container name: letters, digits, '_', '.', '-', at most 63, a letter or digit first"
-        )
-    if spec.hostname and not HOSTNAME.fullmatch(spec.hostname):
-        faults.append(f"{spec.hostname!r} is no host name")
-    if spec.stop_signal and not SIGNAL.fullmatch(spec.stop_signal):
-        faults.append(f"{spec.stop_signal!r} is no signal, as SIGTERM is")
-    return faults
-
-
-def _text_faults(spec: ContainerSpec) -> list[str]:
-    faults = [f"{key!r} is no name of an environment variable" for key in spec.environment if not key or "=" in key]
-    texts = [*spec.environment.keys(), *spec.environment.values(), *(spec.entrypoint or ()), *(spec.command or ())]
-    if any("\0" in text for text in texts):
-        faults.append("a NUL stands in the command or the environment")
-    if spec.working_dir and not spec.working_dir.startswith("/"):
-        faults.append(f"working_dir {spec.working_dir!r} is not absolute")
-    return faults
-
-
-def _limit_faults(limits: Limits) -> list[str]:
-    faults = []
-    if limits.cpus < 0 or limits.memory_bytes < 0 or limits.pids < 0:
-        faults.append("a limit is below 0")
-    if 0 < limits.cpus < 0.01:
-        faults.append(f"cpus {limits.cpus} is below 0.01")
-    if 0 < limits.memory_bytes < LEAST_MEMORY_BYTES:
-        faults.append(f"memory_bytes {limits.memory_bytes} is below 4 MiB")
-    return faults
-
-
-def _mount_faults(mount: Mount) -> list[str]:
-    faults = []
-    if mount.kind not in ("bind", "tmpfs"):
-        faults.append(f"{mount.kind!r} is no kind of mount: bind, tmpfs")
-    if not mount.target.startswith("/") or mount.target.strip("/") in ("", "proc", "sys", "dev"):
-        faults.append(
-            f"{mount.target!r} cannot be a mount's target: it must be absolute, and not /, /proc, /sys or /dev"
-        )
-    if ".." in mount.target.split("/"):
-        faults.append(f"'..' stands in the mount target {mount.target!r}")
-    if mount.kind == "bind" and not mount.source.startswith("/"):
-        faults.append(f"the source {mount.source!r} of {mount.target} is not absolute")
-    if mount.size_bytes < 0:
-        faults.append(f"size_bytes of {mount.target} is below 0")
-    return faults
-
-
-def _port_faults(port: PublishedPort) -> list[str]:
-    faults = [f"{n} is no port: 1-65535" for n in (port.published, port.target) if not 1 <= n <= 65535]
-    if port.protocol not in ("tcp", "udp"):
-        faults.append(f"{port.protocol!r} is no protocol: tcp, udp")
-    if port.address and not _is_ipv4(port.address):
-        faults.append(f"{port.address!r} is no IPv4 address")
-    return faults
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

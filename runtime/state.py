@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ContainerNotFound
-from runtime.model import ContainerSpec, Limits, Mount, PublishedPort
+from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 from runtime.paths import HostPaths
 from runtime.process import Process, boot_id
 
@@ -178,6 +178,13 @@ def _record(found: dict[str, Any]) -> Record:
     spec["limits"] = Limits(**spec["limits"])
     for key in ("entrypoint", "command"):
         spec[key] = None if spec[key] is None else tuple(spec[key])
+    # What follows is not in the records of older versions.
+    spec["restart"] = Restart(**spec.get("restart", {}))
+    spec["log"] = LogLimits(**spec.get("log", {}))
+    spec["ulimits"] = tuple(Ulimit(**u) for u in spec.get("ulimits", ()))
+    spec["files"] = tuple(MemoryFile(**f) for f in spec.get("files", ()))
+    for key in ("group_add", "dns", "dns_search", "dns_options", "cap_add", "cap_drop"):
+        spec[key] = tuple(spec.get(key, ()))
     return Record(
         ContainerSpec(**spec), found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"]
     )

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InvalidSpec
-from runtime.model import ContainerSpec, Limits, Mount, PublishedPort, checked
+from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.validation import checked
 
 GOOD = ContainerSpec("web.7", "image")
 
@@ -42,7 +43,32 @@ def test_no_accepted_name_is_a_path(name: str) -> None:
         ({"limits": Limits(cpus=-1)}, "below 0"),
         ({"limits": Limits(cpus=0.001)}, "below 0.01"),
         ({"limits": Limits(memory_bytes=1)}, "below 4 MiB"),
-        ({"mounts": (Mount("volume", "/x"),)}, "no kind of mount"),
+        ({"mounts": (Mount("nfs", "/x"),)}, "no kind of mount"),
+        ({"mounts": (Mount("volume", "/x"),)}, "no name of a volume"),
+        ({"mounts": (Mount("volume", "/x", "../up"),)}, "no name of a volume"),
+        ({"restart": Restart("sometimes")}, "no restart policy"),
+        ({"restart": Restart("always", 3)}, "only on-failure"),
+        ({"restart": Restart("on-failure", -1)}, "only on-failure"),
+        ({"log": LogLimits(1)}, "below 4 KiB"),
+        ({"log": LogLimits(max_files=0)}, "max-file of 0"),
+        ({"ulimits": (Ulimit("files", 1, 1),)}, "no ulimit"),
+        ({"ulimits": (Ulimit("nofile", 2, 1),)}, "above the hard one"),
+        ({"ulimits": (Ulimit("nofile", -1, 1),)}, "above the hard one"),
+        ({"ulimits": (Ulimit("nofile", -2, 1),)}, "below 0"),
+        ({"sysctls": {"vm.swappiness": "1"}}, "not the container's own"),
+        ({"sysctls": {"net.../x": "1"}}, "not the container's own"),
+        ({"sysctls": {"net.core.somaxconn": "1\n"}}, "has no value"),
+        ({"cap_add": ("net admin",)}, "no capability"),
+        ({"cap_drop": ("",)}, "no capability"),
+        ({"group_add": ("a:b",)}, "no group"),
+        ({"extra_hosts": {"a b": "1.1.1.1"}}, "no host name"),
+        ({"extra_hosts": {"a": "there"}}, "no address"),
+        ({"dns": ("there",)}, "no address of a name server"),
+        ({"dns_search": ("a\nnameserver",)}, "resolv.conf"),
+        ({"files": (MemoryFile("/x"),)}, "source or a content"),
+        ({"files": (MemoryFile("/x", "/y", "z"),)}, "source or a content"),
+        ({"files": (MemoryFile("x", "/y"),)}, "must be absolute"),
+        ({"files": (MemoryFile("/x", "/y", mode=0o4755),)}, "not within"),
         ({"mounts": (Mount("tmpfs", "x"),)}, "must be absolute"),
         ({"mounts": (Mount("tmpfs", "//"),)}, "cannot be a mount's target"),
         ({"mounts": (Mount("tmpfs", "/proc/"),)}, "cannot be a mount's target"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ContainerNotFound
-from runtime.model import ContainerSpec, Limits, Mount, PublishedPort
+from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 from runtime.paths import HostPaths
 from runtime.process import Process, kill_tree
 from runtime.state import Record, Records, Start, held, write_whole
@@ -17,6 +18,9 @@ from runtime.state import Record, Records, Start, held, write_whole
 SPEC = ContainerSpec(
     "web.7", "image", ("/e",), None, {"A": "1"}, "app", "/w", True, (Mount("tmpfs", "/t", size_bytes=5),),
     Limits(0.5, 1 << 26, 9), "SIGINT", {"l": "x"}, "host", (PublishedPort(1, 2, "udp", "1.1.1.1"),), False,
+    Restart("on-failure", 3), (Ulimit("nofile", 1, 2),), {"net.core.somaxconn": "9"}, ("audio",), {"db": "1.1.1.1"},
+    ("9.9.9.9",), ("example",), ("ndots:2",), (MemoryFile("/f", content="x"),), ("NET_RAW",), ("ALL",),
+    True, False, True, True, LogLimits(8192, 3),
 )  # fmt: skip
 RECORD = Record(SPEC, "sha256:00", ("a", "b"), "10.0.0.2", 12.5)
 
@@ -45,6 +49,16 @@ def test_a_container_exists_from_commit_to_retract(records: Records) -> None:
     records.retract("web.7")
     records.retract("web.7")
     assert (records.names(), records.all(), records.read_half("web.7")) == ([], [], RECORD)
+
+
+def test_a_record_of_an_older_version_is_read(records: Records, paths: HostPaths) -> None:
+    records.begin(RECORD)
+    records.commit("web.7")
+    found = json.loads(paths.record("web.7").read_bytes())
+    older = dict(list(found["spec"].items())[:15])
+    assert list(older)[-1] == "init"
+    paths.record("web.7").write_text(json.dumps({**found, "spec": older}))
+    assert records.read("web.7").spec == ContainerSpec(**{k: getattr(SPEC, k) for k in older})
 
 
 def test_a_start_of_another_boot_counts_no_more(records: Records, paths: HostPaths) -> None:
