@@ -145,6 +145,26 @@ class ImageInUse(RuntimeFault):
         self.containers = containers
 
 
+class VolumeNotFound(RuntimeFault):
+    """No volume has this name."""
+
+    exit_code = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no volume {name!r}", hint="`hecd-runtime volume ls` lists those there are.")
+
+
+class VolumeInUse(RuntimeFault):
+    """Containers, running or not, mount the volume."""
+
+    def __init__(self, name: str, containers: tuple[str, ...]) -> None:
+        super().__init__(
+            f"volume {name!r} is in use by {', '.join(containers)}",
+            hint="Remove these containers first: hecd-runtime rm -f " + " ".join(containers),
+        )
+        self.containers = containers
+
+
 class BuildFailed(RuntimeFault):
     """A Dockerfile could not be built; the builder has said why."""
 
@@ -158,7 +178,7 @@ class InvalidSettings(RuntimeFault):
         super().__init__(
             f"{path}: {faults[0]}",
             details=tuple(f"{path}: {fault}" for fault in faults[1:]),
-            hint='docs/runtime.md, "A private registry", says what may stand there.',
+            hint="docs/runtime.md says what may stand there.",
         )
         self.faults = faults
 

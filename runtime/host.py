@@ -22,6 +22,7 @@ from runtime.networks.network import Network
 from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.state import Records, held, write_whole
+from runtime.volumes import Volumes
 
 __all__ = ["Host", "HostPaths"]
 
@@ -33,7 +34,7 @@ SPARE_SUBNETS = "10.87.{}.0/24"  # one of 1-255 for a root elsewhere
 
 
 class Host:
-    """`containers`, what happens `inside` of them, their `images` and their `network`.
+    """`containers`, what happens `inside` of them, their `images`, `volumes` and `network`.
 
     Calls are short and blocking. Any number of threads and processes may use one root at once; the state is on disk and
     in the kernel, so that whoever opens the root next finds everything, whatever happened to the one before.
@@ -46,7 +47,8 @@ class Host:
         layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
         store = ImageStore(paths.images, layers, paths.locks)
         self.network = Network(paths, bridge)
-        life = Lifecycle(paths, records, store, self._addresses, self.network, engine)
+        self.volumes = Volumes(paths, records.mounting)
+        life = Lifecycle(paths, records, store, self._addresses, self.network, engine, self.volumes)
         self.images = Catalog(paths, store, records, life.sweep, image_settings)
         self.containers = Containers(paths, records, self.images, life, engine)
         self.inside = Inside(paths, engine, self.containers.inspect, self.containers.exit_fd)

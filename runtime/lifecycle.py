@@ -8,13 +8,15 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runtime.engines import bundle, seccomp, user
+from runtime import hostdevices, memoryfiles, policy
+from runtime.engines import bundle, power, seccomp, user
 from runtime.errors import ContainerExists, InvalidSpec, StillAlive
 from runtime.images.manifest import architecture
 from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
@@ -24,10 +26,11 @@ from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
 from runtime.paths import HostPaths
-from runtime.ports import Engine
+from runtime.ports import Engine, Streams
 from runtime.process import Process, boot_id
 from runtime.state import Record, Records, Start
 from runtime.validation import checked
+from runtime.volumes import Volumes
 
 RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 KILL_TIMEOUT_S = 10.0
@@ -44,6 +47,7 @@ class Lifecycle:
         addresses: Addresses,
         network: Network,
         engine: Engine,
+        volumes: Volumes,
     ) -> None:
         self._paths = paths
         self._records = records
@@ -51,6 +55,7 @@ class Lifecycle:
         self._addresses = addresses
         self._network = network
         self._engine = engine
+        self._volumes = volumes
         self._profiles: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def create(self, spec: ContainerSpec, image: Image) -> None:
@@ -70,8 +75,9 @@ class Lifecycle:
             self._prepare(record, image.config)
             self._records.commit(name)
 
-    def start(self, name: str) -> None:
-        """Run it, also again; fine if it runs. Raises ContainerNotFound, StartFailed, KernelRefused."""
+    def start(self, name: str, made: Callable[[], None] = lambda: None) -> None:
+        """Run it, also again; fine if it runs. `made` is called just before it runs.
+        Raises ContainerNotFound, StartFailed, KernelRefused."""
         with self._records.locked(name):
             record = self._records.read(name)
             last = self._records.read_start(name)
@@ -81,7 +87,9 @@ class Lifecycle:
                 last.shim.wait(KILL_TIMEOUT_S)  # it has the last lines of the log to write
             self._forget_run(name)
             self._prepare(record, self._images.image(record.image_digest).config)
-            launched = self._engine.launch(name, self._paths.bundle(name), self._paths.log(name))
+            launched = self._engine.launch(
+                name, self._paths.bundle(name), self._paths.log(name), _streams(record.spec), made
+            )
             self._records.write_start(name, Start(launched.process, launched.shim, time.time(), boot_id()))
 
     def remove(self, name: str) -> None:
@@ -136,35 +144,48 @@ class Lifecycle:
         """Everything around the processes. Fine for what is there: after a reboot, mounts and namespaces are not."""
         spec, name = record.spec, record.spec.name
         _check_sources(spec)
+        _check_power(spec)
         container = self._paths.container(name)
         mount_rootfs(self._paths.layers, record.layers, container)
-        files = _write_files(container, spec, record.address, self._network.name_server)
+        files = _write_files(container, spec, record.address, self._network)
         self._network.connect(name, record.address, spec.ports)
+        self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
+        self._paths.bundle(name).mkdir(exist_ok=True)
         self._write_bundle(record, image, files)
 
     def _write_bundle(self, record: Record, image: ImageConfig, files: dict[str, str]) -> None:
         spec, name = record.spec, record.spec.name
         rootfs = self._paths.rootfs(name)
+        volumes = {
+            m.source: str(self._volumes.ready(m.source, rootfs, m.target)) for m in spec.mounts if m.kind == "volume"
+        }
         if not bundle.argv(spec, image):
             raise InvalidSpec(name, (f"neither {spec.image} nor the container says what to run: give a command",))
         who = user.resolve(
-            spec.user or image.user, read_inside(rootfs, "/etc/passwd"), read_inside(rootfs, "/etc/group")
+            spec.user or image.user,
+            read_inside(rootfs, "/etc/passwd"),
+            read_inside(rootfs, "/etc/group"),
+            spec.group_add,
         )
+        capabilities = power.capabilities(spec, _our_capabilities())
         facts = self._engine.surroundings()
         around = bundle.Surroundings(
             rootfs=str(rootfs),
             namespace=str(self._paths.namespace(name)),
             cgroup=self._paths.cgroup(name),
             files=files,
+            memory_files=memoryfiles.place(spec, self._paths.memory_files(name)),
+            volumes=volumes,
             init=facts.init if spec.init else "",
             user=who,
             open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             swap_limited=facts.swap_limited,
-            seccomp=self._profile(facts.seccomp, bundle.capabilities(who)),
+            capabilities=capabilities,
+            devices=hostdevices.all_of_them() if spec.privileged else (),
+            seccomp=None if spec.privileged else self._profile(facts.seccomp, capabilities),
         )
-        directory = self._paths.bundle(name)
-        directory.mkdir(exist_ok=True)
-        (directory / "config.json").write_text(json.dumps(bundle.config(spec, image, around)))
+        config = json.dumps(bundle.config(spec, image, around))
+        (self._paths.bundle(name) / "config.json").write_text(config)
 
     def _profile(self, source: dict[str, Any] | None, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
         if source is None:
@@ -189,6 +210,7 @@ class Lifecycle:
         record = self._records.read_half(name)
         self._forget_run(name)
         self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
+        memoryfiles.remove(self._paths.memory_files(name))
         unmount_rootfs(self._paths.container(name))
         shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
         shutil.rmtree(self._paths.container(name), ignore_errors=True)
@@ -201,17 +223,46 @@ def _check_sources(spec: ContainerSpec) -> None:
         raise InvalidSpec(spec.name, tuple(f"the source {path} of a bind mount does not exist" for path in missing))
 
 
-def _write_files(container: Path, spec: ContainerSpec, address: str, name_server: str) -> dict[str, str]:
+def _streams(spec: ContainerSpec) -> Streams:
+    """A log of several files is begun anew by the supervisor, so that no line is lost."""
+    return Streams(spec.tty, spec.stdin_open, spec.log.max_size_bytes if spec.log.max_files == 1 else 0)
+
+
+def _check_power(spec: ContainerSpec) -> None:
+    """What the host does not allow, or cannot give. Asking for a limit above our own would fail the start."""
+    faults = []
+    if spec.privileged and not policy.read(policy.FILE).privileged:
+        faults.append(f"privileged containers are not allowed here; `privileged = true` in {policy.FILE} allows them")
+    for limit in spec.ulimits:
+        most = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.name.upper()}"))[1]
+        if most != resource.RLIM_INFINITY and not 0 <= limit.hard <= most and not _may_raise_limits():
+            faults.append(f"ulimit {limit.name}: {limit.hard} is above what this process may give, {most}")
+    if faults:
+        raise InvalidSpec(spec.name, tuple(faults))
+
+
+def _may_raise_limits() -> bool:
+    return "CAP_SYS_RESOURCE" in _our_capabilities()
+
+
+@cache
+def _our_capabilities() -> tuple[str, ...]:
+    status = Path("/proc/self/status").read_text()
+    return power.named(int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")), 16))
+
+
+def _write_files(container: Path, spec: ContainerSpec, address: str, network: Network) -> dict[str, str]:
     """The files that make the container's network usable: target → source."""
     directory = container / "etc"
     directory.mkdir(exist_ok=True)
     hostname = bundle.hostname(spec)
+    candidates = [path.read_text() for path in RESOLV_FILES if path.exists()]
+    resolv = topology.resolv_file(candidates, network.name_server, topology.ZONE)
+    own = topology.Resolving(spec.dns, spec.dns_search, spec.dns_options)
     texts = {
-        "hosts": topology.hosts_file(hostname, address),
+        "hosts": topology.hosts_file(hostname, address, spec.extra_hosts, network.bridge.address),
         "hostname": f"{hostname}\n",
-        "resolv.conf": topology.resolv_file(
-            [path.read_text() for path in RESOLV_FILES if path.exists()], name_server, topology.ZONE
-        ),
+        "resolv.conf": own.applied(resolv, topology.ZONE if network.name_server else ""),
     }
     for name, text in texts.items():
         (directory / name).write_text(text)

@@ -195,6 +195,17 @@ class Fetching:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """A named volume: `path` is its directory on the host, `containers` those that mount it."""
+
+    name: str
+    labels: dict[str, str]
+    created_at: float
+    path: str
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LogLine:
     """One line a container wrote; `stream` is "stdout" or "stderr"."""
 

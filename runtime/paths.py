@@ -32,6 +32,10 @@ class HostPaths:
         return self.lib / "containers"
 
     @property
+    def volumes(self) -> Path:
+        return self.lib / "volumes"
+
+    @property
     def addresses(self) -> Path:
         return self.lib / "addresses"
 
@@ -94,8 +98,23 @@ class HostPaths:
     def log(self, name: str) -> Path:
         return self.container(name) / "log"
 
+    def volume(self, name: str) -> Path:
+        return self.volumes / name
+
+    def volume_record(self, name: str) -> Path:
+        """A volume exists if and only if this file does."""
+        return self.volume(name) / "volume.json"
+
+    def volume_data(self, name: str) -> Path:
+        """What is mounted."""
+        return self.volume(name) / "data"
+
     def bundle(self, name: str) -> Path:
         return self.bundles / name
+
+    def memory_files(self, name: str) -> Path:
+        """Where secrets and configuration files are, in memory."""
+        return self.bundle(name) / "files"
 
     def namespace(self, name: str) -> Path:
         return self.netns / name
@@ -109,7 +128,7 @@ class HostPaths:
         for path in (self.lib, self.run):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-        for path in (self.images, self.layers, self.containers, self.addresses):
+        for path in (self.images, self.layers, self.containers, self.volumes, self.addresses):
             path.mkdir(exist_ok=True)
         for path in (self.locks, self.container_locks, self.netns, self.engine, self.bundles):
             path.mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,27 @@ class Launched:
     shim: Process
 
 
+@dataclass(frozen=True)
+class Streams:
+    """What the first process of a container reads and writes. With `log_bytes` 0 the log is begun anew by nobody, with
+    any other number once it is longer."""
+
+    terminal: bool = False
+    stdin: bool = False  # somebody may be attached and type
+    log_bytes: int = 64 << 20
+
+
+PLAIN = Streams()
+
+
 class Engine(Protocol):
     """Makes processes from bundles. A bundle directory afterwards has `exit`, with the exit code, once it ended."""
 
-    def launch(self, name: str, bundle: Path, log: Path) -> Launched:
-        """Run what `bundle`/config.json says; lines go to the end of `log`. Raises StartFailed."""
+    def launch(
+        self, name: str, bundle: Path, log: Path, streams: Streams = PLAIN, made: Callable[[], None] = lambda: None
+    ) -> Launched:
+        """Run what `bundle`/config.json says; lines go to the end of `log`. `made` is called when all is there, and
+        nothing runs yet: who attaches then misses no byte. Raises StartFailed."""
 
     def discard(self, name: str) -> None:
         """Kill what runs under this name and forget it; fine if there is nothing."""

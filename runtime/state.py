@@ -58,6 +58,15 @@ class Records:
                 found.append(self.read(name))
         return found
 
+    def mounting(self, volume: str) -> list[str]:
+        """The containers that mount this volume, those too that are being made or removed."""
+        found = []
+        for name in sorted(entry.name for entry in os.scandir(self._paths.containers)):
+            record = _read(self._paths.record(name)) or self.read_half(name)
+            if record and any(m.kind == "volume" and m.source == volume for m in record.spec.mounts):
+                found.append(name)
+        return found
+
     def exists(self, name: str) -> bool:
         return self._paths.record(name).exists()
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "exec": ("inside", "exec_", "Run a command inside a container."),
     "pull": ("images", "pull", "Bring an image here from its registry."),
     "image": ("images", "image", "List, load, save, import, build and remove images."),
+    "volume": ("volumes", "volume", "List, make, inspect and remove volumes."),
     "gc": ("images", "gc", "Delete what no name and no container needs."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }

@@ -5,41 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.engines import power
 from runtime.engines.user import User
-from runtime.model import ContainerSpec, ImageConfig, Limits, Mount
+from runtime.model import ContainerSpec, ImageConfig, Limits, Mount, Ulimit
 
-# What a root user keeps. Without: NET_RAW (ping works by ping_group_range), MKNOD, AUDIT_WRITE, SETFCAP.
-CAPABILITIES = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-)
-MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/selinux",
-)
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT = "/dev/init"  # /dev is a fresh tmpfs: nothing is left in the container's own files
 OPEN_FILES = 1048576
+RLIM_INFINITY = (1 << 64) - 1
 CPU_PERIOD_US = 100_000
 
 
@@ -51,10 +24,14 @@ class Surroundings:
     namespace: str
     cgroup: str
     files: dict[str, str]  # target in the container → source: /etc/hosts and its like
+    memory_files: dict[str, str]  # the same, of secrets and configuration files
+    volumes: dict[str, str]  # directories by the names of volumes
     init: str  # the init program, "" for none
     user: User
     open_files_limit: int  # our own hard limit: nobody may ask for more
     swap_limited: bool  # whether the kernel counts swap
+    capabilities: tuple[str, ...]  # what the container may have at most
+    devices: tuple[dict[str, Any], ...]  # of the host, for a privileged container
     seccomp: dict[str, Any] | None
 
 
@@ -63,11 +40,6 @@ def argv(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...]:
     entrypoint = image.entrypoint if spec.entrypoint is None else spec.entrypoint
     default = image.command if spec.entrypoint is None else ()
     return (*entrypoint, *(default if spec.command is None else spec.command))
-
-
-def capabilities(user: User) -> tuple[str, ...]:
-    """Those of the container's processes: none unless they are root's."""
-    return CAPABILITIES if user.uid == 0 else ()
 
 
 def config(spec: ContainerSpec, image: ImageConfig, around: Surroundings) -> dict[str, Any]:
@@ -79,7 +51,7 @@ def config(spec: ContainerSpec, image: ImageConfig, around: Surroundings) -> dic
         "process": process(spec, image, around, _with_init(argv(spec, image), around.init)),
         "mounts": _mounts(spec, around),
         "annotations": {"hecd.name": spec.name},
-        "linux": _linux(spec.limits, around),
+        "linux": _linux(spec, around),
     }
 
 
@@ -91,25 +63,33 @@ def process(spec: ContainerSpec, image: ImageConfig, around: Surroundings, args:
     """A process in the container; `exec` uses it too, as plain `exec` would forget noNewPrivileges."""
     user = around.user
     return {
-        "terminal": False,
+        "terminal": spec.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": list(args),
         "cwd": spec.working_dir or image.working_dir or "/",
         "env": [f"{key}={value}" for key, value in _environment(spec, image, user).items()],
-        "noNewPrivileges": True,
-        "capabilities": {kind: list(capabilities(user)) for kind in ("bounding", "effective", "permitted")},
-        "rlimits": [{"type": "RLIMIT_NOFILE", **_open_files(around.open_files_limit)}],
+        "noNewPrivileges": spec.no_new_privileges and not spec.privileged,
+        "capabilities": power.sets(spec, user, around.capabilities),
+        "rlimits": _rlimits(spec.ulimits, around.open_files_limit),
         "oomScoreAdj": 0,
     }
 
 
-def _open_files(limit: int) -> dict[str, int]:
-    value = min(OPEN_FILES, limit)
-    return {"soft": value, "hard": value}
+def _rlimits(ulimits: tuple[Ulimit, ...], open_files_limit: int) -> list[dict[str, Any]]:
+    default = min(OPEN_FILES, open_files_limit)
+    found = {"nofile": (default, default), **{u.name: (u.soft, u.hard) for u in ulimits}}
+    return [
+        {"type": f"RLIMIT_{name.upper()}", "soft": _rlimit(s), "hard": _rlimit(h)} for name, (s, h) in found.items()
+    ]
+
+
+def _rlimit(value: int) -> int:
+    return RLIM_INFINITY if value == -1 else value
 
 
 def _environment(spec: ContainerSpec, image: ImageConfig, user: User) -> dict[str, str]:
-    return {"PATH": PATH, "HOSTNAME": hostname(spec), "HOME": user.home, **image.env, **spec.environment}
+    terminal = {"TERM": "xterm"} if spec.tty else {}
+    return {"PATH": PATH, **terminal, "HOSTNAME": hostname(spec), "HOME": user.home, **image.env, **spec.environment}
 
 
 def _with_init(args: tuple[str, ...], init: str) -> tuple[str, ...]:
@@ -117,27 +97,34 @@ def _with_init(args: tuple[str, ...], init: str) -> tuple[str, ...]:
 
 
 def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
+    sys_options = () if spec.privileged else ("ro",)
     fixed = [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=64k"),
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=64m"),  # noqa: S108
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "ro"),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *sys_options),
+        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", *sys_options),
     ]
     scratch = [_scratch(target) for target in ("/run", "/tmp")] if spec.read_only else []  # noqa: S108
     files = [_bind(target, source, read_only=spec.read_only) for target, source in around.files.items()]
     init = [_bind(INIT, around.init, read_only=True)] if around.init else []
-    own = sorted(spec.mounts, key=lambda m: m.target.rstrip("/").count("/"))  # a mount below another comes later
-    taken = {m.target.rstrip("/") for m in own}
+    own = [_own(m, around.volumes) for m in spec.mounts]
+    for target, source in around.memory_files.items():
+        file = _bind(target, source, read_only=True)
+        own.append({**file, "options": [*file["options"], "nosuid", "nodev"]})
+    own.sort(key=lambda m: str(m["destination"]).rstrip("/").count("/"))  # a mount below another comes later
+    taken = {str(m["destination"]).rstrip("/") for m in own}
     defaults = [m for m in [*scratch, *files] if m["destination"] not in taken]
-    return [*fixed, *init, *defaults, *(_own(m) for m in own)]
+    return [*fixed, *init, *defaults, *own]
 
 
-def _own(mount: Mount) -> dict[str, Any]:
+def _own(mount: Mount, volumes: dict[str, str]) -> dict[str, Any]:
     if mount.kind == "bind":
         return _bind(mount.target, mount.source, read_only=mount.read_only)
+    if mount.kind == "volume":
+        return _bind(mount.target, volumes[mount.source], read_only=mount.read_only)
     size = (f"size={mount.size_bytes}",) if mount.size_bytes else ()
     read_only = ("ro",) if mount.read_only else ()
     return _mount(mount.target, "tmpfs", "nosuid", "nodev", "mode=1777", *size, *read_only)
@@ -157,21 +144,28 @@ def _mount(target: str, kind: str, *options: str) -> dict[str, Any]:
     return {"destination": target, "type": kind, "source": kind, "options": list(options)}
 
 
-def _linux(limits: Limits, around: Surroundings) -> dict[str, Any]:
+def _linux(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
+    hidden = {} if spec.privileged else {"maskedPaths": list(power.MASKED), "readonlyPaths": list(power.READ_ONLY)}
+    # Those of the network are set in the namespace itself, which is ours: engines refuse them there.
+    sysctls = {key: value for key, value in spec.sysctls.items() if not key.startswith("net.")}
     namespaces = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
     return {
         "namespaces": [*namespaces, {"type": "network", "path": around.namespace}],
         "cgroupsPath": around.cgroup,
-        "resources": _resources(limits, swap_limited=around.swap_limited),
-        "maskedPaths": list(MASKED),
-        "readonlyPaths": list(READ_ONLY),
+        "resources": {
+            "devices": power.devices(spec),
+            **_resources(spec.limits, swap_limited=around.swap_limited),
+        },
+        **hidden,
+        **({"sysctl": sysctls} if sysctls else {}),
+        **({"devices": list(around.devices)} if around.devices else {}),
         "rootfsPropagation": "private",
         **({"seccomp": around.seccomp} if around.seccomp else {}),
     }
 
 
 def _resources(limits: Limits, *, swap_limited: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+    found: dict[str, Any] = {}
     if limits.pids:
         found["pids"] = {"limit": limits.pids}
     if limits.memory_bytes:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from typing import Any
 from runtime.engines.cgroups import HYBRID_CONTROLLERS, Cgroups
 from runtime.errors import MissingProgram, StartFailed
 from runtime.paths import HostPaths
-from runtime.ports import EngineFacts, Launched
+from runtime.ports import PLAIN, EngineFacts, Launched, Streams
 from runtime.process import Process, readable
 from runtime.state import write_whole
 
 INIT = "/usr/bin/tini-static"
 SECCOMP = (Path("/usr/share/containers/seccomp.json"), Path("/etc/containers/seccomp.json"))
-LOG_LIMIT_BYTES = 64 << 20  # conmon starts the log anew when it is longer than this
 LAUNCH_TIMEOUT_S = 30.0
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -54,12 +53,15 @@ class OciEngine:
             raise MissingProgram("conmon", "conmon")
         return cls(paths, runtime, conmon)
 
-    def launch(self, name: str, bundle: Path, log: Path) -> Launched:
+    def launch(
+        self, name: str, bundle: Path, log: Path, streams: Streams = PLAIN, made: Callable[[], None] = lambda: None
+    ) -> Launched:
         for left in ("exit", "oom", "pid", "conmon.pid"):
             (bundle / left).unlink(missing_ok=True)
-        pid = self._create(name, bundle, log)
+        pid = self._create(name, bundle, log, streams)
         # Who they are is noted before anything runs: a process may end before the next line.
         launched = Launched(self._known(pid, name), self._known(int((bundle / "conmon.pid").read_text()), name))
+        made()
         started = self._call("start", name)
         if started.returncode:
             self.discard(name)
@@ -92,13 +94,13 @@ class OciEngine:
             raise MissingProgram(str(SECCOMP[0]), "golang-github-containers-common")
         return EngineFacts(INIT, self._cgroups.swap_limited, json.loads(profile.read_bytes()))
 
-    def _create(self, name: str, bundle: Path, log: Path) -> int:
+    def _create(self, name: str, bundle: Path, log: Path, streams: Streams) -> int:
         reader, writer = os.pipe()
         try:
             try:
                 # conmon returns after a double fork. It writes `oom` into its working directory.
                 subprocess.run(
-                    self._conmon_argv(name, bundle, log),
+                    self._conmon_argv(name, bundle, log, streams),
                     check=False,
                     cwd=bundle,
                     env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
@@ -127,7 +129,8 @@ class OciEngine:
             raise _refused(name, str(report.get("message", "")))
         return int(report["data"])
 
-    def _conmon_argv(self, name: str, bundle: Path, log: Path) -> list[str]:
+    def _conmon_argv(self, name: str, bundle: Path, log: Path, streams: Streams) -> list[str]:
+        limit = [f"--log-size-max={streams.log_bytes}"] if streams.log_bytes else []
         return [
             self._conmon,
             "--api-version=1",
@@ -140,7 +143,9 @@ class OciEngine:
             f"--container-pidfile={bundle / 'pid'}",
             f"--conmon-pidfile={bundle / 'conmon.pid'}",
             f"--log-path=k8s-file:{log}",
-            f"--log-size-max={LOG_LIMIT_BYTES}",
+            *limit,
+            *(["--terminal"] if streams.terminal else []),
+            *(["--stdin", "--leave-stdin-open"] if streams.stdin else []),
             f"--persist-dir={bundle}",  # the exit code goes to bundle/exit
             f"--socket-dir-path={self._root.parent}",
             "--full-attach",

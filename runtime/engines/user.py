@@ -17,8 +17,9 @@ class User:
     home: str = "/"
 
 
-def resolve(wanted: str, passwd: str, group: str) -> User:
-    """Read `user[:group]`, names or numbers; "" is root. Raises InvalidSpec for a name that the container lacks."""
+def resolve(wanted: str, passwd: str, group: str, more: tuple[str, ...] = ()) -> User:
+    """Read `user[:group]`, names or numbers; "" is root. `more` are further groups. Raises InvalidSpec for a name that
+    the container lacks."""
     name, _, group_name = wanted.partition(":")
     entry = _find(passwd, name or "0", 6)
     if entry is None and name and not name.isdecimal():
@@ -27,7 +28,8 @@ def resolve(wanted: str, passwd: str, group: str) -> User:
     own_gid = int(entry[3]) if entry else 0
     groups = tuple(_groups_of(entry[0], group)) if entry and not group_name else ()
     gid = _gid(wanted, group_name, group) if group_name else own_gid
-    return User(uid, gid, tuple(g for g in groups if g != gid), (entry[5] if entry else "") or "/")
+    groups = (*groups, *(_gid(wanted, name, group) for name in more))
+    return User(uid, gid, tuple(dict.fromkeys(g for g in groups if g != gid)), (entry[5] if entry else "") or "/")
 
 
 def _gid(wanted: str, name: str, group: str) -> int:

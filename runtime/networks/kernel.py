@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,17 @@ def fit_cables(bridge: Bridge, namespaces: Iterable[Path]) -> int:
         for index in [index for index, mtu in ports if mtu > bridge.mtu]:
             ip.link("set", index=index, mtu=bridge.mtu)
     return len(wrong)
+
+
+def set_values(namespace: Path, values: Mapping[str, str]) -> None:
+    """Write sysctls, named with dots, of a network namespace. Raises KernelRefused."""
+
+    def write() -> None:
+        setns(str(namespace))
+        for name, value in values.items():
+            set_value(name.replace(".", "/"), value)
+
+    in_thread(write)
 
 
 def _make_namespace(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -46,6 +46,11 @@ class Network:
             except BaseException:
                 kernel.drop_namespace(namespace)
                 raise
+
+    def tune(self, name: str, sysctls: Mapping[str, str]) -> None:
+        """Set what of the kernel belongs to the container's network alone. Raises KernelRefused."""
+        if sysctls:
+            kernel.set_values(self._paths.namespace(name), sysctls)
 
     def disconnect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
         """Take away what `connect` made; fine if nothing is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 INTERFACE = "eth0"
@@ -60,12 +61,38 @@ def mac_of(address: str) -> str:
     return "02:48:" + ":".join(f"{octet:02x}" for octet in ipaddress.IPv4Address(address).packed)
 
 
-def hosts_file(hostname: str, address: str) -> str:
+def hosts_file(hostname: str, address: str, extra: Mapping[str, str], gateway: str) -> str:
+    """`extra` are further names with their addresses; "host-gateway" is the host as containers reach it."""
     return (
         "127.0.0.1\tlocalhost\n"
         "::1\tlocalhost ip6-localhost ip6-loopback\n"
         f"{address}\t{hostname}\n"
+        + "".join(f"{gateway if found == 'host-gateway' else found}\t{name}\n" for name, found in extra.items())
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Resolving:
+    """How a container's own wishes differ from what its host has."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def applied(self, text: str, zone: str) -> str:
+        """`text` is resolv.conf without these wishes. With servers of one's own, the zone of the host is of no use."""
+        lines = text.splitlines()
+        if self.servers:
+            lines = [line for line in lines if line.split()[:1] == ["options"]]
+            lines = [*(f"nameserver {server}" for server in self.servers), *lines]
+        if self.search:
+            lines = [line for line in lines if line.split()[:1] not in (["search"], ["domain"])]
+            words = [*([zone] if zone and not self.servers else []), *(word for word in self.search if word != ".")]
+            lines += [f"search {' '.join(words)}"] if words else []
+        if self.options:
+            lines = [line for line in lines if line.split()[:1] != ["options"]]
+            lines += [f"options {' '.join(self.options)}"]
+        return "\n".join(lines) + "\n"
 
 
 def resolv_file(candidates: list[str], server: str = "", zone: str = "") -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import StartFailed
-from runtime.ports import EngineFacts, Launched
+from runtime.ports import PLAIN, EngineFacts, Launched, Streams
 from runtime.process import Process, kill_tree
 
 SHIM = """
@@ -28,12 +28,15 @@ class ShellEngine:
     def __init__(self) -> None:
         self._shims: dict[str, subprocess.Popen[bytes]] = {}
 
-    def launch(self, name: str, bundle: Path, log: Path) -> Launched:
+    def launch(
+        self, name: str, bundle: Path, log: Path, streams: Streams = PLAIN, made: Callable[[], None] = lambda: None
+    ) -> Launched:
         for left in ("exit", "pid"):
             (bundle / left).unlink(missing_ok=True)
         args = json.loads((bundle / "config.json").read_text())["process"]["args"]
         if not Path(args[0]).exists():
             raise StartFailed(f"{args[0]} is not there")
+        made()
         shim = subprocess.Popen(["sh", "-c", SHIM, "shim", *args], cwd=bundle, env={"LOG": str(log), "PATH": "/bin"})
         self._shims[name] = shim
         while not (bundle / "pid").exists() or not (bundle / "pid").read_text().strip():

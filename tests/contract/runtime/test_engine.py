@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime import execute, logs
-from runtime.engines import bundle
+from runtime.engines import bundle, power
 from runtime.engines.oci import OciEngine
 from runtime.engines.user import User
 from runtime.errors import StartFailed
@@ -39,7 +39,8 @@ class Place:
         around = bundle.Surroundings(
             rootfs=str(self.rootfs), namespace=str(self.paths.namespace("c")), cgroup=self.paths.cgroup("c"), files={},
             init="", user=User(), open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            swap_limited=facts.swap_limited, seccomp=None,
+            swap_limited=facts.swap_limited, seccomp=None, memory_files={}, volumes={},
+            capabilities=power.CAPABILITIES, devices=(),
         )  # fmt: skip
         directory = self.paths.bundle("c")
         directory.mkdir(exist_ok=True)

@@ -80,6 +80,39 @@ def test_the_days_of_a_container(cli: Cli) -> None:
     assert cli("rm", "-f", "web").stdout == "web\n"
 
 
+def test_volumes(cli: Cli) -> None:
+    script = "cat /data/x; echo kept >/data/x"
+    assert cli("volume", "create", "-l", "team=a", "data").stdout == "data\n"
+    cli("run", "--name", "one", "-v", "data:/data", IMAGE, "sh", "-c", script)
+    assert cli("run", "--rm", "-v", "data:/data", IMAGE, "sh", "-c", script).stdout == "kept\n"
+    assert cli("volume", "ls").stdout.splitlines()[1].split()[0::3] == ["data", "one"]
+    seen = json.loads(cli("volume", "inspect", "data").stdout)[0]
+    assert (seen["labels"], Path(seen["path"], "x").read_text()) == ({"team": "a"}, "kept\n")
+    refused = cli("volume", "rm", "data")
+    assert (refused.returncode, "in use by one" in refused.stderr, "rm -f one" in refused.stderr) == (1, True, True)
+    cli("rm", "one")
+    assert cli("volume", "rm", "data").stdout == "data\n" and cli("volume", "ls", "-q").stdout == ""
+    assert cli("volume", "rm", "data").returncode == 4
+
+
+def test_wishes_reach_the_container(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("s3cret\n")
+    options = (
+        "--ulimit nofile=64 --sysctl net.core.somaxconn=77 --add-host db:10.0.0.9 --dns 9.9.9.9 --dns-search x.example "
+        f"--dns-option ndots:2 --secret {tmp_path}/password --config {tmp_path}/password:/etc/app.conf --group-add 77 "
+        "--cap-drop ALL --cap-add KILL --security-opt no-new-privileges=false --log-opt max-size=1m"
+    )
+    script = (
+        "ulimit -n; cat /proc/sys/net/core/somaxconn /run/secrets/password /etc/app.conf /etc/resolv.conf; "
+        "busybox tail -n1 /etc/hosts; busybox grep -E 'CapEff|NoNewPrivs' /proc/self/status; id -G"
+    )
+    done = cli("run", "--rm", *options.split(), IMAGE, "sh", "-c", script)
+    assert done.stdout.split("\n")[:-1] == [
+        "64", "77", "s3cret", "s3cret", "nameserver 9.9.9.9", "search x.example", "options ndots:2", "10.0.0.9\tdb",
+        "CapEff:\t0000000000000020", "NoNewPrivs:\t0", "0 77",
+    ], done.stderr  # fmt: skip
+
+
 def test_logs(cli: Cli) -> None:
     cli("run", "-d", "--name", "c", IMAGE, "sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.05; done; echo e >&2")
     followed = cli("logs", "-f", "c")
@@ -109,6 +142,13 @@ def test_images(cli: Cli) -> None:
         (("run", "-p", "70000:80", IMAGE), 2, "70000 is no port"),
         (("run", "-m", "lots", IMAGE), 2, "64m"),
         (("run", "-m", "1k", IMAGE), 2, "4 MiB"),
+        (("run", "--restart", "sometimes", IMAGE), 2, "no restart policy"),
+        (("run", "--cap-add", "FLYING", IMAGE), 2, "CAP_FLYING is no capability"),
+        (("run", "--privileged", IMAGE), 2, "not allowed here"),
+        (("run", "--sysctl", "vm.swappiness=1", IMAGE), 2, "not the container's own"),
+        (("run", "--secret", "/does/not/exist", IMAGE), 2, "cannot be read"),
+        (("run", "--ulimit", "files=1", IMAGE), 2, "no ulimit"),
+        (("volume", "inspect", "nothing"), 4, "no volume 'nothing'"),
         (("run", "--no-init", IMAGE, "/nowhere"), 1, "/nowhere"),
         (("image", "load", "/etc/passwd"), 1, "no archive"),
         (("exe", "x"), 2, "Did you mean `hecd-runtime exec`"),

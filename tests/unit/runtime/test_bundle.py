@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engines import bundle
+from runtime.engines import bundle, power
 from runtime.engines.user import User
-from runtime.model import ContainerSpec, ImageConfig, Limits, Mount
+from runtime.errors import InvalidSpec
+from runtime.model import ContainerSpec, ImageConfig, Limits, Mount, Ulimit
 
 IMAGE = ImageConfig(entrypoint=("/entry",), command=("serve",), env={"A": "image", "B": "image"}, working_dir="/work")
 AROUND = bundle.Surroundings(
@@ -20,11 +21,15 @@ AROUND = bundle.Surroundings(
     namespace="/ns",
     cgroup="/group",
     files={"/etc/hosts": "/h", "/etc/resolv.conf": "/r"},
+    memory_files={},
+    volumes={},
     init="/usr/bin/tini-static",
     user=User(home="/root"),
     open_files_limit=20000,
     swap_limited=True,
     seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
+    capabilities=power.CAPABILITIES,
+    devices=(),
 )
 SPEC = ContainerSpec("web.7", "image")
 
@@ -71,8 +76,7 @@ def test_power_is_dropped() -> None:
     process = made()["process"]
     assert process["noNewPrivileges"] is True
     assert set(process["capabilities"]) == {"bounding", "effective", "permitted"}
-    for wrong in ("CAP_SYS_ADMIN", "CAP_NET_RAW", "CAP_MKNOD", "CAP_SYS_PTRACE"):
-        assert wrong not in process["capabilities"]["bounding"]
+    assert process["capabilities"]["bounding"] == list(power.CAPABILITIES)
     assert made(user=User(uid=1))["process"]["capabilities"]["effective"] == []
     linux = made()["linux"]
     assert linux["seccomp"] and "/proc/kcore" in linux["maskedPaths"] and "/proc/sys" in linux["readonlyPaths"]
@@ -142,6 +146,67 @@ def test_a_tmpfs_has_its_size() -> None:
 def test_no_spec_takes_protection_away(spec: ContainerSpec) -> None:
     config = json.loads(json.dumps(made(spec)))
     assert config["process"]["noNewPrivileges"] is True
-    assert config["process"]["capabilities"]["bounding"] == list(bundle.CAPABILITIES)
+    assert config["process"]["capabilities"]["bounding"] == list(power.CAPABILITIES)
     assert len(config["linux"]["namespaces"]) == 6
-    assert config["linux"]["maskedPaths"] == list(bundle.MASKED)
+    assert config["linux"]["maskedPaths"] == list(power.MASKED)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "gives"),
+    [
+        ({"cap_add": ("NET_ADMIN",)}, {*power.CAPABILITIES, "CAP_NET_ADMIN"}),
+        ({"cap_drop": ("CAP_KILL",)}, {*power.CAPABILITIES} - {"CAP_KILL"}),
+        ({"cap_drop": ("ALL",)}, set()),
+        ({"cap_drop": ("ALL",), "cap_add": ("KILL",)}, {"CAP_KILL"}),
+        ({"cap_add": ("ALL",)}, {*power.CAPABILITIES, "CAP_NET_ADMIN"}),
+        ({"cap_add": ("ALL",), "cap_drop": ("KILL",)}, {*power.CAPABILITIES, "CAP_NET_ADMIN"} - {"CAP_KILL"}),
+        ({"privileged": True}, {*power.CAPABILITIES, "CAP_NET_ADMIN"}),
+    ],
+)
+def test_capabilities_are_added_and_dropped(wishes: dict[str, Any], gives: set[str]) -> None:
+    ours = (*power.CAPABILITIES, "CAP_NET_ADMIN")
+    assert set(power.capabilities(replace(SPEC, **wishes), ours)) == gives
+
+
+def test_a_capability_that_cannot_be_is_named() -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        power.capabilities(replace(SPEC, cap_add=("SYS_ADMIN", "FLYING")), power.CAPABILITIES)
+    assert "CAP_FLYING is no capability" in caught.value.faults[0]
+    assert "cannot give CAP_SYS_ADMIN" in caught.value.faults[1]
+
+
+def test_capabilities_of_a_mask() -> None:
+    assert power.named(0b101) == ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
+    assert power.named((1 << 41) - 1)[-1] == "CAP_CHECKPOINT_RESTORE"
+
+
+def test_ulimits_stand_beside_that_of_open_files() -> None:
+    rlimits = made(replace(SPEC, ulimits=(Ulimit("core", 0, -1), Ulimit("nofile", 5, 6))))["process"]["rlimits"]
+    assert rlimits == [
+        {"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1},
+    ]
+
+
+def test_a_privileged_container_sees_all() -> None:
+    device = {"path": "/dev/x", "type": "c", "major": 1, "minor": 2}
+    config = made(replace(SPEC, privileged=True), seccomp=None, devices=(device,))
+    assert "maskedPaths" not in config["linux"] and "readonlyPaths" not in config["linux"]
+    assert "seccomp" not in config["linux"] and config["linux"]["devices"] == [device]
+    assert config["linux"]["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert config["process"]["noNewPrivileges"] is False
+    assert "ro" not in mounts(config)["/sys"]["options"] and "ro" in mounts(made())["/sys"]["options"]
+
+
+def test_volumes_and_files_in_memory_are_mounts() -> None:
+    volume = Mount("volume", "/data/", "db", read_only=True)
+    config = made(replace(SPEC, mounts=(volume,)), volumes={"db": "/v"}, memory_files={"/data/secret": "/m"})
+    order = [m["destination"] for m in config["mounts"]]
+    assert mounts(config)["/data/"]["source"] == "/v" and "ro" in mounts(config)["/data/"]["options"]
+    assert order.index("/data/") < order.index("/data/secret")
+    assert "ro" in mounts(config)["/data/secret"]["options"]
+
+
+def test_sysctls_of_the_network_are_not_the_engines() -> None:
+    sysctls = {"net.core.somaxconn": "9", "kernel.msgmax": "8192"}
+    assert made(replace(SPEC, sysctls=sysctls))["linux"]["sysctl"] == {"kernel.msgmax": "8192"}

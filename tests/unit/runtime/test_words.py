@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import click
 import pytest
 
 from runtime.cli import COMMANDS, cli
-from runtime.cli.run import published, size_bytes, tmpfs, volume
+from runtime.cli.described import (
+    extra_host,
+    log_limits,
+    memory_file,
+    published,
+    restart,
+    security,
+    size_bytes,
+    tmpfs,
+    ulimit,
+    volume,
+)
 from runtime.cli.session import ago, size
-from runtime.model import Mount, PublishedPort
+from runtime.model import LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 
 @pytest.mark.parametrize(
@@ -37,9 +51,35 @@ def test_mounts() -> None:
     assert volume("/a:/b") == Mount("bind", "/b", "/a")
     assert volume("/a:/b:ro") == Mount("bind", "/b", "/a", read_only=True)
     assert tmpfs("/t:1m") == Mount("tmpfs", "/t", size_bytes=1 << 20)
+    assert volume("data:/b") == Mount("volume", "/b", "data")
+    assert volume("./data:/b").source == str(Path("data").absolute())
     for text in ("/a", "/a:", "/a:/b:x"):
         with pytest.raises(click.UsageError):
             volume(text)
+
+
+def test_what_else_describes_a_container() -> None:
+    assert restart("on-failure:3") == Restart("on-failure", 3)
+    assert restart("always") == Restart("always")
+    assert ulimit("nofile=1:-1") == Ulimit("nofile", 1, -1) and ulimit("core=0") == Ulimit("core", 0, 0)
+    assert extra_host("db:10.0.0.9") == ("db", "10.0.0.9") and extra_host("db=[::1]") == ("db", "::1")
+    assert memory_file("secret", "/a/b") == MemoryFile("/run/secrets/b", "/a/b")
+    assert memory_file("config", "/a/b:/c") == MemoryFile("/c", "/a/b")
+    assert security([]) and security(["no-new-privileges"]) and not security(["no-new-privileges=false"])
+    assert log_limits(["max-size=1m", "max-file=3"]) == LogLimits(1 << 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (restart, "on-failure:x"), (ulimit, "nofile"), (ulimit, "nofile=a"), (extra_host, "db"),
+        (lambda text: memory_file("config", text), "/a"), (lambda text: security([text]), "seccomp=unconfined"),
+        (lambda text: log_limits([text]), "max-file=x"), (lambda text: log_limits([text]), "mode=blocking"),
+    ],
+)  # fmt: skip
+def test_what_describes_nothing(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(click.UsageError):
+        read(text)
 
 
 @pytest.mark.parametrize(
