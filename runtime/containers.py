@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal as signals
 
+from runtime import supervision
 from runtime.errors import ContainerNotFound, StillAlive, mapped
 from runtime.images.catalog import Catalog
 from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
@@ -13,6 +14,7 @@ from runtime.model import Container, ContainerSpec
 from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.process import readable
+from runtime.restarts import History
 from runtime.seen import container_of
 from runtime.signals import number_of
 from runtime.state import Records
@@ -44,7 +46,22 @@ class Containers:
         """Run it, for the first time or again, with the same address, files and log; fine if it runs.
         Raises ContainerNotFound, StartFailed."""
         self._life.start(name)
+        if supervision.needs_care(self._records.read(name).spec):
+            supervision.ensure(self._paths)
         return self.inspect(name)
+
+    @mapped()
+    def start_again(self, name: str, history: History) -> bool:
+        """For the supervisor: run it, unless somebody stopped it or it runs; whether it was so. Raises as `start`."""
+        return self._life.start_again(name, history)
+
+    def restarts(self, name: str) -> History:
+        """How often it was run again by itself since it was started."""
+        return self._records.restarts(name)
+
+    def was_stopped(self, name: str, *, ever: bool) -> bool:
+        """Whether somebody wanted it to end; with `ever` also before a reboot."""
+        return self._records.was_stopped(name, ever=ever)
 
     @mapped()
     def inspect(self, name: str) -> Container:
@@ -67,6 +84,8 @@ class Containers:
         number = number_of(name, signal)
         if start is None:
             return
+        if number in (signals.SIGKILL, number_of(name, record.spec.stop_signal or "SIGTERM")):
+            self._hold(record.spec)
         if record.spec.init and number != signals.SIGKILL:
             start.process.begun(INIT_TIMEOUT_S)
         start.process.signal(number)
@@ -82,7 +101,9 @@ class Containers:
         return shim if shim is not None else start.process.open()
 
     def stop(self, name: str, grace_s: float = 10.0) -> Container:
-        """Stop signal, `grace_s` of patience, then SIGKILL. Raises ContainerNotFound, StillAlive."""
+        """Stop signal, `grace_s` of patience, then SIGKILL; it is not run again by itself. Raises ContainerNotFound,
+        StillAlive."""
+        self._hold(self._records.read(name).spec)
         self.signal(name, self._records.read(name).spec.stop_signal or "SIGTERM")
         if not self.wait(name, grace_s):
             self.signal(name, "SIGKILL")
@@ -105,5 +126,14 @@ class Containers:
         """Kill it if it runs, and give back address, namespaces, mounts and files; fine if there is none.
         Raises StillAlive."""
         with contextlib.suppress(ContainerNotFound):
-            self._images.used(self._records.read(name).image_digest)  # its use ends now
+            record = self._records.read(name)
+            self._images.used(record.image_digest)  # its use ends now
+            self._hold(record.spec)
         self._life.remove(name)
+        supervision.ring(self._paths)
+
+    def _hold(self, spec: ContainerSpec) -> None:
+        if spec.restart.policy != "no":
+            with contextlib.suppress(ContainerNotFound):
+                self._life.hold(spec.name)
+            supervision.ring(self._paths)

@@ -77,6 +77,11 @@ class Host:
         engine.surroundings()  # says what is missing now, not when the first container starts
         return cls(paths, _planned(paths, subnet, bridge), engine, image_settings)
 
+    @property
+    def paths(self) -> HostPaths:
+        """Where everything of this root lies."""
+        return self._paths
+
     @mapped()
     def close(self) -> None:
         """Let go. Containers run on; without any, and outside of an overlay, bridge and rules go away too."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from runtime import execute, logs
 from runtime.errors import NotRunning, mapped
+from runtime.logs import Window
 from runtime.model import Container, LogLine, State
 from runtime.paths import HostPaths
 from runtime.ports import Engine
@@ -41,15 +43,20 @@ class Inside:
         process = execute.with_argv(self._process(name), argv, terminal=tty)
         return execute.interactive(self._engine, name, process, self._paths.bundle(name))
 
-    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound."""
+    def logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """What it wrote, of all its starts and as far as it is kept, or the last `tail` lines of that; `since` and
+        `until` have to be aware of their time zones. Raises ContainerNotFound."""
         self._inspect(name)
-        return logs.read(self._paths.log(name), tail)
+        return logs.read(self._paths.log(name), Window(tail, since, until))
 
-    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """The same, and what it writes from now on until it ends. Raises ContainerNotFound."""
+    def follow_logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """The same, and what it writes from now on until it ends, or `until`. Raises ContainerNotFound."""
         self._inspect(name)
-        return logs.follow(self._paths.log(name), tail, lambda: self._exit_fd(name))
+        return logs.follow(self._paths.log(name), Window(tail, since, until), lambda: self._exit_fd(name))
 
     @mapped()
     def tail(self, name: str, n: int) -> Sequence[str]:

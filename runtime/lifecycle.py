@@ -28,6 +28,7 @@ from runtime.networks.network import Network
 from runtime.paths import HostPaths
 from runtime.ports import Engine, Streams
 from runtime.process import Process, boot_id
+from runtime.restarts import History
 from runtime.state import Record, Records, Start
 from runtime.validation import checked
 from runtime.volumes import Volumes
@@ -80,17 +81,41 @@ class Lifecycle:
         Raises ContainerNotFound, StartFailed, KernelRefused."""
         with self._records.locked(name):
             record = self._records.read(name)
+            self._records.forget_ends(name)
+            self._run(record, made)
+
+    def start_again(self, name: str, history: History) -> bool:
+        """Run it for the supervisor, unless somebody wants it stopped, or it runs; whether it was so. The history is
+        written first: a start that fails counts. Raises as `start`."""
+        with self._records.locked(name):
+            record = self._records.read(name)
+            ever = record.spec.restart.policy != "always"
             last = self._records.read_start(name)
-            if last is not None and last.process.alive():
-                return
-            if last is not None:
-                last.shim.wait(KILL_TIMEOUT_S)  # it has the last lines of the log to write
-            self._forget_run(name)
-            self._prepare(record, self._images.image(record.image_digest).config)
-            launched = self._engine.launch(
-                name, self._paths.bundle(name), self._paths.log(name), _streams(record.spec), made
-            )
-            self._records.write_start(name, Start(launched.process, launched.shim, time.time(), boot_id()))
+            if self._records.was_stopped(name, ever=ever) or (last is not None and last.process.alive()):
+                return False
+            self._paths.bundle(name).mkdir(exist_ok=True)
+            self._records.write_restarts(name, history)
+            self._run(record, lambda: None)
+            return True
+
+    def hold(self, name: str) -> None:
+        """It is not to be run again by itself: once this returns, no start is under way that does not know."""
+        with self._records.locked(name):
+            if self._records.read(name).spec.restart.policy != "no":
+                self._records.mark_stopped(name)
+
+    def _run(self, record: Record, made: Callable[[], None]) -> None:
+        name = record.spec.name
+        last = self._records.read_start(name)
+        if last is not None and last.process.alive():
+            return
+        if last is not None:
+            last.shim.wait(KILL_TIMEOUT_S)  # it has the last lines of the log to write
+        self._forget_run(name)
+        self._prepare(record, self._images.image(record.image_digest).config)
+        bundle_directory, log = self._paths.bundle(name), self._paths.log(name)
+        launched = self._engine.launch(name, bundle_directory, log, _streams(record.spec), made)
+        self._records.write_start(name, Start(launched.process, launched.shim, time.time(), boot_id()))
 
     def remove(self, name: str) -> None:
         """Kill it if it runs, and give back all it had; fine if it is not there. Raises StillAlive."""

@@ -5,51 +5,81 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
+from runtime import logfiles
 from runtime.linux import watch_changes
 from runtime.model import LogLine
 
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES, READ_BYTES = 1 << 16, 1 << 20
 
 
-def read(path: Path, tail: int | None = None) -> Iterator[LogLine]:
-    """The lines so far, or the last `tail` of them. A container that wrote nothing has none."""
-    if tail is not None:
-        yield from last(path, tail)
+@dataclass(frozen=True)
+class Window:
+    """Which lines: the last `tail` of those written from `since` to `until`. None: no bound."""
+
+    tail: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, line: LogLine) -> bool:
+        after = self.since is None or line.timestamp >= self.since
+        return after and (self.until is None or line.timestamp <= self.until)
+
+    @property
+    def timed(self) -> bool:
+        return self.since is not None or self.until is not None
+
+
+ALL = Window()
+
+
+def read(path: Path, window: Window = ALL) -> Iterator[LogLine]:
+    """The lines so far. A container that wrote nothing has none."""
+    if window.tail is not None and not window.timed:
+        yield from last(path, window.tail)
         return
-    with contextlib.suppress(FileNotFoundError), path.open(errors="replace", newline="\n") as file:
-        yield from joined(line for line in file if line.endswith("\n"))
+    files = logfiles.opened(path)
+    try:
+        found = (line for line in joined(logfiles.whole_lines(files)) if window.holds(line))
+        yield from found if window.tail is None else deque(found, maxlen=window.tail)
+    finally:
+        _close(files)
 
 
 def last(path: Path, count: int) -> list[LogLine]:
-    """The last `count` lines, read from the end of the file."""
+    """The last `count` lines, read from the end."""
+    files = logfiles.opened(path)
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            data = b""
-            while size > 0 and data.count(b"\n") <= 2 * count + 2:
-                step = min(BLOCK_BYTES, size)
-                size -= step
-                file.seek(size)
-                data = file.read(step) + data
-    except FileNotFoundError:
-        return []
-    lines = data.decode(errors="replace").split("\n")
-    whole = lines[1:-1] if size > 0 else lines[:-1]  # the first may be cut, the last is not finished
-    return list(deque(joined(whole), maxlen=count))
+        return _last(files, count)
+    finally:
+        _close(files)
 
 
-def follow(path: Path, tail: int | None, exit_fd: Callable[[], int | None]) -> Iterator[LogLine]:
-    """The lines so far, then those to come, until the container has ended. `exit_fd` opens what tells that."""
+def follow(path: Path, window: Window, exit_fd: Callable[[], int | None]) -> Iterator[LogLine]:
+    """The lines so far, then those to come, until the container has ended or `until` is over. `exit_fd` opens what
+    tells the end."""
     watch = watch_changes(path.parent)
     end = exit_fd()
+    files = logfiles.opened(path)
     try:
-        yield from joined(_growing(path, tail, watch, end))
+        yield from _so_far(files, window)
+        if window.tail is not None:
+            _close(files[:-1])
+            del files[:-1]
+        for line in joined(_growing(path, files, watch, end, window.until)):
+            if window.until is not None and line.timestamp > window.until:
+                return
+            if window.holds(line):
+                yield line
     finally:
+        _close(files)
         os.close(watch)
         if end is not None:
             os.close(end)
@@ -73,47 +103,71 @@ def joined(lines: Iterable[str]) -> Iterator[LogLine]:
     yield from halves.values()  # what had no end of line when the container ended
 
 
-def _growing(path: Path, tail: int | None, watch: int, end: int | None) -> Iterator[str]:
-    """Lines of a file that is written to, and may be replaced by a new one."""
-    if tail is not None:
-        offset = path.stat().st_size if path.exists() else 0
-        yield from (f"{x.timestamp.isoformat()} {x.stream} F {x.text}" for x in last(path, tail))
-    else:
-        offset = 0
-    file, rest, ended = None, "", end is None
+def _last(files: list[BinaryIO], count: int) -> list[LogLine]:
+    most_bytes = BLOCK_BYTES
     while True:
-        if file is None and path.exists():
-            file = path.open("rb")
-            file.seek(offset)
-        rest += file.read().decode(errors="replace") if file else ""
-        *lines, rest = rest.split("\n")
-        yield from lines
-        if file is not None and _replaced(path, file.fileno()):
-            file.close()
-            file, offset, rest = None, 0, ""
+        lines, whole = logfiles.end(files, most_bytes)
+        found = list(joined(lines))
+        if whole or len(found) > count:
+            return found[len(found) - min(count, len(found)) :]
+        most_bytes *= 4
+
+
+def _so_far(files: list[BinaryIO], window: Window) -> Iterator[LogLine]:
+    """What is there now, where not all of it is wanted; the last file is left standing behind it. Else nothing: then it
+    is read from its start with what is to come."""
+    if window.tail is None:
+        return
+    if not window.timed:
+        yield from _last(files, window.tail)
+        return
+    lines, _ = logfiles.end(files, 1 << 62)
+    yield from deque((line for line in joined(lines) if window.holds(line)), maxlen=window.tail)
+
+
+def _growing(path: Path, files: list[BinaryIO], watch: int, end: int | None, until: datetime | None) -> Iterator[str]:
+    """Lines of files that are written to, and followed by others. `files` are at the place to go on from; those that
+    are read through are taken out of it."""
+    rest, ended = b"", end is None
+    while True:
+        files.extend(() if files else logfiles.opened(path))
+        following = _following(path, files)  # before reading: what is written later is read in the next round
+        if files:
+            block = files[0].read(READ_BYTES)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+            if len(block) == READ_BYTES:
+                continue
+        if following:
+            files.pop(0).close()
+            rest = b""
         elif ended:
-            break
+            return
         else:
-            ended = _wait(watch, end)
-    if file is not None:
-        file.close()
+            ended = _wait(watch, end, until)
 
 
-def _wait(watch: int, end: int | None) -> bool:
-    """Until the file changed or the container ended; whether it ended."""
+def _following(path: Path, files: list[BinaryIO]) -> bool:
+    """Whether another file goes on where the first one ends; it is the second of `files` then."""
+    if len(files) == 1 and (found := logfiles.successor(path, files[0])) is not None:
+        files.append(found)
+    return len(files) > 1
+
+
+def _wait(watch: int, end: int | None, until: datetime | None) -> bool:
+    """Until the file changed, the container ended, or `until` is over; whether it is the end."""
     fds = [watch] if end is None else [watch, end]
-    ready, _, _ = select.select(fds, [], [])
+    left_s = None if until is None else max(0.0, until.timestamp() - time.time())
+    ready, _, _ = select.select(fds, [], [], left_s)
     if watch in ready:
         with contextlib.suppress(BlockingIOError):
             os.read(watch, BLOCK_BYTES)
-    return end in ready
+    return end in ready or not ready
 
 
-def _replaced(path: Path, fd: int) -> bool:
-    try:
-        return path.stat().st_ino != os.fstat(fd).st_ino
-    except FileNotFoundError:
-        return False
+def _close(files: list[BinaryIO]) -> None:
+    for file in files:
+        file.close()
 
 
 def _moment(when: str) -> datetime | None:

@@ -143,6 +143,7 @@ class Container:
     started_at: float | None
     finished_at: float | None
     log_path: str
+    restarts: int = 0  # how often it was run again by itself since somebody started it
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ class HostPaths:
         return self.run / "netns"
 
     @property
+    def doorbell(self) -> Path:
+        """What is written here wakes the supervisor."""
+        return self.run / "doorbell"
+
+    @property
     def engine(self) -> Path:
         """State of the OCI runtime."""
         return self.run / "oci"
@@ -130,5 +135,5 @@ class HostPaths:
             path.chmod(0o700)
         for path in (self.images, self.layers, self.containers, self.volumes, self.addresses):
             path.mkdir(exist_ok=True)
-        for path in (self.locks, self.container_locks, self.netns, self.engine, self.bundles):
+        for path in (self.locks, self.container_locks, self.netns, self.engine, self.bundles, self.doorbell):
             path.mkdir(exist_ok=True)

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runtime.errors import ContainerNotFound
 from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 from runtime.paths import HostPaths
 from runtime.process import Process, boot_id
+from runtime.restarts import History
 
 FORMAT = 1
 
@@ -116,6 +117,33 @@ class Records:
         (self._paths.container(name) / "started").touch()
         write_whole(self._paths.bundle(name) / "start.json", json.dumps(asdict(start)).encode())
 
+    def mark_stopped(self, name: str) -> None:
+        """Note that somebody wanted it to end."""
+        write_whole(self._paths.container(name) / "stopped", boot_id().encode())
+
+    def was_stopped(self, name: str, *, ever: bool) -> bool:
+        """Whether somebody wanted it to end since it was started; with `ever` also before a reboot."""
+        try:
+            boot = (self._paths.container(name) / "stopped").read_text()
+        except FileNotFoundError:
+            return False
+        return ever or boot == boot_id()
+
+    def restarts(self, name: str) -> History:
+        """How often it was run again since somebody started it."""
+        try:
+            return History(**json.loads((self._paths.bundle(name) / "restarts.json").read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return History()
+
+    def write_restarts(self, name: str, history: History) -> None:
+        write_whole(self._paths.bundle(name) / "restarts.json", json.dumps(asdict(history)).encode())
+
+    def forget_ends(self, name: str) -> None:
+        """Somebody starts it: neither stops nor restarts count any more."""
+        (self._paths.container(name) / "stopped").unlink(missing_ok=True)
+        (self._paths.bundle(name) / "restarts.json").unlink(missing_ok=True)
+
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Nobody else, of any thread or process, changes this container meanwhile."""
@@ -145,6 +173,15 @@ def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[Non
         if not shared:
             path.unlink(missing_ok=True)
         os.close(fd)
+
+
+def taken(path: Path, *, wait: bool = False) -> IO[bytes] | None:
+    """The lock file, locked until it is closed here and in every process that inherited it; None where somebody else
+    has it, and it may not wait."""
+    try:
+        return os.fdopen(_lock(path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)), "rb")
+    except BlockingIOError:
+        return None
 
 
 def _lock(path: Path, kind: int) -> int:

@@ -98,5 +98,6 @@ def _state(c: Container) -> str:
         return f"running {session.ago(now - (c.started_at or now))}"
     if c.state is State.EXITED:
         how = "out of memory" if c.oom_killed else c.signal or f"code {c.exit_code}"
-        return f"exited ({how}) {session.ago(now - (c.finished_at or now))} ago"
+        again = f", restarted {c.restarts} times" if c.restarts else ""
+        return f"exited ({how}) {session.ago(now - (c.finished_at or now))} ago{again}"
     return str(c.state)

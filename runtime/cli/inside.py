@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 import click
 
 from runtime.cli import session
+from runtime.cli.moments import moment_option, tail_option
 
 name = click.argument("name", shell_complete=session.complete_names)
 
@@ -14,15 +16,30 @@ name = click.argument("name", shell_complete=session.complete_names)
 @click.command()
 @name
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it writes, until it ends.")
-@click.option("-n", "--tail", type=click.IntRange(0), help="Only the last N lines.")
+@click.option(
+    "-n", "--tail", callback=tail_option, default="all", metavar="N", help="Only the last N lines; all is all."
+)
+@click.option(
+    "--since", callback=moment_option, metavar="WHEN", help="Only what it wrote after this; 10m is ten minutes ago."
+)
+@click.option("--until", callback=moment_option, metavar="WHEN", help="Only what it wrote before this.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
 @click.pass_context
-def logs(ctx: click.Context, name: str, follow: bool, tail: int | None, timestamps: bool) -> None:
+def logs(
+    ctx: click.Context,
+    name: str,
+    follow: bool,
+    tail: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    timestamps: bool,
+) -> None:
     """Show what a container wrote; its stderr goes to stderr."""
     with session.opened(ctx) as host:
-        for line in host.inside.follow_logs(name, tail) if follow else host.inside.logs(name, tail):
+        read = host.inside.follow_logs if follow else host.inside.logs
+        for line in read(name, tail, since, until):
             when = f"{line.timestamp.isoformat(timespec='milliseconds')} " if timestamps else ""
-            click.echo(f"{when}{line.text}", err=line.stream == "stderr")
+            print(f"{when}{line.text}", file=sys.stderr if line.stream == "stderr" else sys.stdout, flush=follow)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -22,6 +22,8 @@ from runtime.host import Host
 def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> None:
     """Make a container of IMAGE and run it; without -d, show what it writes and end with its exit code."""
     spec = described.spec_of(options)
+    if remove and spec.restart.policy != "no":
+        raise click.UsageError("--rm and --restart exclude each other")
     with session.opened(ctx) as host:
         host.images.pull(spec.image)
         host.containers.create(spec)

@@ -172,6 +172,9 @@ def _mentions(cmdline: Path, text: str) -> bool:
     if cmdline.parent.name == str(os.getpid()):
         return False
     try:
-        return f"--bundle={text}".encode() in cmdline.read_bytes()
+        words = cmdline.read_bytes().split(b"\0")
+        return f"--bundle={text}".encode() in cmdline.read_bytes() or (
+            b"runtime.supervisor" in words and text.encode() in words
+        )
     except OSError:
         return False

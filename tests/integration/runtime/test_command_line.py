@@ -119,6 +119,25 @@ def test_logs(cli: Cli) -> None:
     assert (followed.stdout, followed.stderr) == ("1\n2\n3\n4\n", "e\n")
     assert cli("logs", "-n", "2", "c").stdout == "4\n"
     assert "T" in cli("logs", "-t", "c").stdout.split()[0]
+    first, *_, fourth = (line.split()[0] for line in cli("logs", "-t", "c").stdout.splitlines())
+    assert cli("logs", "--since", fourth, "c").stdout == "4\n"
+    assert "4" not in cli("logs", "--until", first.replace("+", "999+"), "-f", "c").stdout
+    assert cli("logs", "--since", "1h", "-n", "3", "c").stdout == "3\n4\n"
+    assert (cli("logs", "--since", "soon", "c").returncode, cli("logs", "-n", "x", "c").returncode) == (2, 2)
+
+
+def test_a_restart_policy(cli: Cli, place: Path) -> None:
+    cli("run", "-d", "--name", "c", "--restart", "on-failure:2", IMAGE, "sh", "-c", "exit 3")
+    becomes(lambda: "restarted 2 times" in cli("ps", "-a").stdout, within_s=20.0)
+    service = subprocess.Popen([*PROGRAM, f"--root={place.parent}", "supervise"])
+    try:
+        cli("run", "-d", "--name", "again", "--restart", "always", IMAGE, "sh", "-c", "sleep 0.3")
+        becomes(lambda: json.loads(cli("inspect", "again").stdout)[0]["restarts"] > 0, within_s=20.0)
+        assert service.poll() is None
+    finally:
+        service.kill()
+        service.wait()
+    assert cli("stop", "again").returncode == 0
 
 
 def test_images(cli: Cli) -> None:
@@ -142,6 +161,7 @@ def test_images(cli: Cli) -> None:
         (("run", "-p", "70000:80", IMAGE), 2, "70000 is no port"),
         (("run", "-m", "lots", IMAGE), 2, "64m"),
         (("run", "-m", "1k", IMAGE), 2, "4 MiB"),
+        (("run", "--rm", "--restart", "always", IMAGE), 2, "exclude each other"),
         (("run", "--restart", "sometimes", IMAGE), 2, "no restart policy"),
         (("run", "--cap-add", "FLYING", IMAGE), 2, "CAP_FLYING is no capability"),
         (("run", "--privileged", IMAGE), 2, "not allowed here"),
