@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal as signals
+from collections.abc import Callable
 
 from runtime import supervision
 from runtime.errors import ContainerNotFound, StillAlive, mapped
@@ -42,10 +43,10 @@ class Containers:
         return self.inspect(spec.name)
 
     @mapped()
-    def start(self, name: str) -> Container:
-        """Run it, for the first time or again, with the same address, files and log; fine if it runs.
-        Raises ContainerNotFound, StartFailed."""
-        self._life.start(name)
+    def start(self, name: str, made: Callable[[], None] = lambda: None) -> Container:
+        """Run it, for the first time or again, with the same address, files and log; fine if it runs. `made` is called
+        when one can attach, and nothing runs yet. Raises ContainerNotFound, StartFailed."""
+        self._life.start(name, made)
         if supervision.needs_care(self._records.read(name).spec):
             supervision.ensure(self._paths)
         return self.inspect(name)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runtime import console, terminal
 from runtime.ports import Engine
 from runtime.process import kill_tree
 
@@ -50,6 +51,25 @@ def interactive(engine: Engine, name: str, process: dict[str, Any], scratch_root
             except BaseException:
                 _kill_inside(child, scratch / "pid")
                 raise
+
+
+def on_terminal(engine: Engine, name: str, process: dict[str, Any], scratch_root: Path) -> int | None:
+    """Run a command on a terminal of its own that is shown on ours; its exit code, None if the person detached: then it
+    goes on."""
+    with _scratch(scratch_root) as scratch:
+        socket = scratch / "console"
+        child, peer = console.run(engine.exec_argv(name, process, scratch, socket), socket)
+        try:
+            if peer is not None and terminal.converse(peer, terminal=True):
+                peer.drain()
+                return None
+            return _code(child.wait())
+        except BaseException:
+            _kill_inside(child, scratch / "pid")
+            raise
+        finally:
+            if peer is not None:
+                peer.close()
 
 
 def _collect(child: subprocess.Popen[bytes], fd: int, timeout_s: float) -> tuple[str, bool]:

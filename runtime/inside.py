@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from runtime import execute, logs
+from runtime.attach import Attached
 from runtime.errors import NotRunning, mapped
 from runtime.logs import Window
 from runtime.model import Container, LogLine, State
@@ -39,9 +40,19 @@ class Inside:
 
     @mapped()
     def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
-        """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
+        """Run a command inside on this process's own stdio, or on a terminal that is shown there; its exit code, 0 if
+        the person detached. Raises ContainerNotFound, NotRunning."""
         process = execute.with_argv(self._process(name), argv, terminal=tty)
+        if tty:
+            return execute.on_terminal(self._engine, name, process, self._paths.bundle(name)) or 0
         return execute.interactive(self._engine, name, process, self._paths.bundle(name))
+
+    @mapped()
+    def attach(self, name: str) -> Attached:
+        """The streams of its first process, from now on. The caller closes it.
+        Raises ContainerNotFound, RuntimeFault."""
+        self._inspect(name)
+        return Attached(self._paths.bundle(name))
 
     def logs(
         self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None

@@ -46,9 +46,11 @@ class Engine(Protocol):
     def oom_kills(self, cgroup: str) -> int:
         """How many of its processes were killed for want of memory."""
 
-    def exec_argv(self, name: str, process: dict[str, Any], scratch: Path) -> Sequence[str]:
-        """The command that runs `process` in the container, on the stdio it is given. `scratch`/pid will hold its
-        process number; the caller deletes `scratch`."""
+    def exec_argv(
+        self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None
+    ) -> Sequence[str]:
+        """The command that runs `process` in the container, on the stdio it is given, or on a terminal that it hands
+        over at the socket `console`. `scratch`/pid will hold its process number; the caller deletes `scratch`."""
 
     def surroundings(self) -> EngineFacts:
         """What bundles for this engine have to know."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -82,7 +83,7 @@ def readable(fd: int, timeout_s: float) -> bool:
     """Whether `fd` is readable, at the latest after `timeout_s`."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(timeout_s * 1000))
+    return bool(poll.poll(None if math.isinf(timeout_s) else timeout_s * 1000))
 
 
 def kill_tree(pid: int) -> None:

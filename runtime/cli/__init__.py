@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": ("containers", "inspect", "Show all that is known of containers, as JSON."),
     "logs": ("inside", "logs", "Show what a container writes."),
     "exec": ("inside", "exec_", "Run a command inside a container."),
+    "attach": ("inside", "attach", "Connect this terminal to a container's first process."),
     "pull": ("images", "pull", "Bring an image here from its registry."),
     "image": ("images", "image", "List, load, save, import, build and remove images."),
     "volume": ("volumes", "volume", "List, make, inspect and remove volumes."),

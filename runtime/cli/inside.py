@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from datetime import datetime
 
@@ -9,6 +10,8 @@ import click
 
 from runtime.cli import session
 from runtime.cli.moments import moment_option, tail_option
+from runtime.cli.run import ended
+from runtime.terminal import converse
 
 name = click.argument("name", shell_complete=session.complete_names)
 
@@ -54,4 +57,22 @@ def exec_(ctx: click.Context, interactive: bool, tty: bool, name: str, command: 
         raise click.UsageError("-t needs a terminal, and stdin is none")
     with session.opened(ctx) as host:
         code = host.inside.exec_interactive(name, command[1:] if command[0] == "--" else command, tty)
+    ctx.exit(code)
+
+
+@click.command()
+@name
+@click.option("--no-stdin", is_flag=True, help="Only watch.")
+@click.pass_context
+def attach(ctx: click.Context, name: str, no_stdin: bool) -> None:
+    """Connect to what runs in a container as if it had been started here, until it ends; its exit code becomes ours.
+    With a terminal (`run -t`), ctrl-p ctrl-q detaches; without one, Ctrl-C does."""
+    with session.opened(ctx) as host:
+        spec = host.containers.inspect(name).spec
+        with contextlib.closing(host.inside.attach(name)) as peer:
+            try:
+                detached = converse(peer, terminal=spec.tty, typing=spec.stdin_open and not no_stdin)
+            except KeyboardInterrupt:
+                return
+        code = 0 if detached else ended(host, name)
     ctx.exit(code)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from typing import Any
 
 import click
 
+from runtime.attach import Attached
 from runtime.cli import described, session
 from runtime.host import Host
+from runtime.terminal import converse
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -22,13 +25,18 @@ from runtime.host import Host
 def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> None:
     """Make a container of IMAGE and run it; without -d, show what it writes and end with its exit code."""
     spec = described.spec_of(options)
+    if spec.tty and spec.stdin_open and not detach and not sys.stdin.isatty():
+        raise click.UsageError("-t needs a terminal, and stdin is none")
     if remove and spec.restart.policy != "no":
         raise click.UsageError("--rm and --restart exclude each other")
     with session.opened(ctx) as host:
         host.images.pull(spec.image)
         host.containers.create(spec)
+        typing = (spec.tty or spec.stdin_open) and not detach
+        peers: list[Attached] = []
+        attached = (lambda: peers.append(host.inside.attach(spec.name))) if typing else (lambda: None)
         try:
-            host.containers.start(spec.name)
+            host.containers.start(spec.name, attached)
         except BaseException:
             host.containers.remove(spec.name)
             raise
@@ -36,7 +44,11 @@ def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> No
             click.echo(spec.name)
             return
         try:
-            code = _attended(host, spec.name)
+            if typing and converse(peers[0], terminal=spec.tty, typing=spec.stdin_open):
+                click.echo(f"detached; {spec.name} goes on", err=True)
+                remove = False
+                return
+            code = ended(host, spec.name) if typing else _attended(host, spec.name)
         finally:
             if remove:
                 host.containers.remove(spec.name)
@@ -53,6 +65,12 @@ def _attended(host: Host, name: str) -> int:
         rest.start()
         host.containers.stop(name)
         rest.join(1.0)
+    return ended(host, name)
+
+
+def ended(host: Host, name: str) -> int:
+    """The exit code, once it has ended."""
+    host.containers.wait(name, math.inf)
     container = host.containers.inspect(name)
     if container.oom_killed:
         click.echo(f"{name} ran out of memory", err=True)

@@ -61,7 +61,11 @@ class OciEngine:
         pid = self._create(name, bundle, log, streams)
         # Who they are is noted before anything runs: a process may end before the next line.
         launched = Launched(self._known(pid, name), self._known(int((bundle / "conmon.pid").read_text()), name))
-        made()
+        try:
+            made()
+        except BaseException:
+            self.discard(name)
+            raise
         started = self._call("start", name)
         if started.returncode:
             self.discard(name)
@@ -76,9 +80,11 @@ class OciEngine:
     def oom_kills(self, cgroup: str) -> int:
         return self._cgroups.oom_kills(cgroup)
 
-    def exec_argv(self, name: str, process: dict[str, Any], scratch: Path) -> Sequence[str]:
+    def exec_argv(
+        self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None
+    ) -> Sequence[str]:
         (scratch / "process.json").write_text(json.dumps(process))
-        tty = ("--tty",) if process["terminal"] else ()
+        tty = ("--tty", f"--console-socket={console}") if console else ()
         files = (f"--process={scratch / 'process.json'}", f"--pid-file={scratch / 'pid'}")
         return (self._runtime, f"--root={self._root}", "exec", *tty, *files, name)
 
@@ -145,7 +151,9 @@ class OciEngine:
             f"--log-path=k8s-file:{log}",
             *limit,
             *(["--terminal"] if streams.terminal else []),
-            *(["--stdin", "--leave-stdin-open"] if streams.stdin else []),
+            *(["--stdin"] if streams.stdin else []),
+            # Without a terminal, the end of what is typed has to reach the container.
+            *(["--leave-stdin-open"] if streams.stdin and streams.terminal else []),
             f"--persist-dir={bundle}",  # the exit code goes to bundle/exit
             f"--socket-dir-path={self._root.parent}",
             "--full-attach",

@@ -56,7 +56,9 @@ class ShellEngine:
     def oom_kills(self, cgroup: str) -> int:
         return 0
 
-    def exec_argv(self, name: str, process: dict[str, Any], scratch: Path) -> Sequence[str]:
+    def exec_argv(
+        self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None
+    ) -> Sequence[str]:
         return ("sh", "-c", f'echo $$ >{scratch}/pid; exec "$@"', "exec", *process["args"])
 
     def surroundings(self) -> EngineFacts:
