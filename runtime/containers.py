@@ -6,12 +6,15 @@ import contextlib
 import os
 import signal as signals
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from runtime import supervision
+from runtime.engines.usage import network
 from runtime.errors import ContainerNotFound, StillAlive, mapped
 from runtime.images.catalog import Catalog
 from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
-from runtime.model import Container, ContainerSpec
+from runtime.model import Container, ContainerSpec, Usage
 from runtime.paths import HostPaths
 from runtime.ports import Engine
 from runtime.process import readable
@@ -76,6 +79,17 @@ class Containers:
             with contextlib.suppress(ContainerNotFound):  # removed meanwhile
                 found.append(self.inspect(name))
         return found
+
+    def usage(self, name: str) -> Usage | None:
+        """What it uses; None if it does not run. Raises ContainerNotFound."""
+        pid = self.inspect(name).pid
+        if pid is None:
+            return None
+        try:
+            received, sent = network(Path(f"/proc/{pid}/net/dev").read_text())
+        except OSError:  # it ends at this moment
+            return None
+        return replace(self._engine.usage(self._paths.cgroup(name)), received_bytes=received, sent_bytes=sent)
 
     def signal(self, name: str, signal: str) -> None:
         """Send a signal ("SIGTERM", "TERM" or "15") to its first process; fine if it has ended.

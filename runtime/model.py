@@ -147,6 +147,21 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a container has used since it was started, and uses now. Memory is without file cache that nobody needs;
+    a limit of 0 is none."""
+
+    cpu_s: float
+    memory_bytes: int
+    memory_limit_bytes: int
+    pids: int
+    read_bytes: int
+    written_bytes: int
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """What an image says about the containers made from it."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from runtime.model import Usage
 from runtime.process import Process
 
 
@@ -45,6 +46,9 @@ class Engine(Protocol):
 
     def oom_kills(self, cgroup: str) -> int:
         """How many of its processes were killed for want of memory."""
+
+    def usage(self, cgroup: str) -> Usage:
+        """What its processes have used, but for the network."""
 
     def exec_argv(
         self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None

@@ -21,6 +21,7 @@ COMMANDS = {
     "kill": ("containers", "kill", "Send a signal to containers."),
     "rm": ("containers", "rm", "Remove containers."),
     "inspect": ("containers", "inspect", "Show all that is known of containers, as JSON."),
+    "stats": ("stats", "stats", "Show what containers use."),
     "logs": ("inside", "logs", "Show what a container writes."),
     "exec": ("inside", "exec_", "Run a command inside a container."),
     "attach": ("inside", "attach", "Connect this terminal to a container's first process."),

@@ -6,6 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.engines import usage
+from runtime.model import Usage
+
 ROOT = Path("/sys/fs/cgroup")
 HYBRID_CONTROLLERS = ROOT / "unified" / "cgroup.controllers"
 
@@ -37,6 +40,13 @@ class Cgroups:
                     return int(line.split()[1])
         return 0
 
+    def usage(self, group: str) -> Usage:
+        """What it has used; all 0 if the group is gone."""
+        name = group.lstrip("/")
+        if self.unified:
+            return usage.version_2(lambda file: _text(self.root / name / file))
+        return usage.version_1(lambda file: _text(self.root / Path(file).parent / name / Path(file).name))
+
     def drop(self, group: str) -> None:
         """Delete what an engine left of the group, where no process is in it."""
         for directory in self._directories(group):
@@ -50,3 +60,10 @@ class Cgroups:
             return [self.root / name]
         first = self.root / "memory" / name
         return [first, *(path for path in self.root.glob(f"*/{name}") if path != first)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

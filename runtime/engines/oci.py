@@ -13,6 +13,7 @@ from typing import Any
 
 from runtime.engines.cgroups import HYBRID_CONTROLLERS, Cgroups
 from runtime.errors import MissingProgram, StartFailed
+from runtime.model import Usage
 from runtime.paths import HostPaths
 from runtime.ports import PLAIN, EngineFacts, Launched, Streams
 from runtime.process import Process, readable
@@ -79,6 +80,9 @@ class OciEngine:
 
     def oom_kills(self, cgroup: str) -> int:
         return self._cgroups.oom_kills(cgroup)
+
+    def usage(self, cgroup: str) -> Usage:
+        return self._cgroups.usage(cgroup)
 
     def exec_argv(
         self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import StartFailed
+from runtime.model import Usage
 from runtime.ports import PLAIN, EngineFacts, Launched, Streams
 from runtime.process import Process, kill_tree
 
@@ -55,6 +56,9 @@ class ShellEngine:
 
     def oom_kills(self, cgroup: str) -> int:
         return 0
+
+    def usage(self, cgroup: str) -> Usage:
+        return Usage(0.0, 0, 0, 0, 0, 0)
 
     def exec_argv(
         self, name: str, process: dict[str, Any], scratch: Path, console: Path | None = None

@@ -126,6 +126,25 @@ def test_logs(cli: Cli) -> None:
     assert (cli("logs", "--since", "soon", "c").returncode, cli("logs", "-n", "x", "c").returncode) == (2, 2)
 
 
+def test_stats(cli: Cli, place: Path) -> None:
+    cli("run", "-d", "--name", "busy", "-m", "64m", IMAGE, "sh", "-c", "while :; do :; done")
+    cli("run", "-d", "--name", "idle", IMAGE, "sleep", "60")
+    found = {row["name"]: row for row in json.loads(cli("stats", "--no-stream", "--json").stdout)}
+    assert found["busy"]["cpu_percent"] > 10 > found["idle"]["cpu_percent"]
+    assert (found["busy"]["memory_limit_bytes"], found["idle"]["pids"]) == (64 << 20, 2)
+    assert cli("stats", "--no-stream", "busy").stdout.split()[-2:][1].isdecimal()
+    assert "/ 64.0 MiB" in cli("stats", "--no-stream", "busy").stdout
+    with subprocess.Popen(
+        [*PROGRAM, f"--root={place.parent}", "stats", "--json"], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert [json.loads(watching.stdout.readline())[0]["name"] for _ in range(2)] == ["busy", "busy"]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+    cli("kill", "idle")
+    assert "does not run" in cli("stats", "idle").stderr
+
+
 def test_a_restart_policy(cli: Cli, place: Path) -> None:
     cli("run", "-d", "--name", "c", "--restart", "on-failure:2", IMAGE, "sh", "-c", "exit 3")
     becomes(lambda: "restarted 2 times" in cli("ps", "-a").stdout, within_s=20.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,8 @@ from runtime.errors import ContainerExists, ContainerNotFound, ImageNotFound, In
 from runtime.host import Host
 from runtime.model import ContainerSpec, Limits, Mount, State
 from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, finished, run, texts, traces
+
+GREEDY = 'x=aaaaaaaaaaaaaaaa; while :; do x="$x$x"; done'
 
 
 def test_a_container_serves_until_it_is_stopped(runtime_host: Host) -> None:
@@ -60,12 +63,56 @@ def test_the_images_stop_signal_is_known(runtime_host: Host) -> None:
 
 
 def test_want_of_memory_is_told_apart(runtime_host: Host) -> None:
-    greedy = 'x=aaaaaaaaaaaaaaaa; while :; do x="$x$x"; done'
     limits = Limits(memory_bytes=16 << 20)
-    container = finished(runtime_host, "greedy", "/bin/sh", "-c", greedy, limits=limits, within_s=30.0)
+    container = finished(runtime_host, "greedy", "/bin/sh", "-c", GREEDY, limits=limits, within_s=30.0)
     assert (container.exit_code, container.oom_killed) == (137, True)
     again = runtime_host.containers.start("greedy")
     assert not again.oom_killed
+
+
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [
+        ("exit 3", (3, None, False)),
+        ("kill -SEGV $$", (139, "SIGSEGV", False)),
+        ("kill -KILL $$", (137, "SIGKILL", False)),
+        (f"sh -c '{GREEDY}'; exit 5", (5, None, True)),
+        (GREEDY, (137, "SIGKILL", True)),
+    ],
+)
+def test_how_it_ended_is_told_apart(
+    runtime_host: Host, script: str, ending: tuple[int | None, str | None, bool]
+) -> None:
+    limits = Limits(memory_bytes=16 << 20)
+    c = finished(runtime_host, "c", "/bin/sh", "-c", script, limits=limits, within_s=30.0)
+    assert (c.exit_code, c.signal, c.oom_killed) == ending
+
+
+def test_what_it_uses_is_counted(runtime_host: Host) -> None:
+    script = (
+        "x=$(busybox head -c 8000000 /dev/zero | busybox tr '\\0' x); busybox nc -l -p 80 >/dev/null; "
+        "sleep 60 & sleep 60 & echo done; wait"
+    )
+    container = run(runtime_host, "c", "/bin/sh", "-c", script, limits=Limits(memory_bytes=64 << 20))
+    assert container.pid is not None
+    becomes(lambda: _sends(container.address, 100000), within_s=20.0)
+    becomes(lambda: "done" in texts(runtime_host, "c"), within_s=20.0)
+    used = runtime_host.containers.usage("c")
+    assert used is not None
+    assert 8_000_000 <= used.memory_bytes < used.memory_limit_bytes == 64 << 20
+    assert used.cpu_s > 0 and used.pids == 4
+    assert 100000 <= used.received_bytes < 200000 and used.sent_bytes > 0
+    runtime_host.containers.stop("c", 0.0)
+    assert runtime_host.containers.usage("c") is None
+
+
+def _sends(address: str, count: int) -> bool:
+    try:
+        with socket.create_connection((address, 80), timeout=2.0) as connection:
+            connection.sendall(b"x" * count)
+    except OSError:
+        return False
+    return True
 
 
 def test_limits_reach_the_kernel(runtime_host: Host) -> None:
