@@ -75,7 +75,7 @@ class Host:
         paths.make()
         engine = OciEngine.open(paths)
         engine.surroundings()  # says what is missing now, not when the first container starts
-        return cls(paths, _planned(paths, subnet, bridge), engine, image_settings)
+        return cls(paths, planned(paths, subnet, bridge), engine, image_settings)
 
     @property
     def paths(self) -> HostPaths:
@@ -90,7 +90,7 @@ class Host:
                 self.network.teardown()
 
 
-def _planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topology.Bridge:
+def planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topology.Bridge:
     """The network as asked for, else as it was, else one of its own. Raises InvalidSpec."""
     number = 1 + int(paths.id, 16) % 255
     elsewhere = {"subnet": SPARE_SUBNETS.format(number), "bridge": f"hecd-{paths.id}"}
@@ -102,6 +102,6 @@ def _planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topolo
         planned = topology.bridge(wanted["bridge"], wanted["subnet"])
     except ValueError as err:
         raise InvalidSpec(wanted["bridge"], (str(err),)) from err
-    if wanted != known or not paths.network_file.exists():
+    if paths.lib.exists() and (wanted != known or not paths.network_file.exists()):
         write_whole(paths.network_file, json.dumps(wanted).encode())
     return planned

@@ -29,6 +29,7 @@ COMMANDS = {
     "image": ("images", "image", "List, load, save, import, build and remove images."),
     "volume": ("volumes", "volume", "List, make, inspect and remove volumes."),
     "gc": ("images", "gc", "Delete what no name and no container needs."),
+    "doctor": ("doctor", "doctor", "Say what this host lacks, and what crashes left."),
     "supervise": ("supervise", "supervise", "Run containers again as their policies say, from boot on."),
     "completion": ("completion", "completion", "Print the completion script of a shell."),
 }

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runtime.host import LIB, RUN, Host
+from runtime.host import LIB, RUN, Host, HostPaths, planned
 from runtime.images import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,13 +22,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 def opened(ctx: click.Context) -> Iterator[Host]:
     """The host that the flags of the top command name."""
     flags = ctx.find_root().obj
-    root = Path(flags["root"]) if flags["root"] else None
-    lib, run = (root / "lib" / "runtime", root / "run" / "runtime") if root else (LIB, RUN)
+    lib, run = _directories(flags["root"])
     host = Host.open(lib, run, flags["subnet"], flags["bridge"], _settings(flags["images_config"]))
     try:
         yield host
     finally:
         host.close()
+
+
+def place(ctx: click.Context) -> tuple[HostPaths, str]:
+    """Where the root lies, and its bridge, without opening it: nothing is swept. Raises InvalidSpec."""
+    flags = ctx.find_root().obj
+    paths = HostPaths(*(path.absolute() for path in _directories(flags["root"])))
+    return paths, planned(paths, flags["subnet"], flags["bridge"]).name
+
+
+def _directories(root: str | None) -> tuple[Path, Path]:
+    return (Path(root, "lib/runtime"), Path(root, "run/runtime")) if root else (LIB, RUN)
 
 
 def _settings(given: str | None) -> Path:

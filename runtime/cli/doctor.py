@@ -1,0 +1,64 @@
+"""hecd-runtime doctor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from runtime.cli import session
+from runtime.doctor.leftovers import leftovers
+from runtime.doctor.needs import needs
+from runtime.errors import RuntimeFault
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of what it says."""
+
+    state: str  # "ok" | "missing" | "advice" | "left" | "taken away"
+    what: str
+    hint: str = ""
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Take away what crashes left.")
+@session.output_option
+@click.pass_context
+def doctor(ctx: click.Context, repair: bool, output: str) -> None:
+    """Say what this host lacks to run containers, and what crashes left on it. 1 if there is anything."""
+    paths, bridge = session.place(ctx)
+    lines = [
+        Line("ok" if need.fine else "missing" if need.vital else "advice", need.what, "" if need.fine else need.hint)
+        for need in needs(paths)
+    ]
+    found = leftovers(paths, bridge)
+    before = [leftover.what for leftover in found]
+    if repair and found:
+        with session.opened(ctx):  # which sweeps
+            found = leftovers(paths, bridge)
+            for leftover in found:
+                _take(leftover.take)
+        found = leftovers(paths, bridge)
+    left = {leftover.what for leftover in found}
+    lines += [Line("left" if what in left or not repair else "taken away", what) for what in before]
+    lines += [Line("left", what) for what in sorted(left - set(before))]
+    _print(lines, output)
+    ctx.exit(1 if any(line.state in ("missing", "left") for line in lines) else 0)
+
+
+def _take(take: object) -> None:
+    try:
+        take()  # type: ignore[operator]
+    except (RuntimeFault, OSError) as err:
+        click.echo(f"hecd-runtime: {err}", err=True)
+
+
+def _print(lines: list[Line], output: str) -> None:
+    if output == "json":
+        session.print_rows([], lines, output)
+        return
+    for line in lines:
+        click.echo(f"{line.state:10}  {line.what}" + (f"\n{'':12}{line.hint}" if line.hint else ""))
+    if any(line.state == "left" for line in lines):
+        click.echo("`hecd-runtime doctor --repair` takes away what is left.")
