@@ -66,7 +66,8 @@ class Lifecycle:
         with self._records.locked(name), self._images.using(), self._undone_on_error(name):
             if self._records.exists(name):
                 raise ContainerExists(name)
-            self._erase(name)  # what a crash left
+            if self._has_traces(name):
+                self._erase(name)  # what a crash left
             address = self._addresses.claim(name)
             spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
             layers = self._images.layer_names(image.digest)
@@ -146,6 +147,11 @@ class Lifecycle:
             self._forget_run(name)
             return True
         return False
+
+    def _has_traces(self, name: str) -> bool:
+        """Whether anything of this name is there, but for an address, which it gets again."""
+        places = (self._paths.container(name), self._paths.bundle(name), self._paths.namespace(name))
+        return any(path.exists() for path in (*places, self._paths.engine / name))
 
     def _traces(self) -> set[str]:
         """The names of all containers, whole or half made."""

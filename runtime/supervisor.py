@@ -22,6 +22,7 @@ from runtime.linux import watch_changes
 from runtime.model import Container, State
 from runtime.state import held
 
+LOOK_PACE_S = 0.1  # when many start at once, all are looked at this often at most
 LOG_PACE_S = 0.05  # a log that grows all the time is looked at this often at most
 
 
@@ -45,15 +46,14 @@ class Supervisor:
         self._watched: dict[str, Watched] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(watch_changes(self._paths.doorbell), selectors.EVENT_READ, self._rung)
-        self._stale = True
+        self._stale, self._look_at = True, 0.0
 
     def run(self) -> None:
         """Until nobody needs it."""
         while True:
-            if self._stale:
-                self._stale = False
+            if self._stale and time.monotonic() >= self._look_at:
                 self._look()
-            if not self._watched and not self._stay and self._may_end():
+            if not self._watched and not self._stale and not self._stay and self._may_end():
                 return
             for key, _ in self._selector.select(self._patience_s()):
                 if self._selector.get_map().get(key.fd) is key:  # else it was closed a moment ago
@@ -71,6 +71,7 @@ class Supervisor:
 
     def _look(self) -> None:
         """See which containers there are, and watch over those that need it."""
+        self._stale, self._look_at = False, time.monotonic() + LOOK_PACE_S
         found = {c.name: c for c in self._host.containers.list() if supervision.needs_care(c.spec)}
         for name in set(self._watched) - {name for name, c in found.items() if self._concerns(c)}:
             self._forget(name)
@@ -117,17 +118,16 @@ class Supervisor:
 
     def _restart(self, name: str, watched: Watched) -> None:
         watched.restart_at = None
-        self._stale = True
         try:
             container = self._host.containers.inspect(name)
             history = self._next(container)
             if container.state is not State.RUNNING and history is not None:
                 self._host.containers.start_again(name, history)
                 _say(f"started again container={name} count={history.count} delay_s={history.delay_s:g}")
-        except ContainerNotFound:
-            return
         except RuntimeFault as err:  # the next delay is longer, as after an end
-            _say(f"cannot start again container={name} why={err.brief!r}")
+            if not isinstance(err, ContainerNotFound):
+                _say(f"cannot start again container={name} why={err.brief!r}")
+        self._look_at_one(name)
 
     def _rotate(self, name: str, watched: Watched) -> None:
         watched.look_at = None
@@ -145,7 +145,18 @@ class Supervisor:
     def _ended(self, name: str, fd: int) -> None:
         if (watched := self._watched.get(name)) is not None:
             self._close(watched)
-        self._stale = True
+        self._look_at_one(name)
+
+    def _look_at_one(self, name: str) -> None:
+        try:
+            container = self._host.containers.inspect(name)
+        except ContainerNotFound:
+            self._forget(name)
+            return
+        if self._concerns(container):
+            self._watch(container)
+        else:
+            self._forget(name)
 
     def _grown(self, name: str, fd: int) -> None:
         """Not to be woken by every line: until it is looked at, its descriptor is left alone."""
@@ -156,10 +167,12 @@ class Supervisor:
 
     def _patience_s(self) -> float | None:
         times = [t for w in self._watched.values() for t in (w.restart_at, w.look_at) if t is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else (0.0 if self._stale else None)
+        times += [self._look_at] if self._stale else []
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _forget(self, name: str) -> None:
-        self._close(self._watched.pop(name))
+        if (watched := self._watched.pop(name, None)) is not None:
+            self._close(watched)
 
     def _close(self, watched: Watched) -> None:
         for fd in (watched.end, watched.log):

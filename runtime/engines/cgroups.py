@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,14 @@ class Cgroups:
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
         return 0
+
+    def hasten(self) -> None:
+        """Move this process to where it is. The first move in a while waits some 8 ms for a grace period of the
+        kernel's RCU, moves right after it do not: had early, by another thread, it costs nobody anything."""
+        with contextlib.suppress(OSError, ValueError):
+            _, controllers, place = Path("/proc/self/cgroup").read_text().splitlines()[-1].split(":", 2)
+            hierarchy = controllers.removeprefix("name=") or ("" if self.unified else "unified")
+            (self.root / hierarchy / place.lstrip("/") / "cgroup.procs").write_text(str(os.getpid()))
 
     def usage(self, group: str) -> Usage:
         """What it has used; all 0 if the group is gone."""

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +107,7 @@ class OciEngine:
 
     def _create(self, name: str, bundle: Path, log: Path, streams: Streams) -> int:
         reader, writer = os.pipe()
+        threading.Thread(target=self._cgroups.hasten, daemon=True).start()
         try:
             try:
                 # conmon returns after a double fork. It writes `oom` into its working directory.

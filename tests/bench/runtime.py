@@ -1,79 +1,246 @@
-"""How fast containers start, stop and go: python tests/bench/runtime.py [--count 40] [--parallel 100] (as root).
+"""How fast containers come and go, beside Docker's SDK on the same machine: python -m tests.bench.runtime (as root).
 
-Prints milliseconds, median and worst of ten, for busybox httpd: create and start until its port answers; stop and
-remove; start again; exec of a command; and how long it takes to bring many up with 8 threads.
+It starts a dockerd of its own (overlay2, in a network namespace of its own) and measures in pairs, one of ours and one
+of Docker's by turns, with busybox httpd below an init: milliseconds from the call until the port answers; stop and
+remove; many with 8 workers; the next version of an image whose base is here, pulled and unpacked; where our time goes,
+by step; many at once, and the memory that they take on our side.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import secrets
 import shutil
 import socket
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import docker
+
+from runtime import lifecycle
+from runtime.engines.oci import OciEngine
 from runtime.host import Host
 from runtime.images.build import build_image, link
-from runtime.model import ContainerSpec, ImageConfig
+from runtime.lifecycle import Lifecycle
+from runtime.model import ContainerSpec, ImageConfig, Restart
+from runtime.networks.network import Network
+from runtime.state import Records
+from tests.integration.announce.dockerd import Dockerd
+from tests.integration.announce.namespace import own_network
+from tests.integration.runtime.oci_registry import FakeRegistry
 
-SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/")
-THREADS = 8
+SERVE = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/"]
+IMAGE = "hecd/bench:1"
+WORKERS = 8
+STEPS: list[tuple[str, object, str]] = [
+    ("create: address, layers, record", lifecycle, "mount_rootfs"),
+    ("create: files in etc", lifecycle, "_write_files"),
+    ("create: network", Network, "connect"),
+    ("bundle, twice", Lifecycle, "_write_bundle"),
+    ("create: all", Lifecycle, "create"),
+    ("start: conmon and crun create", OciEngine, "_create"),
+    ("start: crun start", OciEngine, "_call"),
+    ("start: record", Records, "write_start"),
+    ("start: all", Lifecycle, "start"),
+]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--count", type=int, default=40, help="containers one after the other")
-    parser.add_argument("--parallel", type=int, default=100, help="containers at once")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--count", type=int, default=30, help="pairs, one after the other")
+    parser.add_argument("--parallel", type=int, default=100, help=f"containers with {WORKERS} workers")
+    parser.add_argument("--at-once", type=int, default=200, help="containers that start and live at once")
     given = parser.parse_args()
-    with opened() as host:
-        up(host, "warm")
-        host.containers.remove("warm")
-        one_by_one(host, given.count)
-        at_once(host, given.parallel)
+    with own_network(), opened() as host, dockerd() as client:
+        for side in (Ours(host), Dockers(client)):
+            side.up("warm")
+            side.gone("warm")
+        ours, dockers = Ours(host), Dockers(client)
+        in_pairs(ours, dockers, given.count)
+        in_parallel(ours, dockers, given.parallel)
+        next_versions(host, client)
+        by_step(host, given.count)
+        at_once(host, given.at_once)
 
 
-def one_by_one(host: Host, count: int) -> None:
-    names = [f"web.{i}" for i in range(count)]
-    report("create + start until the port answers", [timed(lambda n=name: up(host, n)) for name in names])
-    report("list of all", [timed(host.containers.list) for _ in range(20)])
-    report("exec of a command", [timed(lambda n=name: host.inside.exec_probe(n, ["/bin/true"], 5.0)) for name in names])
-    report("stop (SIGTERM until its end is known)", [timed(lambda n=name: host.containers.stop(n)) for name in names])
-    report("start again", [timed(lambda n=name: host.containers.start(n)) for name in names])
-    report("stop + remove", [timed(lambda n=name: gone(host, n)) for name in names])
+class Ours:
+    """Containers of this package."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def up(self, name: str) -> None:
+        self._host.containers.create(ContainerSpec(name, IMAGE, command=tuple(SERVE)))
+        until_it_answers(self._host.containers.start(name).address)
+
+    def gone(self, name: str) -> None:
+        self._host.containers.stop(name)
+        self._host.containers.remove(name)
+
+
+class Dockers:
+    """The same through Docker's SDK."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def up(self, name: str) -> None:
+        container = self._client.containers.run(IMAGE, SERVE, name=name, detach=True, init=True)
+        container.reload()
+        until_it_answers(container.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
+
+    def gone(self, name: str) -> None:
+        container = self._client.containers.get(name)
+        container.stop()
+        container.remove()
+
+
+def in_pairs(ours: Ours, dockers: Dockers, count: int) -> None:
+    took: dict[str, list[float]] = defaultdict(list)
+    for i in range(count):
+        sides = [("ours", ours), ("docker", dockers)]
+        for side, made in random.sample(sides, 2):
+            took[f"up {side}"].append(timed(lambda made=made, i=i: made.up(f"web.{i}")))
+        for side, made in random.sample(sides, 2):
+            took[f"gone {side}"].append(timed(lambda made=made, i=i: made.gone(f"web.{i}")))
+    for what, words in (("up", "call until the port answers"), ("gone", "stop and remove")):
+        mine, theirs = took[f"{what} ours"], took[f"{what} docker"]
+        ratio = statistics.median(theirs) / statistics.median(mine)
+        print(f"{words:32} ours {spread(mine)}   Docker SDK {spread(theirs)}   {ratio:.1f} times")
+
+
+def in_parallel(ours: Ours, dockers: Dockers, count: int) -> None:
+    names = [f"many.{i}" for i in range(count)]
+    rates: dict[str, list[float]] = defaultdict(list)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for side, made in (("ours", ours), ("docker", dockers)):
+            for work in (made.up, made.gone):
+                took_s = timed(lambda work=work: list(pool.map(work, names))) / 1000
+                rates[side].append(count / took_s)
+    for at, words in enumerate(("up", "gone")):
+        mine, theirs = rates["ours"][at], rates["docker"][at]
+        print(
+            f"{count} with {WORKERS} workers, {words:18} ours {mine:.1f}/s   Docker SDK {theirs:.1f}/s   "
+            f"{mine / theirs:.1f} times"
+        )
+
+
+def next_versions(host: Host, client: Any) -> None:
+    """Pulled from a registry on loopback; each has a layer of 1 MiB of its own above the base."""
+    with tempfile.TemporaryDirectory(prefix="hecd-bench-") as place:
+        layout, versions = Path(place), range(1, 8)
+        base = {"bin/busybox": Path("/bin/busybox"), "data/base": random.randbytes(8 << 20)}
+        for n in versions:
+            layers = [base, {"data/app": random.randbytes(1 << 20)}]
+            build_image(layout, f"app:{n}", layers, ImageConfig(command=tuple(SERVE)))
+        tags = {f"team/app:{n}": f"app:{n}" for n in versions}
+        with FakeRegistry(layout, tags) as registry:
+            refs = [f"{registry.address}/{tag}" for tag in tags]
+            host.images.pull(refs[0])
+            client.images.pull(refs[0])
+            mine = [timed(lambda ref=ref: host.images.pull(ref)) for ref in refs[1:]]
+            theirs = [timed(lambda ref=ref: client.images.pull(ref)) for ref in refs[1:]]
+    print(f"{'next version, pull and unpack':32} ours {spread(mine)}   Docker SDK {spread(theirs)}")
+
+
+def by_step(host: Host, count: int) -> None:
+    took: dict[str, list[float]] = defaultdict(list)
+    with ExitStack() as stack:
+        for words, owner, name in STEPS:
+            stack.enter_context(watched(owner, name, took[words]))
+        for i in range(count):
+            Ours(host).up(f"step.{i}")
+    for i in range(count):
+        Ours(host).gone(f"step.{i}")
+    for words, _, _ in STEPS:
+        print(f"  {words:34} {statistics.median(took[words]):6.1f} ms")
 
 
 def at_once(host: Host, count: int) -> None:
-    names = [f"many.{i}" for i in range(count)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        for what, work in (("up", up), ("gone", gone)):
-            took_s = timed(lambda w=work: list(pool.map(lambda name: w(host, name), names))) / 1000
-            print(f"{count} containers {what}, {THREADS} threads: {took_s:.2f} s, {count / took_s:.0f} a second")
+    """All with a restart policy, so that the supervisor counts too."""
+    names = [f"at-once.{i}" for i in range(count)]
+
+    def up(name: str) -> float:
+        def work() -> None:
+            host.containers.create(ContainerSpec(name, IMAGE, command=tuple(SERVE), restart=Restart("always")))
+            until_it_answers(host.containers.start(name).address, within_s=60.0, pace_s=0.02)  # hundreds ask
+
+        return timed(work)
+
+    latencies: list[float] = []
+    with ThreadPoolExecutor(count) as pool:
+        took_s = timed(lambda: latencies.extend(pool.map(up, names))) / 1000
+    print(f"{count} at once: {took_s:.1f} s, {count / took_s:.1f}/s; each {spread(latencies)}")
+    time.sleep(1.0)  # the supervisor has looked
+    shims, inits, supervisor = memory(host)
+    each_kib = (shims + inits + supervisor) / count
+    print(
+        f"  memory on our side: {each_kib / 1024:.2f} MiB a container (shims {shims / count:.0f} KiB, "
+        f"inits {inits / count:.0f} KiB, one supervisor {supervisor / 1024:.1f} MiB)"
+    )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        took_s = timed(lambda: list(pool.map(host.containers.remove, names))) / 1000
+    print(f"  removed with {WORKERS} workers: {count / took_s:.1f}/s")
 
 
-def up(host: Host, name: str) -> None:
-    host.containers.create(ContainerSpec(name, "hecd/bench:1"))
-    address = host.containers.start(name).address
-    deadline = time.monotonic() + 10.0
-    while not answers(address):
-        assert time.monotonic() < deadline, f"{name} does not answer"
-        time.sleep(0.0005)
+def memory(host: Host) -> tuple[int, int, int]:
+    """KiB of shims, inits and the supervisor; memory that processes share is divided among them."""
+    shims = inits = supervisor = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if words[0] == b"/dev/init" and str(host.paths.id) in (path / "cgroup").read_text():
+                inits += pss(path)
+            elif f"--runtime-arg=--root={host.paths.engine}".encode() in words:
+                shims += pss(path)
+            elif b"runtime.supervisor" in words and str(host.paths.lib).encode() in words:
+                supervisor += pss(path)
+        except OSError:
+            continue
+    return shims, inits, supervisor
 
 
-def gone(host: Host, name: str) -> None:
-    host.containers.stop(name)
-    host.containers.remove(name)
+def pss(process: Path) -> int:
+    lines = (process / "smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def answers(address: str) -> bool:
-    with socket.socket() as connection:
-        connection.settimeout(1.0)
-        return connection.connect_ex((address, 80)) == 0
+@contextmanager
+def watched(owner: object, name: str, took: list[float]) -> Iterator[None]:
+    """Note how long each call of a function takes."""
+    original = getattr(owner, name)
+
+    def timing(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            took.append((time.perf_counter() - began) * 1000)
+
+    setattr(owner, name, timing)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def until_it_answers(address: str, within_s: float = 20.0, pace_s: float = 0.0005) -> None:
+    deadline = time.monotonic() + within_s
+    while True:
+        with socket.socket() as connection:
+            connection.settimeout(1.0)
+            if connection.connect_ex((address, 80)) == 0:
+                return
+        assert time.monotonic() < deadline, f"{address} does not answer"
+        time.sleep(pace_s)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -83,19 +250,19 @@ def timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def report(what: str, took_ms: list[float]) -> None:
+def spread(took_ms: list[float]) -> str:
     worst = statistics.quantiles(took_ms, n=10)[-1]
-    print(f"{what:40} median {statistics.median(took_ms):6.1f} ms   9 of 10 within {worst:6.1f} ms")
+    return f"{statistics.median(took_ms):6.1f} ms (9 of 10 within {worst:.0f})"
 
 
 @contextmanager
 def opened() -> Iterator[Host]:
     """A host root of its own, with a busybox image; nothing is left afterwards."""
     root = Path(tempfile.mkdtemp(prefix="hecd-bench-"))
-    host = Host.open(root / "lib", root / "run", "10.87.254.0/24", f"hecdb{secrets.token_hex(3)}")
+    host = Host.open(root / "lib", root / "run", "10.87.240.0/20", f"hecdb{secrets.token_hex(3)}")
     try:
-        base = {"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}
-        build_image(root / "layout", "hecd/bench:1", [base], ImageConfig(command=SERVE))
+        layers = [{"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}]
+        build_image(root / "layout", IMAGE, layers, ImageConfig())
         host.images.load(root / "layout")
         yield host
     finally:
@@ -103,6 +270,20 @@ def opened() -> Iterator[Host]:
             host.containers.remove(container.name)
         host.close()
         shutil.rmtree(root)
+
+
+@contextmanager
+def dockerd() -> Iterator[Any]:
+    """A client of a dockerd that has the same image."""
+    daemon = Dockerd(storage="overlay2").start()
+    try:
+        daemon.load_image()
+        client = docker.DockerClient(base_url=daemon.host, version="auto", timeout=60)
+        client.images.get("hecd-test/web").tag(*IMAGE.split(":"))
+        yield client
+        client.close()
+    finally:
+        daemon.stop()
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ SERVE = f"trap 'sleep 1; exit 0' TERM; httpd -p $0 -h /srv; {STAY}"
 class Dockerd:
     """Docker as its users have it, but for where it keeps its things. Run it inside `own_network`."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: str = "vfs") -> None:
         # Docker's socket must have a short path, pytest's directories do not.
         self.folder = Path(tempfile.mkdtemp(prefix="hecd-docker-"))
         self.host = f"unix://{self.folder}/docker.sock"
         self._cgroup = self.folder.name
+        self._storage = storage
         self._process: subprocess.Popen[bytes] | None = None
         self._containerd: subprocess.Popen[bytes] | None = None
         self.api: Any = None
@@ -44,7 +45,8 @@ class Dockerd:
         self._start_containerd()
         argv = [
             _program("dockerd"), f"--host={self.host}", f"--data-root={self.folder}/data",
-            f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid", "--storage-driver=vfs", "--live-restore",
+            f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid", "--live-restore",
+            f"--storage-driver={self._storage}",
             "--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{self._cgroup}", "--bip=172.29.0.1/24",
             f"--containerd={self.folder}/containerd.sock",
         ]  # fmt: skip
