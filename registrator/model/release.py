@@ -9,9 +9,10 @@ from registrator.model.names import ReleaseNumber, ServiceName
 
 @dataclass(frozen=True)
 class Mount:
-    """A bind mount or a tmpfs inside the container. `size_bytes` counts for tmpfs only (0: the kernel's default)."""
+    """What is mounted inside the container: a path of the node, memory, or a volume of the node, whose name `source`
+    is. `size_bytes` counts for tmpfs only (0: the kernel's default)."""
 
-    kind: str  # "bind" | "tmpfs"
+    kind: str  # "bind" | "tmpfs" | "volume"
     target: str
     source: str = ""
     read_only: bool = False
@@ -47,6 +48,55 @@ class Healthcheck:
 
 
 @dataclass(frozen=True)
+class Ulimit:
+    """A limit of setrlimit(2), without RLIMIT_; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """A secret or a config, read-only and in memory: the node's file `source` as it is at each start, or `content`."""
+
+    target: str
+    source: str = ""
+    content: str | None = None
+    mode: int = 0o444
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class LogLimits:
+    """When the log begins a new file, and how many are kept, the current one among them."""
+
+    max_size_bytes: int = 64 << 20
+    max_files: int = 1
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What an instance asks of the kernel and of its surroundings, besides the usual."""
+
+    ulimits: tuple[Ulimit, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)
+    group_add: tuple[str, ...] = ()
+    extra_hosts: dict[str, str] = field(default_factory=dict)  # name -> address, or "host-gateway"
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    files: tuple[MemoryFile, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    tty: bool = False
+    stdin_open: bool = False
+    log: LogLimits = field(default_factory=LogLimits)
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that makes one container like the next one of its release."""
 
@@ -65,6 +115,7 @@ class Settings:
     labels: dict[str, str] = field(default_factory=dict)
     healthcheck: Healthcheck = field(default_factory=Healthcheck)
     target_ports: tuple[int, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 @dataclass(frozen=True)

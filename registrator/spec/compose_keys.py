@@ -27,6 +27,12 @@ volume: bind consistency image read_only source target tmpfs type volume
 volume.bind: create_host_path propagation recursive selinux
 volume.tmpfs: mode size
 env_file: format path required
+ulimit: hard soft
+secret: environment external file name
+secret_use: gid mode source target uid
+config: content environment external file name
+logging: driver options
+volume_top: driver driver_opts external labels name
 """
 
 
@@ -41,9 +47,6 @@ COMPOSE_KEYS = _sections()
 # What to write instead of a key that Compose has and hecd does not serve.
 INSTEAD: dict[tuple[str, str], str] = {
     ("file", "networks"): "every instance is on the network of its node",
-    ("file", "volumes"): "mount a directory of the node: volumes: [/srv/data:/data]",
-    ("file", "secrets"): "mount a file: volumes: [./secret:/run/secret:ro]",
-    ("file", "configs"): "mount a file: volumes: [./app.conf:/etc/app.conf:ro]",
     ("service", "build"): "build the image first, then `hecd image load`, and name it with image",
     ("service", "container_name"): "instances are called SERVICE.NUMBER",
     ("service", "cpus"): "write deploy.resources.limits.cpus",
@@ -52,6 +55,8 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("service", "init"): "every instance has an init as process 1",
     ("service", "mem_limit"): "write deploy.resources.limits.memory",
     ("service", "pids_limit"): "write deploy.resources.limits.pids",
+    ("service", "privileged"): "name what is needed with cap_add",
+    ("secret", "environment"): "write it to a file of the nodes: a release stands in etcd",
     ("service", "scale"): "write deploy.replicas",
     ("deploy", "labels"): "write labels beside image",
     ("deploy", "restart_policy"): "instances are always started again",

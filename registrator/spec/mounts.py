@@ -11,21 +11,24 @@ from registrator.spec.field import Field
 from registrator.spec.quantity import size_bytes
 
 
-def mounts_of(service: Field, base_dir: Path, variables: Mapping[str, str]) -> tuple[Mount, ...]:
-    """The mounts of `volumes` and `tmpfs`. Sources are absolute paths of the node."""
+def mounts_of(
+    service: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]
+) -> tuple[Mount, ...]:
+    """The mounts of `volumes` and `tmpfs`. Sources are absolute paths of the node, or what its `volumes` are called."""
     found: dict[str, Mount] = {}
-    for place, mount in _all(service, base_dir, variables):
+    for place, mount in _all(service, base_dir, variables, volumes):
         if mount.target in found:
             place.fault(f"something is mounted at {mount.target} already")
         found[mount.target] = mount
     return tuple(found.values())
 
 
-def _all(service: Field, base_dir: Path, variables: Mapping[str, str]) -> Iterator[tuple[Field, Mount]]:
+def _all(
+    service: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]
+) -> Iterator[tuple[Field, Mount]]:
     for place in service["volumes"].items():
-        mount = (
-            _long(place, base_dir, variables) if isinstance(place.value, dict) else _short(place, base_dir, variables)
-        )
+        read = _long if isinstance(place.value, dict) else _short
+        mount = read(place, base_dir, variables, volumes)
         if mount is not None:
             yield place, mount
     for place in service["tmpfs"].items():
@@ -33,7 +36,7 @@ def _all(service: Field, base_dir: Path, variables: Mapping[str, str]) -> Iterat
             yield place, mount
 
 
-def _short(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount | None:
+def _short(place: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]) -> Mount | None:
     """SOURCE:TARGET[:ro|:rw]."""
     source, *rest = place.text().split(":")
     if not rest or len(rest) > 2:
@@ -41,12 +44,15 @@ def _short(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount 
         return None
     if len(rest) == 2 and rest[1] not in ("ro", "rw"):
         place.fault(f"the option {rest[1][:20]!r} is not served; ro and rw are")
-    origin, target = _source(place, source, base_dir, variables), _target(place, rest[0])
-    return Mount("bind", target, origin, read_only=rest[1:] == ["ro"]) if origin and target else None
+    target, read_only = target_of(place, rest[0]), rest[1:] == ["ro"]
+    if source and source[0] not in "/.~":
+        return _named(place, source, target, read_only, volumes)
+    origin = source_of(place, source, base_dir, variables)
+    return Mount("bind", target, origin, read_only=read_only) if origin and target else None
 
 
-def _long(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount | None:
-    target = _target(place["target"], place["target"].text())
+def _long(place: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]) -> Mount | None:
+    target = target_of(place["target"], place["target"].text())
     read_only = place["read_only"].truth()
     if place["type"].value is None:
         return None
@@ -57,10 +63,21 @@ def _long(place: Field, base_dir: Path, variables: Mapping[str, str]) -> Mount |
     if place["tmpfs"].value is not None:
         place["tmpfs"].fault("belongs to mounts of type tmpfs")
     if place["source"].value is None and (*place.path, "source") not in place.findings.broken:
-        place.fault("a mount of type bind needs a source")
+        place.fault(f"a mount of type {place['type'].text()} needs a source")
         return None
-    origin = _source(place["source"], place["source"].text(), base_dir, variables)
+    if place["type"].text() == "volume":
+        return _named(place["source"], place["source"].text(), target, read_only, volumes)
+    origin = source_of(place["source"], place["source"].text(), base_dir, variables)
     return Mount("bind", target, origin, read_only) if origin and target else None
+
+
+def _named(place: Field, name: str, target: str, read_only: bool, volumes: Mapping[str, str]) -> Mount | None:
+    if place.value is None:
+        return None
+    if name not in volumes:
+        place.fault(f"{name[:60]!r} is not among the volumes of this file; a path begins with / or ./")
+        return None
+    return Mount("volume", target, volumes[name], read_only) if target else None
 
 
 def _tmpfs(place: Field) -> Mount | None:
@@ -75,11 +92,11 @@ def _tmpfs(place: Field) -> Mount | None:
             size = size_bytes(value)
         except ValueError as err:
             place.fault(str(err))
-    target = _target(place, path)
+    target = target_of(place, path)
     return Mount("tmpfs", target, size_bytes=size) if target else None
 
 
-def _source(place: Field, source: str, base_dir: Path, variables: Mapping[str, str]) -> str:
+def source_of(place: Field, source: str, base_dir: Path, variables: Mapping[str, str]) -> str:
     """The absolute path; "" after a fault."""
     if place.value is None:
         return ""
@@ -88,14 +105,12 @@ def _source(place: Field, source: str, base_dir: Path, variables: Mapping[str, s
     if source.startswith("."):
         source = str(base_dir / source)
     if not source.startswith("/") or not source.isprintable():
-        place.fault(
-            f"{source[:60]!r} is not a path that begins with / or ./ : volumes that have only a name are not served"
-        )
+        place.fault(f"{source[:60]!r} is not a path that begins with / or ./")
         return ""
     return os.path.normpath(source)
 
 
-def _target(place: Field, target: str) -> str:
+def target_of(place: Field, target: str) -> str:
     """The absolute path inside the container; "" after a fault."""
     if place.value is None:
         return ""

@@ -15,6 +15,7 @@ from registrator.spec.field import Field, Findings
 from registrator.spec.service import service_of
 from registrator.spec.variables import Filling, variables_of
 
+_VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -71,11 +72,23 @@ def _project(root: Field, base_dir: Path, variables: Mapping[str, str]) -> Proje
         root.findings.warn("version is obsolete in Compose and is ignored")
     if isinstance(root.value, dict) and "x-hecd" in root.value:
         root["x-hecd"].fault("belongs inside a service")
+    volumes = _volumes(root["volumes"], name)
     services = []
     for key, place in root["services"].named():
         if not is_service_name(key):
             wanted = f"lower-case letters, digits and -, at most {LONGEST_SERVICE}"
             place.fault(f"a service's name must be a DNS label: {wanted}")
         if isinstance(place.value, dict):
-            services.append(service_of(key, place, base_dir, variables))
+            services.append(service_of(key, place, root, base_dir, variables, volumes))
     return Project(name, tuple(services), tuple(root.findings.warnings))
+
+
+def _volumes(places: Field, project: str) -> dict[str, str]:
+    """What the volumes of the file are called on a node: as in Compose, with the project's name before their own."""
+    found = {}
+    for key in places.value if isinstance(places.value, dict) else ():
+        usual = f"{project}_{key}"[:63]
+        found[key] = places[key]["name"].matching(_VOLUME, "letters, digits, _, . and -, at most 63", usual)
+        if not _VOLUME.fullmatch(found[key]):
+            places[key].fault("the name of a volume has letters, digits, _, . and -")
+    return found

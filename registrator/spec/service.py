@@ -18,6 +18,7 @@ from registrator.spec.healthcheck import check_of, healthcheck_of
 from registrator.spec.mounts import mounts_of
 from registrator.spec.ports import ports_of
 from registrator.spec.variables import is_ignored
+from registrator.spec.wishes import wishes_of
 
 MAX_REPLICAS = 10_000
 
@@ -31,8 +32,11 @@ _DIRECTORY = re.compile(r"/[^\x00-\x1f\x7f]{0,4095}")
 _RT_SIGNAL = re.compile(r"SIGRTM(IN(\+([1-9]|1[0-5]))?|AX(-([1-9]|1[0-4]))?)")
 
 
-def service_of(name: str, place: Field, base_dir: Path, variables: Mapping[str, str]) -> ServiceSpec:
-    """The service at `place`; what is wrong in it stands in its findings."""
+def service_of(
+    name: str, place: Field, top: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]
+) -> ServiceSpec:
+    """The service at `place` of the file `top`, whose `volumes` have these names on a node; what is wrong in it stands
+    in its findings."""
     _warn_of_lookalikes(place)
     check, ports, extra = check_of(place), ports_of(place), place["x-hecd"]
     usual = Traffic()
@@ -48,13 +52,14 @@ def service_of(name: str, place: Field, base_dir: Path, variables: Mapping[str, 
             user=place["user"].matching(_USER, "USER or USER:GROUP"),
             working_dir=place["working_dir"].matching(_DIRECTORY, "an absolute path"),
             read_only=place["read_only"].truth(),
-            mounts=mounts_of(place, base_dir, variables),
+            mounts=mounts_of(place, base_dir, variables, volumes),
             limits=_limits(place["deploy"]["resources"]["limits"]),
             stop_signal=_signal(place["stop_signal"]),
             stop_grace_s=place["stop_grace_period"].duration_s(10.0),
             labels=labels_of(place),
             healthcheck=healthcheck_of(place, check),
             target_ports=tuple(dict.fromkeys(port.target for port in ports)),
+            wishes=wishes_of(place, top, base_dir, variables),
         ),
         replicas=place["deploy"]["replicas"].whole(1, most=MAX_REPLICAS),
         update=_update(place["deploy"]["update_config"], extra),

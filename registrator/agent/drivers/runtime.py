@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -18,9 +19,14 @@ from registrator.registry.codec import CodecFault, decode, encode
 from runtime.errors import ImageNotFound, NoVxlan, RuntimeFault
 from runtime.host import Host
 from runtime.images.build import build_image, link
-from runtime.model import Container, ContainerSpec, ImageConfig, Limits, Mount, State
+from runtime.model import Container, ContainerSpec, ImageConfig, Limits, LogLimits, MemoryFile, Mount, State, Ulimit
 from runtime.networks import overlay
 
+# Wishes that have the same name and form in both.
+ALIKE = (
+    *("sysctls", "group_add", "extra_hosts", "dns", "dns_search", "dns_options", "cap_add", "cap_drop"),
+    *("no_new_privileges", "tty", "stdin_open"),
+)
 RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
 NODE_LABEL = "hecd.node"
 
@@ -235,6 +241,10 @@ def _spec(instance: InstanceName, release: Release, digest: str, node: str) -> C
         stop_signal=s.stop_signal,
         labels={**s.labels, RELEASE_LABEL: encode(release).decode(), NODE_LABEL: node},
         hostname=instance.replace(".", "-"),
+        ulimits=tuple(Ulimit(**asdict(limit)) for limit in s.wishes.ulimits),
+        files=tuple(MemoryFile(**asdict(file)) for file in s.wishes.files),
+        log=LogLimits(**asdict(s.wishes.log)),
+        **{name: getattr(s.wishes, name) for name in ALIKE},
     )
 
 

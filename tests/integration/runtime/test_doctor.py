@@ -19,7 +19,7 @@ from runtime.networks.kernel import ensure_namespace, netlink
 from runtime.networks.nft import Nft
 from runtime.paths import HostPaths
 from runtime.state import held
-from tests.integration.runtime.conftest import Root, answers, free_port, run
+from tests.integration.runtime.conftest import Root, answers, becomes, free_port, run
 
 PROGRAM = [sys.executable, "-c", "from runtime.cli import main; main()"]
 
@@ -104,7 +104,9 @@ def _bundle(host: Host) -> None:
 
 def _shim(host: Host) -> None:
     words = [f"--bundle={host.paths.bundle('ghost')}"]
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words], start_new_session=True)
+    shim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words], start_new_session=True)
+    # The kernel shows the words of a program a little after Popen has seen it begin.
+    becomes(lambda: words[0].encode() in Path(f"/proc/{shim.pid}/cmdline").read_bytes())
 
 
 def _scratch(host: Host) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from registrator.model.names import ServiceName
-from registrator.model.release import Healthcheck, Limits, Mount, Settings
+from registrator.model.release import (
+    Healthcheck,
+    Limits,
+    LogLimits,
+    MemoryFile,
+    Mount,
+    Settings,
+    Ulimit,
+    Wishes,
+)
 from registrator.model.service import Check, Port, Project, ServiceSpec, Traffic, Update
 from registrator.spec import SpecError, load_project
 
@@ -100,6 +109,88 @@ def test_everything_that_is_served(load: Callable[..., Project], tmp_path: Path)
     )  # fmt: skip
 
 
+WISHES = """
+name: shop
+services:
+  web:
+    image: app
+    cap_add: [NET_ADMIN]
+    cap_drop: ALL
+    security_opt: ["no-new-privileges:false"]
+    ulimits: {nofile: {soft: 1024, hard: "4096"}, core: 0}
+    sysctls: {net.core.somaxconn: 1024}
+    group_add: [audio, 77]
+    extra_hosts: ["db:10.0.0.9", "six=[fd00::1]", "seven:fd00::7", "up:host-gateway"]
+    dns: 9.9.9.9
+    dns_search: [a.example, b.example]
+    dns_opt: ["ndots:2"]
+    tty: true
+    stdin_open: yes
+    logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}
+    secrets:
+      - password
+      - {source: password, target: other, mode: 0o440, uid: "1000", gid: "1000"}
+      - {source: password, target: /etc/password, mode: "0400"}
+    configs: [app, {source: inline, target: /etc/inline.conf}]
+    volumes: [data:/data, {type: volume, source: named, target: /named, read_only: true}]
+secrets: {password: {file: ./password.txt}}
+configs: {app: {file: /srv/app.conf}, inline: {content: "a = 1"}}
+volumes: {data: , named: {name: its-own}}
+"""
+
+
+def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
+    (web,) = load(WISHES).services
+    password = f"{tmp_path}/password.txt"
+    assert web.settings.wishes == Wishes(
+        ulimits=(Ulimit("nofile", 1024, 4096), Ulimit("core", 0, 0)),
+        sysctls={"net.core.somaxconn": "1024"},
+        group_add=("audio", "77"),
+        extra_hosts={"db": "10.0.0.9", "six": "fd00::1", "seven": "fd00::7", "up": "host-gateway"},
+        dns=("9.9.9.9",),
+        dns_search=("a.example", "b.example"),
+        dns_options=("ndots:2",),
+        files=(
+            MemoryFile("/run/secrets/password", password),
+            MemoryFile("/run/secrets/other", password, None, 0o440, 1000, 1000),
+            MemoryFile("/etc/password", password, None, 0o400),
+            MemoryFile("/app", "/srv/app.conf"),
+            MemoryFile("/etc/inline.conf", "", "a = 1"),
+        ),
+        cap_add=("NET_ADMIN",),
+        cap_drop=("ALL",),
+        no_new_privileges=False,
+        tty=True,
+        stdin_open=True,
+        log=LogLimits(10 << 20, 3),
+    )
+    assert web.settings.mounts == (
+        Mount("volume", "/data", "shop_data"), Mount("volume", "/named", "its-own", read_only=True),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("top", "fault"),
+    [
+        (
+            "secrets: {s: {environment: X}}",
+            "secrets.s.environment: is a key of Compose that hecd does not",
+        ),
+        (
+            "configs: {c: {}}\nservices: {web: {image: i, configs: [c]}}",
+            "configs.c: needs a file or a content",
+        ),
+        ("volumes: {v: {driver: nfs}}", "volumes.v.driver: must be local; is 'nfs'"),
+        ("volumes: {v: {name: a b}}", "volumes.v.name: must be letters, digits"),
+    ],
+)
+def test_faults_at_the_top(load: Callable[..., Project], top: str, fault: str) -> None:
+    text = top if "services" in top else f"{top}\nservices: {{web: {{image: i}}}}"
+    with pytest.raises(SpecError) as caught:
+        load(text)
+    assert any(fault in str(f) for f in caught.value.faults), [str(f) for f in caught.value.faults]
+
+
 def test_what_is_left_away_has_the_models_defaults(load: Callable[..., Project]) -> None:
     (web,) = load("services: {web: {image: app}}").services
     assert web == ServiceSpec(ServiceName("web"), Settings("app", healthcheck=Healthcheck(kind="none")))
@@ -167,7 +258,30 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("Ports: []", "Ports: is not known; misspelt? Did you mean ports?"),
         ("stop-signal: x", "stop-signal: is not known; misspelt? Did you mean stop_signal?"),
         ("depends_onn: x", "depends_onn: is not known; misspelt? Did you mean depends_on?"),
-        ("privileged: true", "privileged: is a key of Compose that hecd does not serve"),
+        (
+            "privileged: true",
+            "hecd does not serve: name what is needed with cap_add",
+        ),
+        # wishes
+        ("cap_add: [net admin]", "cap_add[0]: must be a capability, such as NET_ADMIN"),
+        ("ulimits: {files: 1}", "ulimits.files: 'files' is no limit; known: as,"),
+        ("ulimits: {nofile: {soft: 2, hard: 1}}", "ulimits.nofile: soft is above hard"),
+        ("ulimits: {nofile: {soft: 2}}", "ulimits.nofile.hard: is required"),
+        ("ulimits: {nofile: many}", "ulimits.nofile: must be a whole number, -1 for no limit"),
+        ("sysctls: {vm.swappiness: 1}", "'vm.swappiness' is not a container's own"),
+        ("sysctls: [net.core.somaxconn]", "sysctls[0]: needs a value"),
+        ("extra_hosts: ['a b:1.1.1.1']", "extra_hosts[0]: 'a b' is no host name"),
+        ("extra_hosts: {db: there}", "extra_hosts.db: 'there' is no address: write one, or host-gateway"),
+        ("dns: there", "dns: must be the address of a name server"),
+        ("security_opt: [seccomp:unconfined]", "security_opt[0]: no-new-privileges:true and :false are served"),
+        ("secrets: [nothing]", "secrets[0]: there is no 'nothing' among the secrets of this file"),
+        ("configs: [{target: /x}]", "configs[0].source: is required"),
+        ("logging: {driver: syslog}", "logging.driver: must be left out: there is one form; is 'syslog'"),
+        ("logging: {options: {max-size: 1k}}", "logging.options.max-size: must be 4k or more"),
+        (
+            "logging: {options: {mode: x}}",
+            "logging.options.mode: is not a key of Compose here; known: max-size,",
+        ),
         ("mem_limit: 1g", "does not serve: write deploy.resources.limits.memory"),
         ("zebra: 1", "zebra: is not a key of Compose here; known: image,"),
         ("deploy: {placement: {}}", "deploy.placement: is a key of Compose that hecd does not serve"),
@@ -212,13 +326,15 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("ports: [{target: 80, published: 80, protocol: udp}]", "ports[0].protocol: must be tcp"),
         ("ports: [{target: 80, published: 80, mode: host}]", "ports[0].mode: must be ingress"),
         # mounts
-        ("volumes: [data:/data]", "volumes that have only a name are not served"),
+        ("volumes: [data:/data]", "'data' is not among the volumes of this file"),
+        ("volumes: [{type: volume, source: a, target: /a}]", "volumes[0].source: 'a' is not among the volumes"),
+        ("volumes: [{type: volume, target: /a}]", "volumes[0]: a mount of type volume needs a source"),
         ("volumes: [/data]", "volumes without a directory of the node are not served"),
         ("volumes: ['/a:/b:z']", "volumes[0]: the option 'z' is not served; ro and rw are"),
         ("volumes: ['/a:/']", "volumes[0]: the target must be an absolute path below /"),
         ("volumes: ['/a:/b/../c']", "volumes[0]: the target must be an absolute path below /"),
         ("volumes: ['/a:/b', '/c:/b/']", "volumes[1]: something is mounted at /b already"),
-        ("volumes: [{type: volume, source: a, target: /a}]", "volumes[0].type: must be bind or tmpfs; is 'volume'"),
+        ("volumes: [{type: nfs, source: a, target: /a}]", "volumes[0].type: must be bind, tmpfs or volume; is 'nfs'"),
         ("volumes: [{type: bind, target: /a}]", "volumes[0]: a mount of type bind needs a source"),
         ("volumes: [{type: tmpfs, source: /b, target: /a}]", "volumes[0].source: a tmpfs has no source"),
         ("tmpfs: '/a:mode=1777'", "tmpfs: the option 'mode' is not served; size is"),
