@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal as signals
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,23 +10,23 @@ from pathlib import Path
 
 from runtime import supervision
 from runtime.engines.usage import network
-from runtime.errors import ContainerNotFound, StillAlive, mapped
+from runtime.errors import ContainerNotFound, mapped
 from runtime.images.catalog import Catalog
-from runtime.lifecycle import KILL_TIMEOUT_S, Lifecycle
+from runtime.lifecycle import Lifecycle
 from runtime.model import Container, ContainerSpec, Usage
 from runtime.paths import HostPaths
 from runtime.ports import Engine
-from runtime.process import readable
 from runtime.restarts import History
 from runtime.seen import container_of
 from runtime.signals import number_of
 from runtime.state import Records
+from runtime.stopping import Stopping
 
 INIT_TIMEOUT_S = 1.0  # in which the init of a container begins to listen
 
 
-class Containers:
-    """Made from bundles that an engine runs."""
+class OciContainers(Stopping):
+    """Made from bundles that an OCI runtime runs. See ports.Containers."""
 
     def __init__(self, paths: HostPaths, records: Records, images: Catalog, life: Lifecycle, engine: Engine) -> None:
         self._paths = paths
@@ -92,8 +91,6 @@ class Containers:
         return replace(self._engine.usage(self._paths.cgroup(name)), received_bytes=received, sent_bytes=sent)
 
     def signal(self, name: str, signal: str) -> None:
-        """Send a signal ("SIGTERM", "TERM" or "15") to its first process; fine if it has ended.
-        Raises ContainerNotFound, InvalidSpec."""
         record = self._records.read(name)
         start = self._records.read_start(name)
         number = number_of(name, signal)
@@ -106,8 +103,6 @@ class Containers:
         start.process.signal(number)
 
     def exit_fd(self, name: str) -> int | None:
-        """A new file descriptor that is readable once the container has ended and its exit code is known; None if it
-        does not run. The caller closes it. Raises ContainerNotFound."""
         self._records.read(name)
         start = self._records.read_start(name)
         if start is None:
@@ -116,25 +111,9 @@ class Containers:
         return shim if shim is not None else start.process.open()
 
     def stop(self, name: str, grace_s: float = 10.0) -> Container:
-        """Stop signal, `grace_s` of patience, then SIGKILL; it is not run again by itself. Raises ContainerNotFound,
-        StillAlive."""
+        """As everywhere; it is not run again by itself. Raises ContainerNotFound, StillAlive."""
         self._hold(self._records.read(name).spec)
-        self.signal(name, self._records.read(name).spec.stop_signal or "SIGTERM")
-        if not self.wait(name, grace_s):
-            self.signal(name, "SIGKILL")
-            if not self.wait(name, KILL_TIMEOUT_S):
-                raise StillAlive(name)
-        return self.inspect(name)
-
-    def wait(self, name: str, timeout_s: float) -> bool:
-        """Whether it has ended, at the latest after `timeout_s`. Raises ContainerNotFound."""
-        fd = self.exit_fd(name)
-        if fd is None:
-            return True
-        try:
-            return readable(fd, timeout_s)
-        finally:
-            os.close(fd)
+        return super().stop(name, grace_s)
 
     @mapped()
     def remove(self, name: str) -> None:

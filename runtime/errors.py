@@ -62,10 +62,10 @@ class ContainerNotFound(RuntimeFault):
 class ContainerExists(RuntimeFault):
     """The name is taken."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hint: str = "") -> None:
         super().__init__(
             f"a container {name!r} exists already",
-            hint=f"Remove it (`hecd-runtime rm -f {name}`) or take another name.",
+            hint=hint or f"Remove it (`hecd-runtime rm -f {name}`) or take another name.",
         )
 
 
@@ -181,6 +181,48 @@ class InvalidSettings(RuntimeFault):
             hint="docs/runtime.md says what may stand there.",
         )
         self.faults = faults
+
+
+class EngineAway(RuntimeFault):
+    """Docker or Podman does not answer; its containers may run on. The call may be repeated after `retry_after_s`
+    seconds."""
+
+    exit_code = 3
+
+    def __init__(self, socket: object, why: str, retry_after_s: float = 2.0) -> None:
+        super().__init__(
+            f"the engine at {socket} does not answer: {why}",
+            hint="Start it (systemctl start docker, or podman.socket), or name another: --docker-socket PATH",
+        )
+        self.retry_after_s = retry_after_s
+
+
+class EngineRefused(RuntimeFault):
+    """Docker or Podman answered with an error; `status` is that of HTTP."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(f"the engine refuses: {words.strip()}", hint="Its own log says more.")
+        self.status = status
+        self.words = words.strip()
+
+
+class OtherEngine(RuntimeFault):
+    """The root has containers of another engine."""
+
+    exit_code = 2
+
+    def __init__(self, wanted: str, here: str, containers: tuple[str, ...]) -> None:
+        super().__init__(
+            f"this root has containers of the engine {here!r}, and {wanted!r} is asked for",
+            details=(", ".join(containers),),
+            hint=f"Remove them first (hecd-runtime --engine {here} rm -f NAME…), or use another --root.",
+        )
+
+
+class NotHere(RuntimeFault):
+    """What is asked for is the engine's own business."""
+
+    exit_code = 2
 
 
 class NoAddressLeft(RuntimeFault):

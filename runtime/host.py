@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from runtime.containers import Containers
+from runtime.choice import chosen
+from runtime.containers import OciContainers
 from runtime.engines.oci import OciEngine
-from runtime.errors import InvalidSpec, NotPermitted, mapped
+from runtime.errors import InvalidSpec, NotHere, NotPermitted, mapped
 from runtime.images import settings
 from runtime.images.catalog import Catalog
 from runtime.images.layers import Layers
 from runtime.images.store import ImageStore
-from runtime.inside import Inside
+from runtime.inside import OciInside
 from runtime.lifecycle import Lifecycle
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
 from runtime.paths import HostPaths
-from runtime.ports import Engine
+from runtime.ports import Containers, Images, Inside
 from runtime.state import Records, held, write_whole
 from runtime.volumes import Volumes
 
@@ -36,23 +38,26 @@ SPARE_SUBNETS = "10.87.{}.0/24"  # one of 1-255 for a root elsewhere
 class Host:
     """`containers`, what happens `inside` of them, their `images`, `volumes` and `network`.
 
-    Calls are short and blocking. Any number of threads and processes may use one root at once; the state is on disk and
-    in the kernel, so that whoever opens the root next finds everything, whatever happened to the one before.
+    Calls are short and blocking. Any number of threads and processes may use one root at once; the state is on disk, in
+    the kernel, and with Docker where that has the containers, so that whoever opens the root next finds everything,
+    whatever happened to the one before.
     """
 
-    def __init__(self, paths: HostPaths, bridge: topology.Bridge, engine: Engine, image_settings: Path) -> None:
+    def __init__(
+        self,
+        paths: HostPaths,
+        addresses: Addresses,
+        network: Network,
+        parts: tuple[Containers, Inside, Images],
+        let_go: Callable[[], None] = lambda: None,
+        volumes: Volumes | None = None,
+    ) -> None:
         self._paths = paths
-        self._addresses = Addresses(paths.addresses, bridge.subnet, paths.locks)
-        records = Records(paths)
-        layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
-        store = ImageStore(paths.images, layers, paths.locks)
-        self.network = Network(paths, bridge)
-        self.volumes = Volumes(paths, records.mounting)
-        life = Lifecycle(paths, records, store, self._addresses, self.network, engine, self.volumes)
-        self.images = Catalog(paths, store, records, life.sweep, image_settings)
-        self.containers = Containers(paths, records, self.images, life, engine)
-        self.inside = Inside(paths, engine, self.containers.inspect, self.containers.exit_fd)
-        life.sweep()
+        self._volumes = volumes
+        self._addresses = addresses
+        self._let_go = let_go
+        self.network = network
+        self.containers, self.inside, self.images = parts
 
     @classmethod
     @mapped()
@@ -63,19 +68,68 @@ class Host:
         subnet: str | None = None,
         bridge: str | None = None,
         image_settings: Path = settings.FILE,
+        engine: str = "",
+        socket: str = "",
     ) -> Host:
         """Open a root, make it if it is new, and take away what crashes left.
 
-        Without `subnet` and `bridge` they are those the root had last.
-        Raises NotPermitted, MissingProgram, InvalidSpec.
+        Without `subnet` and `bridge` they are those the root had last. So it is with `engine` (oci, docker, podman) and
+        the `socket` of Docker or Podman; where neither was ever named, it is `oci`.
+        Raises NotPermitted, MissingProgram, InvalidSpec, OtherEngine, EngineAway.
         """
         if os.geteuid() != 0:
             raise NotPermitted("containers are made by root only", hint="Run it with sudo.")
         paths = HostPaths(lib.absolute(), run.absolute())
         paths.make()
-        engine = OciEngine.open(paths)
+        switch = planned(paths, subnet, bridge)
+        addresses, network = Addresses(paths.addresses, switch.subnet, paths.locks), Network(paths, switch)
+        choice = chosen(paths, engine, socket, addresses.all().values())
+        if choice.socket:
+            return cls._with_docker(paths, addresses, network, Path(choice.socket))
+        return cls._with_oci(paths, addresses, network, image_settings)
+
+    @classmethod
+    def _with_oci(cls, paths: HostPaths, addresses: Addresses, network: Network, image_settings: Path) -> Host:
+        engine, records = OciEngine.open(paths), Records(paths)
         engine.surroundings()  # says what is missing now, not when the first container starts
-        return cls(paths, planned(paths, subnet, bridge), engine, image_settings)
+        layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
+        store = ImageStore(paths.images, layers, paths.locks)
+        volumes = Volumes(paths, records.mounting)
+        life = Lifecycle(paths, records, store, addresses, network, engine, volumes)
+        images = Catalog(paths, store, records, life.sweep, image_settings)
+        containers = OciContainers(paths, records, images, life, engine)
+        life.sweep()
+        return cls(paths, addresses, network, (containers, OciInside(paths, engine, containers), images), volumes=volumes)
+
+    @classmethod
+    def _with_docker(cls, paths: HostPaths, addresses: Addresses, network: Network, socket: Path) -> Host:
+        from runtime.docker.connection import Connection  # who has no Docker does not pay for it
+        from runtime.docker.containers import DockerContainers
+        from runtime.docker.images import DockerImages
+        from runtime.docker.inside import DockerInside
+
+        connection = Connection(socket)
+        images = DockerImages(connection, paths.images)
+        containers = DockerContainers(paths, connection, images, addresses, network)
+        containers.sweep()
+        inside = DockerInside(connection, containers.inspect)
+        return cls(paths, addresses, network, (containers, inside, images), containers.close)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The images, where they are this root's own to keep. Raises NotHere."""
+        if not isinstance(self.images, Catalog):
+            raise NotHere(
+                "the images of this root are Docker's or Podman's", hint="Use `docker image` or `podman image`."
+            )
+        return self.images
+
+    @property
+    def volumes(self) -> Volumes:
+        """Named volumes, where they are this root's own to keep. Raises NotHere."""
+        if self._volumes is None:
+            raise NotHere("the volumes of this root are its engine's", hint="Use `docker volume` or `podman volume`.")
+        return self._volumes
 
     @property
     def paths(self) -> HostPaths:
@@ -85,6 +139,7 @@ class Host:
     @mapped()
     def close(self) -> None:
         """Let go. Containers run on; without any, and outside of an overlay, bridge and rules go away too."""
+        self._let_go()
         with held(self._paths.locks / "network"):
             if not self._addresses.all() and self.network.joined is None:
                 self.network.teardown()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,25 +11,18 @@ from runtime import execute, logs
 from runtime.attach import Attached
 from runtime.errors import NotRunning, mapped
 from runtime.logs import Window
-from runtime.model import Container, LogLine, State
+from runtime.model import LogLine, State
 from runtime.paths import HostPaths
-from runtime.ports import Engine
+from runtime.ports import Containers, Engine
 
 
-class Inside:
-    """Of the containers that `inspect` knows and `exit_fd` watches."""
+class OciInside:
+    """Of containers that an OCI runtime runs. See ports.Inside."""
 
-    def __init__(
-        self,
-        paths: HostPaths,
-        engine: Engine,
-        inspect: Callable[[str], Container],
-        exit_fd: Callable[[str], int | None],
-    ) -> None:
+    def __init__(self, paths: HostPaths, engine: Engine, containers: Containers) -> None:
         self._paths = paths
         self._engine = engine
-        self._inspect = inspect
-        self._exit_fd = exit_fd
+        self._containers = containers
 
     @mapped()
     def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
@@ -51,7 +44,7 @@ class Inside:
     def attach(self, name: str) -> Attached:
         """The streams of its first process, from now on. The caller closes it.
         Raises ContainerNotFound, RuntimeFault."""
-        self._inspect(name)
+        self._containers.inspect(name)
         return Attached(self._paths.bundle(name))
 
     def logs(
@@ -59,25 +52,25 @@ class Inside:
     ) -> Iterator[LogLine]:
         """What it wrote, of all its starts and as far as it is kept, or the last `tail` lines of that; `since` and
         `until` have to be aware of their time zones. Raises ContainerNotFound."""
-        self._inspect(name)
+        self._containers.inspect(name)
         return logs.read(self._paths.log(name), Window(tail, since, until))
 
     def follow_logs(
         self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[LogLine]:
         """The same, and what it writes from now on until it ends, or `until`. Raises ContainerNotFound."""
-        self._inspect(name)
-        return logs.follow(self._paths.log(name), Window(tail, since, until), lambda: self._exit_fd(name))
+        self._containers.inspect(name)
+        return logs.follow(self._paths.log(name), Window(tail, since, until), lambda: self._containers.exit_fd(name))
 
     @mapped()
     def tail(self, name: str, n: int) -> Sequence[str]:
         """The text of the last `n` lines it wrote. Raises ContainerNotFound."""
-        self._inspect(name)
+        self._containers.inspect(name)
         return [line.text for line in logs.last(self._paths.log(name), n)]
 
     def _process(self, name: str) -> dict[str, Any]:
         """The process of the bundle. Raises ContainerNotFound, NotRunning."""
-        container = self._inspect(name)
+        container = self._containers.inspect(name)
         if container.state is not State.RUNNING:
             raise NotRunning(name, container.state)
         found: dict[str, Any] = json.loads((self._paths.bundle(name) / "config.json").read_bytes())["process"]

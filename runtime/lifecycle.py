@@ -30,11 +30,11 @@ from runtime.ports import Engine, Streams
 from runtime.process import Process, boot_id
 from runtime.restarts import History
 from runtime.state import Record, Records, Start
+from runtime.stopping import KILL_TIMEOUT_S
 from runtime.validation import checked
 from runtime.volumes import Volumes
 
 RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-KILL_TIMEOUT_S = 10.0
 
 
 class Lifecycle:
@@ -174,11 +174,11 @@ class Lifecycle:
     def _prepare(self, record: Record, image: ImageConfig) -> None:
         """Everything around the processes. Fine for what is there: after a reboot, mounts and namespaces are not."""
         spec, name = record.spec, record.spec.name
-        _check_sources(spec)
-        _check_power(spec)
+        check_sources(spec)
+        check_power(spec)
         container = self._paths.container(name)
         mount_rootfs(self._paths.layers, record.layers, container)
-        files = _write_files(container, spec, record.address, self._network)
+        files = write_files(container, spec, record.address, self._network)
         self._network.connect(name, record.address, spec.ports)
         self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
         self._paths.bundle(name).mkdir(exist_ok=True)
@@ -198,7 +198,7 @@ class Lifecycle:
             read_inside(rootfs, "/etc/group"),
             spec.group_add,
         )
-        capabilities = power.capabilities(spec, _our_capabilities())
+        capabilities = power.capabilities(spec, our_capabilities())
         facts = self._engine.surroundings()
         around = bundle.Surroundings(
             rootfs=str(rootfs),
@@ -248,7 +248,7 @@ class Lifecycle:
         self._addresses.release(name)
 
 
-def _check_sources(spec: ContainerSpec) -> None:
+def check_sources(spec: ContainerSpec) -> None:
     missing = tuple(m.source for m in spec.mounts if m.kind == "bind" and not Path(m.source).exists())
     if missing:
         raise InvalidSpec(spec.name, tuple(f"the source {path} of a bind mount does not exist" for path in missing))
@@ -259,7 +259,7 @@ def _streams(spec: ContainerSpec) -> Streams:
     return Streams(spec.tty, spec.stdin_open, spec.log.max_size_bytes if spec.log.max_files == 1 else 0)
 
 
-def _check_power(spec: ContainerSpec) -> None:
+def check_power(spec: ContainerSpec) -> None:
     """What the host does not allow, or cannot give. Asking for a limit above our own would fail the start."""
     faults = []
     if spec.privileged and not policy.read(policy.FILE).privileged:
@@ -273,16 +273,16 @@ def _check_power(spec: ContainerSpec) -> None:
 
 
 def _may_raise_limits() -> bool:
-    return "CAP_SYS_RESOURCE" in _our_capabilities()
+    return "CAP_SYS_RESOURCE" in our_capabilities()
 
 
 @cache
-def _our_capabilities() -> tuple[str, ...]:
+def our_capabilities() -> tuple[str, ...]:
     status = Path("/proc/self/status").read_text()
     return power.named(int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")), 16))
 
 
-def _write_files(container: Path, spec: ContainerSpec, address: str, network: Network) -> dict[str, str]:
+def write_files(container: Path, spec: ContainerSpec, address: str, network: Network) -> dict[str, str]:
     """The files that make the container's network usable: target → source."""
     directory = container / "etc"
     directory.mkdir(exist_ok=True)

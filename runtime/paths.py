@@ -54,6 +54,11 @@ class HostPaths:
         return self.lib / "network.json"
 
     @property
+    def engine_file(self) -> Path:
+        """Which engine has this root's containers, for who opens it without naming one."""
+        return self.lib / "engine.json"
+
+    @property
     def overlay_file(self) -> Path:
         """The overlay this root takes part in, and its peers; there is none without an overlay."""
         return self.lib / "overlay.json"

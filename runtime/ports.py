@@ -1,14 +1,93 @@
-"""What the life of a container needs of the program that makes processes."""
+"""What callers need of whoever runs containers, and what our own way of running them needs of the program that makes
+processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from runtime.model import Usage
+from runtime.model import Container, ContainerSpec, Fetching, Image, LogLine, Usage
 from runtime.process import Process
+
+
+class Made(Protocol):
+    """Containers as they are made and unmade. Calls are short and blocking, safe from any thread and process."""
+
+    def create(self, spec: ContainerSpec) -> Container:
+        """Of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec, NoAddressLeft, PortTaken,
+        KernelRefused; then nothing is left of it."""
+
+    def start(self, name: str) -> Container:
+        """Run it, for the first time or again, with the same address, files and log; fine if it runs.
+        Raises ContainerNotFound, StartFailed."""
+
+    def remove(self, name: str) -> None:
+        """Kill it if it runs, and give back all it had; fine if there is none. Raises StillAlive."""
+
+    def inspect(self, name: str) -> Container:
+        """Raises ContainerNotFound."""
+
+    def list(self) -> list[Container]:
+        """All containers of this root, by name."""
+
+
+class Ended(Protocol):
+    """Containers as they are brought to their end."""
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal to its first process; fine if it has ended. Raises ContainerNotFound, InvalidSpec."""
+
+    def exit_fd(self, name: str) -> int | None:
+        """A new file descriptor that is readable once it has ended and its exit code is known; None if it does not run.
+        The caller closes it. Raises ContainerNotFound."""
+
+    def wait(self, name: str, timeout_s: float) -> bool:
+        """Whether it has ended, at the latest after `timeout_s`. Raises ContainerNotFound."""
+
+    def stop(self, name: str, grace_s: float = 10.0) -> Container:
+        """Stop signal, patience, SIGKILL. Raises ContainerNotFound, StillAlive."""
+
+
+class Containers(Made, Ended, Protocol):
+    """Both. What is not on this machine's own disk may also raise EngineAway and EngineRefused, each of these calls."""
+
+
+class Inside(Protocol):
+    """What happens inside of containers."""
+
+    def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command: exit code (124 at the deadline), and the end of what it wrote.
+        Raises ContainerNotFound, NotRunning."""
+
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+        """Run a command on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
+
+    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound."""
+
+    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """The same, and what it writes until it ends. Raises ContainerNotFound."""
+
+    def tail(self, name: str, n: int) -> Sequence[str]:
+        """The text of the last `n` lines. Raises ContainerNotFound."""
+
+
+class Images(Protocol):
+    """The images that containers are made of."""
+
+    def resolve(self, ref: str) -> Image:
+        """What `ref` names: here, else in its registry. Raises ImageNotFound, RegistryUnavailable, InvalidImage."""
+
+    def pull(self, ref: str, *, refresh: bool = False, progress: Callable[[Fetching], None] = ...) -> Image:
+        """Make it present; `refresh` asks the registry what a tag names now. Raises as `resolve`."""
+
+    def load(self, path: Path) -> list[Image]:
+        """Bring in what an OCI layout, an OCI archive or a `docker save` archive holds. Raises InvalidImage."""
+
+    def list(self) -> list[Image]:
+        """Every image, once for each of its names."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+_MASKS = ("SigIgn", "SigBlk")
 STOP_WITHIN_S = 0.2  # a process in the kernel for long may take longer: it cannot fork there
 
 
@@ -56,13 +57,14 @@ class Process:
         return True
 
     def begun(self, timeout_s: float) -> bool:
-        """Whether tini, which it is or is about to be, listens to signals, at the latest after `timeout_s`.
+        """Whether the init (tini or catatonit), which it is or is about to be, listens to signals, at the latest after
+        `timeout_s`.
 
-        Process 1 of a container does not get a signal that it does nothing about: one that comes before tini has begun
+        Process 1 of a container does not get a signal that it does nothing about: one that comes before it has begun
         would be lost.
         """
         deadline = time.monotonic() + timeout_s
-        while self.alive() and not _ignores_terminal_stops(self.pid):
+        while self.alive() and not _listens(self.pid):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.001)
@@ -103,15 +105,15 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _ignores_terminal_stops(pid: int) -> bool:
-    """What tini does right after it blocked the signals that it passes on. (While it waits, the kernel shows none of
-    these as blocked.)"""
+def _listens(pid: int) -> bool:
+    """Whether tini ignores terminal stops, which it does right after it blocked the signals that it passes on (while it
+    waits, the kernel shows none of these as blocked), or catatonit has blocked SIGTERM."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return True
-    ignored = next(int(line.split()[1], 16) for line in text.splitlines() if line.startswith("SigIgn:"))
-    return bool(ignored >> (signal.SIGTTIN - 1) & 1)
+    masks = {key: int(value, 16) for key, _, value in (line.partition(":") for line in lines) if key in _MASKS}
+    return bool(masks["SigIgn"] >> (signal.SIGTTIN - 1) & 1 or masks["SigBlk"] >> (signal.SIGTERM - 1) & 1)
 
 
 def _stands_still(pid: int) -> None:

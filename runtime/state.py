@@ -217,8 +217,8 @@ def _read(path: Path) -> Record | None:
         return None
 
 
-def _record(found: dict[str, Any]) -> Record:
-    spec = found["spec"]
+def spec_of(spec: dict[str, Any]) -> ContainerSpec:
+    """A description that was written as JSON."""
     spec["mounts"] = tuple(Mount(**m) for m in spec["mounts"])
     spec["ports"] = tuple(PublishedPort(**p) for p in spec["ports"])
     spec["limits"] = Limits(**spec["limits"])
@@ -231,6 +231,9 @@ def _record(found: dict[str, Any]) -> Record:
     spec["files"] = tuple(MemoryFile(**f) for f in spec.get("files", ()))
     for key in ("group_add", "dns", "dns_search", "dns_options", "cap_add", "cap_drop"):
         spec[key] = tuple(spec.get(key, ()))
-    return Record(
-        ContainerSpec(**spec), found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"]
-    )
+    return ContainerSpec(**spec)
+
+
+def _record(found: dict[str, Any]) -> Record:
+    spec = spec_of(found["spec"])
+    return Record(spec, found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"])

@@ -74,6 +74,18 @@ class LazyGroup(click.Group):
 @click.option("--subnet", metavar="NET", help="Addresses of the containers, as 10.87.0.0/24; remembered.")
 @click.option("--bridge", metavar="NAME", help="The bridge they are connected to; remembered.")
 @click.option(
+    "--engine",
+    type=click.Choice(["oci", "docker", "podman"]),
+    envvar="HECD_ENGINE",
+    help="Who runs the containers; remembered. oci (crun), unless a socket is given.",
+)
+@click.option(
+    "--docker-socket",
+    metavar="PATH",
+    envvar="HECD_DOCKER_SOCKET",
+    help="Docker's or Podman's, where it is not in the usual place; remembered.",
+)
+@click.option(
     "--images-config",
     metavar="FILE",
     envvar="HECD_IMAGES_CONFIG",

@@ -56,7 +56,7 @@ def untag(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Take names away; images without one go with the next `gc`."""
     with session.opened(ctx) as host:
         for ref in refs:
-            host.images.untag(ref)
+            host.catalog.untag(ref)
             click.echo(ref)
 
 
@@ -67,7 +67,7 @@ def rm(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Take names away; with its last name an image goes, unless a container uses it."""
     with session.opened(ctx) as host:
         for ref in refs:
-            swept = host.images.remove(ref)
+            swept = host.catalog.remove(ref)
             gone = f", {session.size(swept.freed_bytes)} freed" if swept.images else "; it has other names"
             click.echo(f"{ref} removed{gone}")
 
@@ -78,7 +78,7 @@ def rm(ctx: click.Context, refs: tuple[str, ...]) -> None:
 def inspect(ctx: click.Context, refs: tuple[str, ...]) -> None:
     """Show all that is known of images, as JSON."""
     with session.opened(ctx) as host:
-        session.print_json([asdict(host.images.inspect(ref)) for ref in refs])
+        session.print_json([asdict(host.catalog.inspect(ref)) for ref in refs])
 
 
 @image.command()
@@ -90,7 +90,7 @@ def inspect(ctx: click.Context, refs: tuple[str, ...]) -> None:
 def save(ctx: click.Context, refs: tuple[str, ...], path: Path) -> None:
     """Write images to an archive that `docker load`, podman, skopeo and `load` read."""
     with session.opened(ctx) as host:
-        host.images.save(refs, path)
+        host.catalog.save(refs, path)
 
 
 @image.command("import")
@@ -110,7 +110,7 @@ def import_(
     variables = dict(pair.split("=", 1) for pair in env)
     config = ImageConfig(command=tuple(shlex.split(command)), env=variables, user=user, working_dir=workdir)
     with session.opened(ctx) as host:
-        made = host.images.import_rootfs(path, ref, config)
+        made = host.catalog.import_rootfs(path, ref, config)
         click.echo(f"{made.ref} {made.digest}")
 
 
@@ -124,7 +124,7 @@ def import_(
 def build(ctx: click.Context, context: Path, ref: str, dockerfile: Path | None) -> None:
     """Build a Dockerfile with buildah, which has to be installed."""
     with session.opened(ctx) as host:
-        built = host.images.build(context, ref, dockerfile)
+        built = host.catalog.build(context, ref, dockerfile)
         click.echo(f"{built.ref} {built.digest}")
 
 
@@ -146,7 +146,7 @@ def span(text: str) -> float:
 def gc(ctx: click.Context, unused: bool, older_than: float, output: str) -> None:
     """Delete images that nothing needs, and what crashes left."""
     with session.opened(ctx) as host:
-        swept = host.images.gc(unused=unused, older_than_s=older_than)
+        swept = host.catalog.gc(unused=unused, older_than_s=older_than)
     if output == "json":
         session.print_json(asdict(swept))
     else:

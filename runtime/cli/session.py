@@ -23,7 +23,9 @@ def opened(ctx: click.Context) -> Iterator[Host]:
     """The host that the flags of the top command name."""
     flags = ctx.find_root().obj
     lib, run = _directories(flags["root"])
-    host = Host.open(lib, run, flags["subnet"], flags["bridge"], _settings(flags["images_config"]))
+    engine, socket = flags["engine"] or "", flags["docker_socket"] or ""
+    images = _settings(flags["images_config"])
+    host = Host.open(lib, run, flags["subnet"], flags["bridge"], images, engine, socket)
     try:
         yield host
     finally:

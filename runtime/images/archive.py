@@ -16,7 +16,6 @@ from runtime.errors import InvalidImage
 from runtime.images import manifest, reference
 from runtime.images.blobs import Blobs
 from runtime.images.reference import Reference
-from runtime.images.store import ImageStore
 from runtime.model import Image
 
 LARGEST_JSON_BYTES = 4 << 20
@@ -29,7 +28,16 @@ class Source(Protocol):
         """None if there is no regular file of this name."""
 
 
-def load(store: ImageStore, path: Path) -> list[Image]:
+class Keeper(Protocol):
+    """Where images are brought to: blobs first, then the image that is made of them."""
+
+    blobs: Blobs
+
+    def keep(self, digest: str, ref: Reference | None) -> Image:
+        """The image whose blobs are there is complete, and named `ref`. Raises InvalidImage."""
+
+
+def load(store: Keeper, path: Path) -> list[Image]:
     """Bring the images at `path` into the store. Raises InvalidImage."""
     with _opened(path) as source:
         if (index := _json(source, "index.json")) is not None:
@@ -44,7 +52,7 @@ def load(store: ImageStore, path: Path) -> list[Image]:
     )
 
 
-def _from_entry(store: ImageStore, source: Source, entry: Mapping[str, Any], path: Path) -> list[Image]:
+def _from_entry(store: Keeper, source: Source, entry: Mapping[str, Any], path: Path) -> list[Image]:
     digest = manifest.descriptor_digest(entry, f"index of {path}")
     data = _blob_json(store, source, digest)
     if manifest.is_index(data):
@@ -63,7 +71,7 @@ def _entry_name(entry: Mapping[str, Any]) -> Reference | None:
     return reference.parse(name) if name else None
 
 
-def _blob_json(store: ImageStore, source: Source, digest: str) -> dict[str, Any]:
+def _blob_json(store: Keeper, source: Source, digest: str) -> dict[str, Any]:
     try:
         data = store.blobs.read(digest)
     except InvalidImage:  # it is not here yet, or damaged
@@ -92,7 +100,7 @@ def _saved(data: bytes, path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _from_saved(store: ImageStore, source: Source, entry: Mapping[str, Any]) -> list[Image]:
+def _from_saved(store: Keeper, source: Source, entry: Mapping[str, Any]) -> list[Image]:
     """An image in the old form of `docker save` has no manifest of its own: one is written for it."""
     config = _must_read(source, str(entry.get("Config")))
     layers = [_add_layer(store.blobs, source, str(name)) for name in entry.get("Layers") or ()]

@@ -27,6 +27,11 @@ class Credentials:
     secret: str = field(repr=False)
     origin: str
 
+    @property
+    def is_token(self) -> bool:
+        """Whether the secret is an identity token, which has no user."""
+        return self.user == _TOKEN_USER
+
     def as_authfile(self, host: str) -> str:
         """In the form in which skopeo reads them from a file; on its command line everybody would see them."""
         pair = base64.b64encode(f"{self.user}:{self.secret}".encode()).decode()

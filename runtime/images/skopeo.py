@@ -11,29 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.errors import (
-    ImageNotFound,
-    InvalidImage,
-    MissingProgram,
-    RegistryDenied,
-    RegistryUnavailable,
-    RegistryUntrusted,
-    RuntimeFault,
-)
+from runtime.errors import MissingProgram, RegistryUnavailable
 from runtime.images import credentials
 from runtime.images.credentials import Credentials
 from runtime.images.reference import Reference
+from runtime.images.refusal import refusal
 from runtime.images.settings import ImageSettings
 from runtime.process import readable
 
 SHORT_TIMEOUT_S = 60.0
 STALL_TIMEOUT_S = 120.0  # in which nothing of a download arrives
 TICK_S = 0.1
-_ABSENT = ("manifest unknown", "name unknown", "not found", "repository does not exist")
-_DENIED = ("unauthorized", "authentication required", "access denied", "access to the resource is denied",
-           "invalid username/password", "status code 401", "status 401", "status 403", "403 (forbidden)")  # fmt: skip
-_UNTRUSTED = ("x509:", "tls: bad certificate", "tls: unknown certificate", "certificate required")
-_DAMAGED = ("digest did not match", "does not match provided manifest digest", "digest mismatch", "size mismatch")
 
 
 class Skopeo:
@@ -67,7 +55,7 @@ class Skopeo:
                 errors.seek(0)
                 words = errors.read().decode(errors="replace")
         if child.returncode:
-            raise _mapped(ref, words, found)
+            raise refusal(ref, words, found)
 
     def _ask(self, ref: Reference, *what: str) -> bytes:
         with self._access(ref, "--") as (access, found):
@@ -77,7 +65,7 @@ class Skopeo:
             except subprocess.TimeoutExpired as err:
                 raise RegistryUnavailable(f"{ref.host} did not answer within {SHORT_TIMEOUT_S:.0f} s") from err
         if done.returncode:
-            raise _mapped(ref, done.stderr.decode(errors="replace"), found)
+            raise refusal(ref, done.stderr.decode(errors="replace"), found)
         return done.stdout
 
     @contextmanager
@@ -118,36 +106,3 @@ def _program() -> str:
     if program is None:
         raise MissingProgram("skopeo", "skopeo")
     return program
-
-
-def _mapped(ref: Reference, words: str, found: Credentials | None) -> RuntimeFault:
-    """skopeo says everything in one log line: msg="…"."""
-    lines = tuple(words.strip().splitlines()[-2:])
-    low = words.lower()
-    if any(word in low for word in _UNTRUSTED):
-        return RegistryUntrusted(
-            f"the certificate of {ref.host} is not trusted",
-            details=lines,
-            hint=f"Put the certificate of its CA into /etc/hecd/certs.d/{ref.host}/ca.crt; has it expired, renew it.",
-        )
-    if any(word in low for word in _DENIED):
-        return _denied(ref, lines, found)
-    if any(word in low for word in _DAMAGED):
-        return InvalidImage(f"{ref.host} sent something else than {ref}", details=lines, hint="Push the image again.")
-    if any(word in low for word in _ABSENT):
-        return ImageNotFound(str(ref), details=lines)
-    return RegistryUnavailable(f"{ref} is not on this host, and its registry cannot be read", details=lines)
-
-
-def _denied(ref: Reference, lines: tuple[str, ...], found: Credentials | None) -> RegistryDenied:
-    if found is None:
-        return RegistryDenied(
-            f"{ref.host} wants credentials for {ref.path}, or has no such image",
-            details=lines,
-            hint=f"Log in: `docker login {ref.host}` or `skopeo login {ref.host}`.",
-        )
-    return RegistryDenied(
-        f"{ref.host} refuses {ref.path} to user {found.user!r} of {found.origin}",
-        details=lines,
-        hint=f"Is the password right, and may this user read the image? Log in again: docker login {ref.host}",
-    )

@@ -16,7 +16,7 @@ from typing import Any
 
 from runtime.errors import KernelRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
-from runtime.networks.topology import GROUP, INTERFACE, Bridge, Link
+from runtime.networks.topology import GROUP, INTERFACE, SYSCTLS, Bridge, Link
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
@@ -96,6 +96,26 @@ def plug(link: Link, namespace: Path) -> None:
     in_thread(lambda: _bring_up(link, namespace))
 
 
+def is_namespace_of(pid: int, path: Path) -> bool:
+    """Whether the namespace pinned at `path` is that of the process."""
+    try:
+        return os.path.ismount(path) and path.stat().st_ino == Path(f"/proc/{pid}/ns/net").stat().st_ino
+    except OSError:
+        return False
+
+
+def plug_foreign(link: Link, pid: int, path: Path) -> None:
+    """Connect the namespace that somebody else made for process `pid`, then pin it at `path`: what is pinned is
+    connected. Raises KernelRefused."""
+    there = Path(f"/proc/{pid}/ns/net")
+    if there.stat().st_ino == Path("/proc/self/ns/net").stat().st_ino:
+        raise KernelRefused(f"process {pid} has no network namespace of its own")
+    in_thread(lambda: _unplug(there))
+    plug(link, there)
+    path.touch()
+    mount(str(there), str(path), "", MS_BIND)
+
+
 def fit_cables(bridge: Bridge, namespaces: Iterable[Path]) -> int:
     """Bring every cable to the MTU of the bridge; how many were not. Raises KernelRefused."""
     with netlink(f"fit the cables of {bridge.name}") as ip:
@@ -125,11 +145,16 @@ def set_values(namespace: Path, values: Mapping[str, str]) -> None:
 
 def _make_namespace(path: Path) -> None:
     unshare(CLONE_NEWNET)
-    set_value(
-        "net/ipv4/ip_unprivileged_port_start", "0"
-    )  # it is the container's own: whoever runs there may listen on 80
-    set_value("net/ipv4/ping_group_range", "0 2147483647")
+    for name, value in SYSCTLS.items():
+        set_value(name.replace(".", "/"), value)
     mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
+
+
+def _unplug(namespace: Path) -> None:
+    setns(str(namespace))
+    if INTERFACE in (name for _, name in socket.if_nameindex()):  # half made, before a crash
+        with netlink(f"unplug {namespace}") as ip:
+            ip.link("del", index=socket.if_nametoindex(INTERFACE))
 
 
 def _bring_up(link: Link, namespace: Path) -> None:

@@ -52,6 +52,27 @@ class Network:
         if sysctls:
             kernel.set_values(self._paths.namespace(name), sysctls)
 
+    def publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
+        """Lead these ports of the host to `address`, which may be nobody's yet. Fine if they do. Raises KernelRefused,
+        PortTaken."""
+        with held(self._paths.locks / "network", shared=True):
+            self._ensure(membership.read(self._paths))
+            if not self._publishes(ports, address):
+                self._publish(ports, address)
+
+    def attach(self, name: str, address: str, pid: int, *, publishes: bool) -> None:
+        """Connect the namespace that somebody else made for process `pid`. Fine if it is connected. Raises
+        KernelRefused."""
+        namespace = self._paths.namespace(name)
+        if kernel.is_namespace_of(pid, namespace):
+            return
+        with held(self._paths.locks / "network", shared=True):
+            bridge = self._ensure(membership.read(self._paths))
+            kernel.drop_namespace(namespace)  # an earlier run's
+            kernel.plug_foreign(
+                topology.link(bridge, address, os.urandom(6).hex(), publishes=publishes), pid, namespace
+            )
+
     def disconnect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
         """Take away what `connect` made; fine if nothing is there."""
         for command in rules.unpublish(self._table, ports) if self._publishes(ports, address) else ():

@@ -1,0 +1,136 @@
+"""What happens inside of containers of Docker or Podman. See ports.Inside."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from runtime.docker.connection import Connection
+from runtime.docker.frames import Demux, frames
+from runtime.docker.lines import lines
+from runtime.docker.terminal import Terminal
+from runtime.errors import EngineAway, EngineRefused, NotRunning
+from runtime.execute import TAIL_BYTES, TIMED_OUT
+from runtime.model import Container, LogLine, State
+from runtime.process import kill_tree
+
+LOOK_EVERY_S = 0.1  # whether a command has ended whose output goes on: what it left running may hold it open
+END_WITHIN_S = 2.0
+
+
+class DockerInside:
+    """Of the containers that `inspect` knows."""
+
+    def __init__(self, connection: Connection, inspect: Callable[[str], Container]) -> None:
+        self._connection = connection
+        self._inspect = inspect
+
+    def exec_probe(self, name: str, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command inside: exit code, and the end of what it wrote. At the deadline it is killed inside, and the
+        code is 124. Raises ContainerNotFound, NotRunning, EngineAway."""
+        deadline = time.monotonic() + timeout_s
+        command = self._make(name, argv, tty=False, stdin=False)
+        wire = self._connection.hijack(f"/exec/{command}/start", {"Detach": False, "Tty": False})
+        with wire:
+            tail, code = self._collected(wire, command, deadline)
+        if code is None:
+            kill_tree(int(self._command(command)["Pid"]))
+            return TIMED_OUT, f"{tail}\n(no answer within {timeout_s:g} s)".lstrip()
+        return code, tail
+
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+        """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning,
+        EngineAway."""
+        command = self._make(name, argv, tty=tty, stdin=True)
+        with self._connection.hijack(f"/exec/{command}/start", {"Detach": False, "Tty": tty}) as wire:
+            try:
+                Terminal(wire, tty, lambda rows, columns: self._resize(command, rows, columns)).pass_on()
+            except BaseException:
+                kill_tree(int(self._command(command)["Pid"]))
+                raise
+        return self._code(command)
+
+    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound, EngineAway."""
+        return self._lines(name, tail, follow=False)
+
+    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
+        """The same, and what it writes from now on until it ends. Raises ContainerNotFound, EngineAway."""
+        return self._lines(name, tail, follow=self._inspect(name).state is State.RUNNING)
+
+    def tail(self, name: str, n: int) -> Sequence[str]:
+        """The text of the last `n` lines it wrote. Raises ContainerNotFound, EngineAway."""
+        return [line.text for line in self.logs(name, n)]
+
+    def _lines(self, name: str, tail: int | None, *, follow: bool) -> Iterator[LogLine]:
+        self._inspect(name)
+        wanted = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if tail is None else tail}
+        answer = self._connection.stream(f"/containers/{name}/logs", follow=int(follow), **wanted)
+
+        def read() -> Iterator[LogLine]:
+            try:
+                answer.begin()
+                yield from lines(frames(answer.read))
+            finally:
+                answer.close()
+
+        return read()
+
+    def _make(self, name: str, argv: Sequence[str], *, tty: bool, stdin: bool) -> str:
+        """A command that is ready to be run."""
+        container = self._inspect(name)
+        if container.state is not State.RUNNING:
+            raise NotRunning(name, container.state)
+        try:
+            with self._connection.asking() as api:
+                return str(api.exec_create(name, list(argv), stdin=stdin, tty=tty)["Id"])
+        except EngineRefused as err:
+            state = self._inspect(name).state
+            if state is State.RUNNING:
+                raise
+            raise NotRunning(name, state) from err
+
+    def _collected(self, wire: socket.socket, command: str, deadline: float) -> tuple[str, int | None]:
+        """The end of the output, and the exit code; None where it did not end in time. The end of the command counts,
+        not that of its output."""
+        demux, tail, open_ = Demux(), b"", True
+        while (left_s := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([wire] if open_ else [], [], [], min(left_s, LOOK_EVERY_S if open_ else 0.01))
+            if ready:
+                data = wire.recv(1 << 16)
+                open_ = data != b""
+                tail = b"".join([tail, *(text for _, text in demux.feed(data))])[-TAIL_BYTES:]
+            if (not ready or not open_) and not (found := self._command(command))["Running"]:
+                return _text(tail), _exit_code(found)
+        return _text(tail), None
+
+    def _command(self, command: str) -> dict[str, Any]:
+        with self._connection.asking() as api:
+            found: dict[str, Any] = api.exec_inspect(command)
+            return found
+
+    def _code(self, command: str) -> int:
+        """The exit code of a command whose output has ended: the engine may learn of it a little later."""
+        deadline = time.monotonic() + END_WITHIN_S
+        while (found := self._command(command))["Running"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return _exit_code(found)
+
+    def _resize(self, command: str, rows: int, columns: int) -> None:
+        try:
+            with self._connection.asking() as api:
+                api.exec_resize(command, height=rows, width=columns)
+        except (EngineAway, EngineRefused):
+            return  # it has just ended
+
+
+def _exit_code(found: dict[str, Any]) -> int:
+    code = found.get("ExitCode")
+    return 1 if code is None else int(code)
+
+
+def _text(tail: bytes) -> str:
+    return tail.decode(errors="replace").strip()

@@ -1,0 +1,240 @@
+"""What containers are given, what they write, and what is run in them: the same with each engine."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InvalidSpec, NotRunning, PortTaken
+from runtime.host import Host
+from runtime.model import Limits, LogLine, Mount, PublishedPort, State
+from tests.contract.runtime.engines.conftest import Engine, Root
+from tests.integration.runtime.conftest import answers, becomes, finished, free_port, run, texts
+
+
+def said(host: Host, *argv: str, **options: object) -> list[str]:
+    """What a container of this description writes."""
+    finished(host, "said", *argv, **options)
+    found = texts(host, "said")
+    host.containers.remove("said")
+    return found
+
+
+# given
+
+
+def test_environment_user_and_place(host: Host) -> None:
+    script = "echo $A; id -u; id -g; pwd; echo $HOME; busybox hostname; echo $HOSTNAME"
+    found = said(
+        host, "/bin/sh", "-c", script, environment={"A": "one two"}, user="app", working_dir="/tmp", hostname="other"
+    )
+    assert found == ["one two", "1000", "1000", "/tmp", "/home/app", "other", "other"]
+    assert said(host, "/bin/busybox", "hostname") == ["said"], "its name, where no host name is given"
+
+
+def test_an_entrypoint_of_ones_own_drops_the_images_command(host: Host) -> None:
+    assert said(host, entrypoint=("/bin/echo", "mine")) == ["mine"]
+    assert said(host, "two", entrypoint=("/bin/echo", "one")) == ["one two"]
+
+
+def test_no_power_beyond_what_is_needed(host: Host) -> None:
+    found = said(host, "/bin/busybox", "grep", "-E", "^(NoNewPrivs|CapBnd)", "/proc/self/status")
+    fields = dict(line.split(":\t") for line in found)
+    assert fields == {"NoNewPrivs": "1", "CapBnd": "00000000000405fb"}
+    none = [f"{kind}:\t0000000000000000" for kind in ("CapPrm", "CapEff", "CapBnd")]
+    assert said(host, "/bin/busybox", "grep", "-E", "Cap(Prm|Eff|Bnd)", "/proc/self/status", user="app") == none
+
+
+def test_limits_reach_the_kernel(host: Host) -> None:
+    running = run(host, "small", limits=Limits(cpus=0.5, memory_bytes=64 << 20, pids=50))
+    lines = [line.split(":", 2) for line in Path(f"/proc/{running.pid}/cgroup").read_text().splitlines()]
+    groups = {kind: path for _, kinds, path in lines for kind in kinds.split(",")}
+    values = {
+        kind: Path(f"/sys/fs/cgroup/{kind}{groups[kind]}/{file}").read_text().strip()
+        for kind, file in (("memory", "memory.limit_in_bytes"), ("pids", "pids.max"), ("cpu", "cpu.cfs_quota_us"))
+    }
+    assert values == {"memory": str(64 << 20), "pids": "50", "cpu": "50000"}
+
+
+def test_mounts(host: Host, tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "in" / "file").write_text("from the host\n")
+    mounts = (
+        Mount("bind", "/in", source=str(tmp_path / "in"), read_only=True),
+        Mount("bind", "/out", source=str(tmp_path / "out")),
+        Mount("tmpfs", "/fast", size_bytes=1 << 20),
+    )
+    script = "cat /in/file; echo x >/in/no; echo yes >/out/file; busybox df -k /fast | busybox tail -1"
+    *found, size = said(host, "/bin/sh", "-c", f"({script}) 2>&1", mounts=mounts)
+    assert found[0] == "from the host" and "Read-only" in found[1]
+    assert size.split()[1] == "1024" and (tmp_path / "out" / "file").read_text() == "yes\n"
+    with pytest.raises(InvalidSpec, match="does not exist"):
+        run(host, "none", mounts=(Mount("bind", "/in", source=str(tmp_path / "none")),))
+    assert host.containers.list() == []
+
+
+def test_a_read_only_root_has_room_for_scratch(host: Host) -> None:
+    script = (
+        "echo x >/x; echo fine >/tmp/x && cat /tmp/x; busybox cp /bin/busybox /run/busybox && /run/busybox echo runs"
+    )
+    found = said(host, "/bin/sh", "-c", f"({script}) 2>&1", read_only=True)
+    assert "Read-only" in found[0] and found[1:] == ["fine", "runs"]
+
+
+# reached
+
+
+def test_published_ports(host: Host, root: Root) -> None:
+    port = free_port()
+    run(host, "web", ports=(PublishedPort(port, 80),))
+    assert "hello" in answers("127.0.0.1", port)
+    with pytest.raises(PortTaken, match="another container"):
+        run(host, "other", ports=(PublishedPort(port, 80),))
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        with pytest.raises(PortTaken, match="a program of this host"):
+            run(host, "other", ports=(PublishedPort(taken.getsockname()[1], 80),))
+    assert [c.name for c in host.containers.list()] == ["web"], "nothing is left of who was refused"
+    host.containers.stop("web", 5.0)
+    host.containers.start("web")
+    assert "hello" in answers("127.0.0.1", port)
+    host.containers.remove("web")
+    run(host, "next", ports=(PublishedPort(port, 80),))
+    assert "hello" in answers("127.0.0.1", port)
+
+
+def test_containers_reach_each_other_by_address_and_by_name(host: Host) -> None:
+    web = run(host, "web")
+    host.network.names.serve({"shop": [web.address]})
+    run(host, "asker", "/bin/sleep", "60")
+    get = 'printf "GET /index.html HTTP/1.0\\r\\n\\r\\n" | busybox nc'
+    for there in (web.address, "shop", "shop.hecd"):
+        found: list[object] = []
+
+        def reaches(there: str = there, found: list[object] = found) -> bool:
+            found[:] = host.inside.exec_probe("asker", ["/bin/sh", "-c", f"{get} {there} 80"], 5.0)
+            return "hello" in str(found)
+
+        becomes(reaches, 10.0, lambda found=found: str(found))
+    host.network.names.end()
+
+
+def test_anyone_may_listen_on_low_ports(host: Host) -> None:
+    assert "hello" in answers(run(host, "web", user="app").address)
+
+
+# written
+
+
+def test_lines_have_their_stream_and_their_time(host: Host, engine: Engine) -> None:
+    whole_seconds = engine.name == "podman"  # its socket tells no more
+    before = datetime.now(UTC) - timedelta(seconds=whole_seconds)
+    finished(host, "job", "/bin/sh", "-c", "echo one; sleep 0.1; echo two >&2; sleep 0.1; printf three")
+    found = list(host.inside.logs("job"))
+    assert [(x.stream, x.text) for x in found] == [("stdout", "one"), ("stderr", "two"), ("stdout", "three")]
+    assert all(isinstance(x, LogLine) and before < x.timestamp < datetime.now(UTC) for x in found)
+    assert found[1].timestamp > found[0].timestamp or whole_seconds
+    assert whole_seconds == all(x.timestamp.microsecond == 0 for x in found)
+
+
+def test_the_last_lines(host: Host, engine: Engine) -> None:
+    finished(host, "job", "/bin/sh", "-c", "echo one; echo two; echo three")
+    assert [x.text for x in host.inside.logs("job", 2)] == list(host.inside.tail("job", 2)) == ["two", "three"]
+    assert list(host.inside.logs("job", 0)) == []
+    finished(host, "open", "/bin/sh", "-c", "echo one; echo two; printf three")
+    last = ["one", "twothree"] if engine.name == "podman" else ["two", "three"]  # Podman counts an open line twice
+    assert list(host.inside.tail("open", 2)) == last
+
+
+def test_a_long_line_is_one(host: Host) -> None:
+    script = "busybox head -c 40000 /dev/zero | busybox tr '\\0' x; echo; echo end"
+    finished(host, "job", "/bin/sh", "-c", script)
+    assert [len(text) for text in texts(host, "job")] == [40000, 3]
+
+
+def test_following_ends_with_the_container(host: Host) -> None:
+    run(host, "job", "/bin/sh", "-c", "echo before; while ! [ -e /go ]; do sleep 0.02; done; echo after")
+    becomes(lambda: texts(host, "job") == ["before"])
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.extend(x.text for x in host.inside.follow_logs("job")))
+    reader.start()
+    time.sleep(0.2)
+    host.inside.exec_probe("job", ["/bin/busybox", "touch", "/go"], 5.0)
+    reader.join(10.0)
+    assert not reader.is_alive() and found == ["before", "after"]
+    assert [x.text for x in host.inside.follow_logs("job", 1)] == ["after"], "of what has ended: what there is"
+
+
+# run inside
+
+
+def test_a_command_has_code_and_output(host: Host) -> None:
+    run(host, "job", "/bin/sleep", "60", user="app", environment={"A": "b"})
+    probe = host.inside.exec_probe
+    assert probe("job", ["/bin/sh", "-c", "echo out; sleep 0.1; echo err >&2; exit 3"], 10.0) == (3, "out\nerr")
+    assert probe("job", ["/bin/sh", "-c", "id -u; echo $A"], 10.0) == (0, "1000\nb")
+    assert probe("job", ["/bin/busybox", "grep", "NoNewPrivs", "/proc/self/status"], 10.0) == (0, "NoNewPrivs:\t1")
+    code, words = probe("job", ["/bin/sh", "-c", "busybox seq 5000"], 10.0)
+    assert code == 0 and len(words) <= 4096 and words.endswith("\n5000")
+    assert probe("job", ["/bin/nonesuch"], 10.0)[0] != 0
+
+
+def test_a_command_that_takes_too_long_is_killed_inside(host: Host) -> None:
+    run(host, "job", "/bin/sleep", "60")
+    begun = time.monotonic()
+    code, words = host.inside.exec_probe("job", ["/bin/sh", "-c", "echo begun; sleep 4321"], 0.5)
+    assert code == 124 and words.startswith("begun") and "no answer within 0.5 s" in words
+    assert time.monotonic() - begun < 5.0
+    becomes(lambda: "4321" not in host.inside.exec_probe("job", ["/bin/busybox", "ps"], 10.0)[1])
+    assert host.containers.inspect("job").state is State.RUNNING
+
+
+def test_a_command_lasts_no_longer_than_its_shell(host: Host) -> None:
+    run(host, "job", "/bin/sleep", "60")
+    begun = time.monotonic()
+    assert host.inside.exec_probe("job", ["/bin/sh", "-c", "sleep 30 & echo done"], 20.0) == (0, "done")
+    assert time.monotonic() - begun < 10.0
+
+
+def test_nothing_runs_in_what_does_not_run(host: Host) -> None:
+    finished(host, "job", "/bin/true")
+    with pytest.raises(NotRunning):
+        host.inside.exec_probe("job", ["/bin/true"], 5.0)
+    with pytest.raises(NotRunning):
+        host.inside.exec_interactive("job", ["/bin/true"])
+
+
+CALLER = (
+    "import sys\nfrom pathlib import Path\nfrom runtime.host import Host\n"
+    "host = Host.open(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    "sys.exit(host.inside.exec_interactive('job', sys.argv[4:], tty=sys.argv[3] == 'tty'))"
+)
+
+
+def test_a_person_may_type_into_a_command(host: Host, root: Root) -> None:
+    run(host, "job", "/bin/sleep", "60")
+    caller = [sys.executable, "-c", CALLER, str(root.folder / "lib"), str(root.folder / "run")]
+    script = "read x; echo got $x; echo err >&2; exit 5"
+    done = subprocess.run([*caller, "no", "/bin/sh", "-c", script], input=b"word\n", capture_output=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"got word\n", b"err\n")
+    shell = " ".join([*caller[:2], f"'{CALLER}'", *caller[3:], "tty", "/bin/sh", "-c", "'tty; exit 6'"])
+    shell = shell.replace("'tty'", '"tty"').replace("'job'", '"job"')
+    done = subprocess.run(["script", "-qec", shell, "/dev/null"], capture_output=True, timeout=30)
+    assert done.returncode == 6 and b"/dev/pts" in done.stdout
+
+
+def test_who_opens_the_root_next_needs_not_name_its_engine(host: Host, root: Root, engine: Engine) -> None:
+    run(host, "web")
+    other = root.open(engine="", socket="")
+    assert [c.name for c in other.containers.list()] == ["web"]
+    assert type(other.containers) is type(host.containers)
+    other.close()
