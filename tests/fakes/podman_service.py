@@ -29,12 +29,15 @@ init_path = "{init}"
 class PodmanService:
     """`podman system service` on a socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, insecure: str = "") -> None:
+        """`insecure` is a registry whose certificate it does not check."""
         self.folder = Path(tempfile.mkdtemp(prefix="hecd-podman-"))  # a socket's path has to be short
         self.socket = self.folder / "podman.sock"
         init = shutil.which("tini-static")
         assert init is not None, "tini is not installed: apt-get install tini"
         (self.folder / "containers.conf").write_text(CONF.format(init=init))
+        registries = f'[[registry]]\nlocation = "{insecure}"\ninsecure = true\n' if insecure else ""
+        (self.folder / "registries.conf").write_text(registries)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> PodmanService:
@@ -77,4 +80,5 @@ class PodmanService:
         ]  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
+        files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_REGISTRIES_CONF": "registries.conf"}
+        return {**os.environ, **{name: str(self.folder / file) for name, file in files.items()}}

@@ -15,7 +15,8 @@ from runtime.host import Host
 from tests.fakes.podman_service import PodmanService
 from tests.integration.announce.dockerd import Dockerd
 from tests.integration.announce.namespace import own_network
-from tests.integration.runtime.conftest import free_subnet, layout  # noqa: F401 - a fixture
+from tests.integration.runtime.conftest import IMAGE, free_subnet, layout  # noqa: F401 - a fixture
+from tests.integration.runtime.private_registry import PrivateRegistry
 
 ENGINES = ("oci", "docker", "podman")
 
@@ -57,6 +58,17 @@ def network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def registry(network: None, tmp_path_factory: pytest.TempPathFactory, layout: Path) -> Iterator[PrivateRegistry]:  # noqa: F811
+    """One that wants a password, with team/app:1, the test image."""
+    folder = tmp_path_factory.mktemp("registry")
+    folder.chmod(0o755)
+    folder.parent.chmod(0o755)
+    with PrivateRegistry(folder / "registry") as found:
+        found.push(layout, IMAGE, "team/app:1")
+        yield found
+
+
+@pytest.fixture(scope="session")
 def docker(network: None) -> Iterator[Engine]:
     daemon = Dockerd()
     try:
@@ -67,8 +79,8 @@ def docker(network: None) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def podman(network: None) -> Iterator[Engine]:
-    daemon = PodmanService()
+def podman(network: None, registry: PrivateRegistry) -> Iterator[Engine]:
+    daemon = PodmanService(insecure=registry.address)
     try:
         daemon.start()
         yield Engine("podman", str(daemon.socket), daemon)
