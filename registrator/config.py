@@ -24,6 +24,7 @@ from registrator.model.node import ROLES
 DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
 OVERLAYS = ("auto", "vxlan", "off")
+ENGINES = ("oci", "docker", "podman")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -61,6 +62,8 @@ class Config:
     etcd_password: str = ""
     subnet_pool: str = "10.87.0.0/16"  # with a root of its own: one of 10.88 to 10.127
     bridge: str = "hecd0"  # with a root of its own: a name of its own, so that two never share one
+    engine: str = ""  # oci, docker or podman; "": docker where a socket is given, else what it was last, else oci
+    docker_socket: str = ""  # Docker's or Podman's; "": where they have it
     overlay: str = "auto"  # auto: where `address` is one that other nodes reach, and the kernel has VXLAN
     underlay: str = ""  # the address of this node that tunnels end at; "": `address`
     vni: int = 87  # the same on all nodes, as is the port
@@ -135,6 +138,12 @@ def _faults(config: Config) -> Iterator[str]:
         yield f"subnet_pool: {err}"
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}", config.bridge):
         yield f"bridge: {config.bridge!r} is no name of a link: at most 15 lower-case letters, digits and -"
+    if config.engine and config.engine not in ENGINES:
+        yield f"engine: {config.engine!r} is not one of {', '.join(ENGINES)}"
+    if config.docker_socket and config.engine == "oci":
+        yield "docker_socket: the engine 'oci' has none; leave one of the two out"
+    if config.docker_socket and not config.docker_socket.removeprefix("unix://").startswith("/"):
+        yield f"docker_socket: {config.docker_socket!r} is no path: the engine has to be on this machine"
     if config.overlay not in OVERLAYS:
         yield f"overlay: {config.overlay!r} is not one of {', '.join(OVERLAYS)}"
     if (config.overlay == "vxlan" or config.underlay) and not _is_reachable(config.underlay or config.address):

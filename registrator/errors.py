@@ -49,7 +49,22 @@ class NotFound(HecdError):
 
 
 class EngineFault(HecdError):
-    """The container engine refused or failed."""
+    """The container engine, or a registry that it asked, refused or failed. The call may be repeated after
+    `retry_after_s` seconds; None: nothing says that it would help."""
+
+    def __init__(
+        self, brief: str, *, details: tuple[str, ...] = (), hint: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(brief, details=details, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class EngineAway(EngineFault):
+    """The container engine does not answer; its containers may run on."""
+
+    def __init__(self, brief: str, *, details: tuple[str, ...] = (), hint: str = "", retry_after_s: float) -> None:
+        super().__init__(brief, details=details, hint=hint)
+        self.retry_after_s: float = retry_after_s
 
 
 class DockerAway(HecdError):

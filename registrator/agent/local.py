@@ -14,7 +14,8 @@ from registrator.config import Config
 def opened(config: Config) -> Iterator[Local]:
     """The host of `config`. Raises EngineFault when something it needs is missing."""
     subnet = remembered(config.lib / "subnet") or free(config.subnet_pool, ())
-    local = Local(open_host(config.lib, config.run, subnet, config.bridge))
+    engine, socket = config.engine, config.docker_socket
+    local = Local(open_host(config.lib, config.run, subnet, config.bridge, engine, socket))
     try:
         yield local
     finally:

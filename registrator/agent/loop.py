@@ -6,9 +6,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from registrator.agent import announcer as voice
 from registrator.agent import converge
@@ -16,7 +16,7 @@ from registrator.agent.announcer import Announcer
 from registrator.agent.converge import Action, BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
 from registrator.agent.ports import Ending, Engine, Prober, Seen
-from registrator.errors import EngineFault
+from registrator.errors import EngineAway, EngineFault
 from registrator.health.verdict import Health, check_of, judge, pace_s
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName
@@ -27,6 +27,7 @@ from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 STABLE_AFTER_S = 60.0  # an instance that ran so long starts its back-off anew
 
@@ -52,7 +53,7 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled. Containers run on after that."""
         self.world = self._reader.read(self.store.snapshot())
-        for seen in await asyncio.to_thread(self.engine.containers):
+        for seen in await self._asked(self.engine.containers):
             self._adopt(seen)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.announcer.hold_lease())
@@ -167,28 +168,46 @@ class Agent:
     async def _start(self, name: InstanceName) -> None:
         copy = self.copies[name]
         try:
-            seen = await asyncio.to_thread(self.engine.start, name, copy.release)
+            seen = await self._asked(self.engine.start, name, copy.release)
         except EngineFault as err:
-            self._fell(name, " ".join([err.brief, *err.details[:1]]), (), restarts=copy.restarts + 1)
+            reason, wait_s = " ".join([err.brief, *err.details[:1]]), err.retry_after_s or 0.0
+            self._fell(name, reason, (), restarts=copy.restarts + 1, at_least_s=wait_s)
             return
         self._update(name, phase="up", since=time.monotonic(), address=seen.address)
-        self._watch(name)
+        await self._watch(name)
 
     async def _signal(self, name: InstanceName, signal: str) -> None:
         try:
-            await asyncio.to_thread(self.engine.signal, name, signal)
+            await self._asked(self.engine.signal, name, signal)
         except EngineFault as err:
             log.warning("signal failed instance=%s reason=%s", name, err)
 
     async def _remove(self, name: InstanceName) -> None:
         try:
-            await asyncio.to_thread(self.engine.remove, name)
+            await self._asked(self.engine.remove, name)
         except EngineFault as err:
             log.warning("remove failed instance=%s reason=%s", name, err)
             self._update(name, retry_at=time.monotonic() + 1.0)
             await asyncio.sleep(1.0)
             return
         del self.copies[name]
+
+    async def _asked(self, call: Callable[..., R], *arguments: Any) -> R:
+        """What the engine answers, however long it is away: an outage of it is no fault of an instance, and what runs
+        goes on. Raises EngineFault for everything else."""
+        away = False
+        while True:
+            try:
+                answer = await asyncio.to_thread(call, *arguments)
+            except EngineAway as err:
+                if not away:
+                    log.warning("engine away reason=%s hint=%s", err.brief, err.hint)
+                away = True
+                await asyncio.sleep(err.retry_after_s)
+                continue
+            if away:
+                log.info("engine back")
+            return answer
 
     # -- what happens by itself -----------------------------------------------------------------------------------
 
@@ -208,12 +227,12 @@ class Agent:
         self.copies[seen.instance] = copy
         log.info("adopted %s running=%s", seen.instance, seen.running)
         if seen.running:
-            self._watch(seen.instance)
+            self._spawn(self._watch(seen.instance))
 
-    def _watch(self, name: InstanceName) -> None:
+    async def _watch(self, name: InstanceName) -> None:
         """Hear of its end, and probe it until then."""
         try:
-            fd = self.engine.exit_fd(name)
+            fd = await self._asked(self.engine.exit_fd, name)
         except EngineFault as err:
             log.warning("container can't be watched instance=%s reason=%s", name, err)
             fd = None
@@ -233,14 +252,18 @@ class Agent:
         stable = copy.phase == "up" and now - copy.since > STABLE_AFTER_S
         self._update(name, phase="ending", health=Health(), since=now)  # out of the load balancers at once
         try:
-            ending = await asyncio.to_thread(self.engine.ending, name)
+            ending = await self._asked(self.engine.ending, name)
         except EngineFault as err:  # somebody took the container away
             ending = Ending(err.brief)
         self._fell(name, ending.reason, ending.log_tail, restarts=1 if stable else copy.restarts + 1)
 
-    def _fell(self, name: InstanceName, reason: str, log_tail: tuple[str, ...], *, restarts: int) -> None:
-        """Note that it does not run, and when it may be started again: at once the first time, if it ever served."""
-        wait_s = converge.backoff_s(restarts if self.copies[name].was_healthy else restarts + 1)
+    def _fell(
+        self, name: InstanceName, reason: str, log_tail: tuple[str, ...], *, restarts: int, at_least_s: float = 0.0
+    ) -> None:
+        """Note that it does not run, and when it may be started again: at once the first time, if it ever served, and
+        not before `at_least_s` have passed."""
+        usual_s = converge.backoff_s(restarts if self.copies[name].was_healthy else restarts + 1)
+        wait_s = max(usual_s, at_least_s)
         if self.copies[name].stopped:
             log.info("ended %s reason=%s", name, reason)
         else:
@@ -252,7 +275,11 @@ class Agent:
         first = self.copies[name]
         check = check_of(first.release.settings)
         while (copy := self._probed(name, first)) is not None:
-            probe = await self.prober.probe(name, copy.address, check)
+            try:
+                probe = await self.prober.probe(name, copy.address, check)
+            except EngineAway as err:  # nothing is known: the last verdict stands
+                await asyncio.sleep(err.retry_after_s)
+                continue
             age_s = time.monotonic() - first.since
             if (copy := self._probed(name, first)) is None:
                 return

@@ -34,7 +34,8 @@ class Ending:
 
 
 class Engine(Protocol):
-    """Containers of this node. Calls are short and blocking; the agent makes them in threads."""
+    """Containers of this node. Calls are short and blocking; the agent makes them in threads. Each raises EngineAway
+    while the engine does not answer."""
 
     def containers(self) -> list[Seen]:
         """Every container that belongs to this node's agent."""
@@ -59,7 +60,8 @@ class Prober(Protocol):
     """Looks at an instance once."""
 
     async def probe(self, instance: InstanceName, address: str, check: Healthcheck) -> Probe:
-        """Never raises for what the instance does; takes at most the check's timeout."""
+        """Never raises for what the instance does; takes at most the check's timeout. Raises EngineAway where it takes
+        the engine to look and that does not answer: nothing is known then."""
 
 
 class Tunnel(Protocol):

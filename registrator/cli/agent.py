@@ -20,8 +20,8 @@ from registrator.agent.loop import Agent
 from registrator.agent.naming import Naming
 from registrator.agent.overlay import Overlay
 from registrator.cli import session
-from registrator.config import Config
-from registrator.errors import EngineFault
+from registrator.config import ENGINES, Config
+from registrator.errors import EngineAway, EngineFault
 from registrator.model.names import NodeName
 from registrator.model.node import Capacity, Node
 from registrator.registry.etcd import EtcdStore, open_store
@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.option("--roles", help="Comma-separated: worker, edge, control.")
 @click.option("--address", help="The address other nodes reach this one at.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="Who runs the containers: oci (crun) unless a socket is given."
+)
+@click.option("--docker-socket", metavar="PATH", help="Docker's or Podman's, where it is not in the usual place.")
 @click.pass_context
 def agent(ctx: click.Context, /, **flags: Any) -> None:
     """Run the agent of this node: it runs, probes and announces what the node is assigned."""
@@ -46,8 +50,7 @@ def agent(ctx: click.Context, /, **flags: Any) -> None:
 async def _agent(config: Config) -> None:
     async with open_store(config.access, wait=False) as store:
         subnet = await _subnet(store, config)
-        host = await asyncio.to_thread(open_host, config.lib, config.run, subnet, config.bridge)
-        engine = RuntimeEngine(host, config.node)
+        engine = await _engine(config, subnet)
         tunnel = await asyncio.to_thread(_tunnel, config, engine)
         vtep = tunnel.vtep if tunnel else None
         node = Node(
@@ -69,6 +72,17 @@ async def _agent(config: Config) -> None:
                     group.create_task(_reporter(config, store, node).run(lambda: voice.lease))
         finally:
             engine.close()
+
+
+async def _engine(config: Config, subnet: str) -> RuntimeEngine:
+    """The engine of this node, once it answers."""
+    where = (config.lib, config.run, subnet, config.bridge, config.engine, config.docker_socket)
+    while True:
+        try:
+            return RuntimeEngine(await asyncio.to_thread(open_host, *where), config.node)
+        except EngineAway as err:
+            log.warning("engine away reason=%s hint=%s", err.brief, err.hint)
+            await asyncio.sleep(err.retry_after_s)
 
 
 async def _subnet(store: EtcdStore, config: Config) -> str:

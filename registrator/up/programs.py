@@ -41,6 +41,8 @@ def node_environment(config: Config) -> dict[str, str]:
         "HECD_ETCD": ",".join(config.etcd),
         "HECD_SUBNET_POOL": config.subnet_pool,
         "HECD_BRIDGE": config.bridge,
+        "HECD_ENGINE": config.engine,
+        "HECD_DOCKER_SOCKET": config.docker_socket,
         "HECD_LEASE_TTL": str(config.lease_ttl),
         "HECD_LOG_LEVEL": config.log_level,
     }

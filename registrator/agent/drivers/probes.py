@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from registrator.errors import EngineFault
+from registrator.errors import EngineAway, EngineFault
 from registrator.health.sockets import look
 from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
@@ -32,6 +32,8 @@ class Probes:
         async with self._execs:
             try:
                 code, output = await asyncio.to_thread(self._exec, instance, check.test, check.timeout_s)
+            except EngineAway:
+                raise
             except EngineFault as err:
                 return Probe(False, f"healthcheck: {err.brief}")
         lines = output.strip().splitlines()

@@ -11,12 +11,13 @@ from pathlib import Path
 from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.agent.ports import Ending, Seen
-from registrator.errors import EngineFault, NotFound
+from registrator.errors import EngineAway, EngineFault, NotFound
 from registrator.model.names import InstanceName, NodeName
 from registrator.model.node import Vtep
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
-from runtime.errors import ImageNotFound, NoVxlan, RuntimeFault
+from runtime.errors import ContainerNotFound, ImageNotFound, NoVxlan, RuntimeFault
+from runtime.errors import EngineAway as Away
 from runtime.host import Host
 from runtime.images.build import build_image, link
 from runtime.model import Container, ContainerSpec, ImageConfig, Limits, LogLimits, MemoryFile, Mount, State, Ulimit
@@ -45,7 +46,7 @@ class RuntimeEngine:
 
     def start(self, instance: InstanceName, release: Release) -> Seen:
         with _mapped():
-            if not any(c.name == instance for c in self._host.containers.list()):
+            if not _is_there(self._host, instance):
                 image = self._host.images.pull(_pinned(release.settings))
                 self._host.containers.create(_spec(instance, release, image.digest, self._node))
             container = self._host.containers.start(instance)
@@ -134,7 +135,7 @@ class Local:
     def has(self, instance: str) -> bool:
         """Whether the instance's container is on this host."""
         with _mapped():
-            return any(c.name == instance for c in self._host.containers.list())
+            return _is_there(self._host, instance)
 
     def logs(self, instance: str, *, tail: int | None, follow: bool) -> Iterator[tuple[datetime, str, str]]:
         """Lines as (time, stream, text), for ever with `follow`."""
@@ -173,10 +174,19 @@ class Local:
         self._host.close()
 
 
-def open_host(lib: Path, run: Path, subnet: str, bridge: str) -> Host:
-    """The runtime of this host below `lib` and `run`. Raises EngineFault when something it needs is missing."""
+def open_host(lib: Path, run: Path, subnet: str, bridge: str, engine: str = "", socket: str = "") -> Host:
+    """The runtime of this host below `lib` and `run`. Raises EngineFault when something it needs is missing, EngineAway
+    while Docker or Podman does not answer."""
     with _mapped():
-        return Host.open(lib=lib / "runtime", run=run / "runtime", subnet=subnet, bridge=bridge)
+        return Host.open(lib / "runtime", run / "runtime", subnet, bridge, engine=engine, socket=socket)
+
+
+def _is_there(host: Host, name: str) -> bool:
+    try:
+        host.containers.inspect(name)
+    except ContainerNotFound:
+        return False
+    return True
 
 
 def build_layout(layout: Path, name: str, layers: Sequence[Mapping[str, bytes | str]], command: Sequence[str]) -> None:
@@ -196,8 +206,12 @@ class _mapped:
             raise NoOverlay(err.brief, details=tuple(err.details), hint=err.hint) from err
         if isinstance(err, ImageNotFound):
             raise NotFoundImage(err.brief, details=tuple(err.details), hint=err.hint) from err
+        if isinstance(err, Away):
+            raise EngineAway(err.brief, hint=err.hint, retry_after_s=err.retry_after_s) from err
         if isinstance(err, RuntimeFault):
-            raise EngineFault(err.brief, details=tuple(err.details), hint=err.hint) from err
+            retry_after_s = getattr(err, "retry_after_s", None)
+            details = tuple(err.details)
+            raise EngineFault(err.brief, details=details, hint=err.hint, retry_after_s=retry_after_s) from err
 
 
 class NoOverlay(EngineFault):

@@ -31,6 +31,24 @@ def test_precedence(
 
 
 @pytest.mark.parametrize(
+    ("file", "environment", "flags", "expected"),
+    [
+        ("", {}, {}, ("", "")),
+        ('engine = "docker"', {}, {}, ("docker", "")),
+        ('engine = "docker"', {"HECD_ENGINE": "podman"}, {"engine": "oci"}, ("oci", "")),
+        ('docker_socket = "/a"', {"HECD_DOCKER_SOCKET": "/b"}, {}, ("", "/b")),
+        ('docker_socket = "/a"', {"HECD_DOCKER_SOCKET": "/b"}, {"docker_socket": "/c"}, ("", "/c")),
+    ],
+)
+def test_precedence_of_the_engine(
+    tmp_path: Path, file: str, environment: dict[str, str], flags: dict[str, str], expected: tuple[str, str]
+) -> None:
+    (tmp_path / "hecd.toml").write_text(file)
+    found = config.load(flags, {**environment, "HECD_CONFIG": str(tmp_path / "hecd.toml")}, "host")
+    assert (found.engine, found.docker_socket) == expected
+
+
+@pytest.mark.parametrize(
     ("environment", "said"),
     [
         ({"HECD_LEASE_TTL": "soon"}, "lease_ttl"),
@@ -41,6 +59,9 @@ def test_precedence(
         ({"HECD_LOG_LEVEL": "loud"}, "log_level"),
         ({"HECD_BRIDGE": "waytoolongbridgename"}, "bridge"),
         ({"HECD_ROLES": "wrker"}, "roles"),
+        ({"HECD_ENGINE": "lxc"}, "engine: 'lxc' is not one of oci, docker, podman"),
+        ({"HECD_ENGINE": "oci", "HECD_DOCKER_SOCKET": "/run/docker.sock"}, "docker_socket"),
+        ({"HECD_DOCKER_SOCKET": "tcp://10.0.0.1:2375"}, "docker_socket"),
         ({"HECD_OVERLAY": "on"}, "overlay"),
         ({"HECD_OVERLAY": "vxlan"}, "127.0.0.1"),
         ({"HECD_UNDERLAY": "n1.example"}, "underlay"),
