@@ -52,10 +52,13 @@ class Machine:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def start(self) -> None:
+    def begin(self) -> None:
         log = (self.root / "up.log").open("ab")
         argv = [HECD, "up"]
         self._up = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start(self) -> None:
+        self.begin()
         self.until(lambda: self.edge() is not None and not self.edge()["error"], 30.0, "the machine is up")
 
     def kill_up(self) -> None:
@@ -198,6 +201,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def machine(images: list[Path]) -> Iterator[Machine]:
     """A machine that is up, with the images of the sample app."""
+    with made_machine(images) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def made_machine(images: list[Path], *, wait: bool = True, **more: str) -> Iterator[Machine]:
+    """Up (or, without `wait`, about to be) with these images; `more` are settings."""
     root = Path(tempfile.mkdtemp(prefix="hecd-e2e-", dir="/var/tmp"))
     settings = {
         "HECD_ROOT": str(root),
@@ -205,10 +215,13 @@ def machine(images: list[Path]) -> Iterator[Machine]:
         "HECD_BRIDGE": "hecde2e0",
         "HECD_SUBNET_POOL": "10.85.0.0/16",
     }
-    environment = {**os.environ, **settings, "HECD_LEASE_TTL": "5"}
+    environment = {**os.environ, **settings, "HECD_LEASE_TTL": "5", **more}
     made = Machine(root, "hecde2e0", environment)
     try:
-        made.start()
+        if wait:
+            made.start()
+        else:
+            made.begin()
         for layout in images:
             done = made.hecd("image", "load", str(layout))
             assert done.code == 0, done.err
