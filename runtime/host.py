@@ -49,7 +49,7 @@ class Host:
         addresses: Addresses,
         network: Network,
         parts: tuple[Containers, Inside, Images],
-        let_go: Callable[[], None] = lambda: None,
+        let_go: Callable[[bool], None] = lambda torn_down: None,
         volumes: Volumes | None = None,
     ) -> None:
         self._paths = paths
@@ -103,7 +103,8 @@ class Host:
 
     @classmethod
     def _with_docker(cls, paths: HostPaths, addresses: Addresses, network: Network, socket: Path) -> Host:
-        from runtime.docker.connection import Connection  # who has no Docker does not pay for it
+        from runtime.docker import firewall  # who has no Docker does not pay for it
+        from runtime.docker.connection import Connection
         from runtime.docker.containers import DockerContainers
         from runtime.docker.images import DockerImages
         from runtime.docker.inside import DockerInside
@@ -112,8 +113,15 @@ class Host:
         images = DockerImages(connection, paths.images)
         containers = DockerContainers(paths, connection, images, addresses, network)
         containers.sweep()
+        firewall.let_through(network.bridge.name)
+
+        def let_go(torn_down: bool) -> None:
+            containers.close()
+            if torn_down:
+                firewall.forget(network.bridge.name)
+
         inside = DockerInside(connection, containers.inspect)
-        return cls(paths, addresses, network, (containers, inside, images), containers.close)
+        return cls(paths, addresses, network, (containers, inside, images), let_go)
 
     @property
     def catalog(self) -> Catalog:
@@ -139,10 +147,11 @@ class Host:
     @mapped()
     def close(self) -> None:
         """Let go. Containers run on; without any, and outside of an overlay, bridge and rules go away too."""
-        self._let_go()
         with held(self._paths.locks / "network"):
-            if not self._addresses.all() and self.network.joined is None:
+            alone = not self._addresses.all() and self.network.joined is None
+            if alone:
                 self.network.teardown()
+            self._let_go(alone)
 
 
 def planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topology.Bridge:

@@ -79,7 +79,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, layout: Path) -> Iterator[Ho
             yield found
         finally:
             for host in found:
-                host.do(_emptied)
+                host.do(emptied)
 
 
 def _opened(machine: Machine, layout: Path) -> Rooted:
@@ -92,7 +92,7 @@ def _opened(machine: Machine, layout: Path) -> Rooted:
     return rooted
 
 
-def _emptied(host: Host) -> None:
+def emptied(host: Host) -> None:
     for container in host.containers.list():
         host.containers.remove(container.name)
     host.network.leave()
