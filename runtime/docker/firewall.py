@@ -1,5 +1,5 @@
-"""Docker's firewall drops what it does not know of, where it switched forwarding on; in its chain DOCKER-USER others say
-what passes."""
+"""Docker's firewall drops what it does not know of, where it switched forwarding on. Its chain DOCKER-USER is there for
+others to say what passes."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from runtime.process import kill_tree
 
 LOOK_EVERY_S = 0.1  # whether a command has ended whose output goes on: what it left running may hold it open
 END_WITHIN_S = 2.0
+DRAIN_S = 0.3
 
 
 class DockerInside:
@@ -103,9 +104,20 @@ class DockerInside:
                 data = wire.recv(1 << 16)
                 open_ = data != b""
                 tail = b"".join([tail, *(text for _, text in demux.feed(data))])[-TAIL_BYTES:]
-            if (not ready or not open_) and not (found := self._command(command))["Running"]:
-                return _text(tail), _exit_code(found)
+            elif not (found := self._command(command))["Running"]:
+                rest = self._rest(wire, demux) if open_ else b""
+                return _text((tail + rest)[-TAIL_BYTES:]), _exit_code(found)
         return _text(tail), None
+
+    def _rest(self, wire: socket.socket, demux: Demux) -> bytes:
+        """What a command that has ended wrote last, and is still on its way. Its output may go on for ever: what it
+        left running has it, too."""
+        found, end = b"", time.monotonic() + DRAIN_S
+        while (left_s := end - time.monotonic()) > 0 and select.select([wire], [], [], left_s)[0]:
+            if not (data := wire.recv(1 << 16)):
+                break
+            found += b"".join(text for _, text in demux.feed(data))
+        return found
 
     def _command(self, command: str) -> dict[str, Any]:
         with self._connection.asking() as api:
