@@ -72,10 +72,12 @@ def _signal(code: int | None) -> str | None:
 
 
 def moment(when: Any) -> float | None:
-    """Unix time of what is written with nanoseconds; None for Go's zero."""
+    """Unix time of what is written with nanoseconds; None for Go's zero, and for what is no time."""
     if not isinstance(when, str) or not when or when.startswith(_NEVER):
         return None
     head, _, rest = when.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     zone = rest[len(digits) :] or when[19:]
-    return datetime.fromisoformat(f"{head[:19]}.{digits[:6]:0<6}{zone or '+00:00'}").timestamp()
+    with suppress(ValueError):
+        return datetime.fromisoformat(f"{head[:19]}.{digits[:6]:0<6}{zone or '+00:00'}").timestamp()
+    return None

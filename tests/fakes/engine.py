@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from registrator.agent.ports import Ending, Seen
-from registrator.errors import EngineFault
+from registrator.errors import EngineAway, EngineFault
 from registrator.health.verdict import Probe
 from registrator.model.names import InstanceName
 from registrator.model.release import Healthcheck, Release
@@ -16,22 +16,31 @@ from registrator.model.release import Healthcheck, Release
 
 @dataclass
 class FakeEngine:
-    """See agent.ports.Engine. `refuse` makes starts fail; `stubborn` ignores every signal but SIGKILL."""
+    """See agent.ports.Engine. `refuse` makes starts fail, for good reason to be repeated after `retry_after_s`; `away`
+    makes every call fail; `stubborn` ignores every signal but SIGKILL."""
 
     refuse: str = ""
+    retry_after_s: float | None = None
+    away: bool = False
     stubborn: bool = False
     seen: dict[InstanceName, Seen] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     _ends: dict[InstanceName, list[int]] = field(default_factory=dict)
     _count: int = 0
 
+    def _answer(self) -> None:
+        if self.away:
+            raise EngineAway("nobody answers", retry_after_s=0.02)
+
     def containers(self) -> list[Seen]:
+        self._answer()
         return list(self.seen.values())
 
     def start(self, instance: InstanceName, release: Release) -> Seen:
+        self._answer()
         self.calls.append(f"start {instance}")
         if self.refuse:
-            raise EngineFault(self.refuse)
+            raise EngineFault(self.refuse, retry_after_s=self.retry_after_s)
         self._count += 1
         before = self.seen.get(instance)
         address = before.address if before else f"10.0.0.{self._count}"
@@ -39,11 +48,13 @@ class FakeEngine:
         return self.seen[instance]
 
     def signal(self, instance: InstanceName, signal: str) -> None:
+        self._answer()
         self.calls.append(f"signal {instance} {signal}")
         if not self.stubborn or signal == "SIGKILL":
             self.die(instance)
 
     def exit_fd(self, instance: InstanceName) -> int | None:
+        self._answer()
         if not self.seen[instance].running:
             return None
         reader, writer = os.pipe()
@@ -51,11 +62,13 @@ class FakeEngine:
         return reader
 
     def remove(self, instance: InstanceName) -> None:
+        self._answer()
         self.calls.append(f"remove {instance}")
         self.die(instance)
         self.seen.pop(instance, None)
 
     def ending(self, instance: InstanceName) -> Ending:
+        self._answer()
         return Ending("exit code 3", ("last words",))
 
     def die(self, instance: InstanceName) -> None:
@@ -68,12 +81,15 @@ class FakeEngine:
 
 @dataclass
 class FakeProber:
-    """Answers `good`, or what `answers` has for an instance."""
+    """Answers `good`, or what `answers` has for an instance; `away`: it cannot look."""
 
     good: bool = True
+    away: bool = False
     answers: dict[str, bool] = field(default_factory=dict)
 
     async def probe(self, instance: InstanceName, address: str, check: Healthcheck) -> Probe:
         await asyncio.sleep(0)
+        if self.away:
+            raise EngineAway("nobody answers", retry_after_s=0.02)
         good = self.answers.get(instance, self.good)
         return Probe(good, "" if good else "it said no")

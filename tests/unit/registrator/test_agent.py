@@ -124,6 +124,58 @@ async def test_one_that_can_not_start_says_why_and_is_tried_again(bench: Bench) 
         await bench.until_state("running", "healthy")
 
 
+async def test_a_registry_is_not_asked_again_before_it_wants_to_be(bench: Bench) -> None:
+    bench.engine.refuse, bench.engine.retry_after_s = "the registry wants other credentials", 60.0
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("failed")
+        bench.engine.refuse = ""
+        await asyncio.sleep(0.8)  # longer than the usual pause after a first failure
+    assert bench.engine.calls == ["start web.1"]
+
+
+async def test_an_engine_that_is_away_is_no_fault_of_an_instance(bench: Bench) -> None:
+    bench.engine.away = True
+    async with bench.agent():
+        await bench.order()
+        await asyncio.sleep(0.1)
+        bench.engine.away = False
+        seen = await bench.until_state("running", "healthy")
+        assert seen.restarts == 0
+        bench.engine.away = True
+        await asyncio.sleep(0.1)
+        assert (seen := bench.record()) is not None and seen.health == "healthy", "what runs goes on"
+        bench.engine.die(InstanceName("web.1"))
+        await bench.until(lambda: (r := bench.record()) is not None and not r.serving)
+        bench.engine.away = False
+        seen = await bench.until_state("running", "healthy")
+        assert seen.restarts == 1
+
+
+async def test_a_stop_waits_for_an_engine_that_is_away(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        bench.engine.away = True
+        await bench.order(drain=True, timeout_s=0.01)
+        await bench.until_state("stopping")
+        await asyncio.sleep(0.1)  # longer than its grace period
+        bench.engine.away = False
+        await bench.until(lambda: bench.record() is None)
+    assert bench.engine.calls == ["start web.1", "signal web.1 ", "remove web.1"], "it was asked to end, not killed"
+
+
+async def test_a_look_that_the_engine_cannot_take_says_nothing(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        bench.prober.away = True
+        await asyncio.sleep(0.2)  # time for the two failures that would make it unhealthy
+        assert (seen := bench.record()) is not None and seen.health == "healthy"
+        bench.prober.away, bench.prober.good = False, False
+        await bench.until(lambda: (r := bench.record()) is not None and r.health == "unhealthy")
+
+
 async def test_it_drains_until_every_edge_lets_go_then_stops_and_removes(bench: Bench) -> None:
     async with bench.agent():
         await bench.order()
