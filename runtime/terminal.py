@@ -57,7 +57,8 @@ class Detaching:
 def converse(peer: Peer, *, terminal: bool, typing: bool = True) -> bool:
     """Pass on until the container's end; whether the person detached before. With `terminal`, keys go there one by one
     and unchanged, and the size with them; only then can one detach. `typing`: whether stdin is passed on at all."""
-    with _window_changes() as changes, _raw(terminal and typing), selectors.DefaultSelector() as selector:
+    # poll and not epoll, which takes neither files nor /dev/null: stdin may be either.
+    with _window_changes() as changes, _raw(terminal and typing), selectors.PollSelector() as selector:
         selector.register(peer, selectors.EVENT_READ)
         selector.register(changes, selectors.EVENT_READ)
         if typing:
