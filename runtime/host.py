@@ -99,7 +99,8 @@ class Host:
         images = Catalog(paths, store, records, life.sweep, image_settings)
         containers = OciContainers(paths, records, images, life, engine)
         life.sweep()
-        return cls(paths, addresses, network, (containers, OciInside(paths, engine, containers), images), volumes=volumes)
+        parts = containers, OciInside(paths, engine, containers), images
+        return cls(paths, addresses, network, parts, volumes=volumes)
 
     @classmethod
     def _with_docker(cls, paths: HostPaths, addresses: Addresses, network: Network, socket: Path) -> Host:
@@ -131,6 +132,13 @@ class Host:
                 "the images of this root are Docker's or Podman's", hint="Use `docker image` or `podman image`."
             )
         return self.images
+
+    @property
+    def supervised(self) -> OciContainers:
+        """The containers, where this root itself can run them again. Raises NotHere."""
+        if not isinstance(self.containers, OciContainers):
+            raise NotHere("the containers of this root are its engine's to run", hint="They have no restart policy.")
+        return self.containers
 
     @property
     def volumes(self) -> Volumes:

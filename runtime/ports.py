@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,9 +20,9 @@ class Made(Protocol):
         """Of an image that is present. Raises ImageNotFound, ContainerExists, InvalidSpec, NoAddressLeft, PortTaken,
         KernelRefused; then nothing is left of it."""
 
-    def start(self, name: str) -> Container:
-        """Run it, for the first time or again, with the same address, files and log; fine if it runs.
-        Raises ContainerNotFound, StartFailed."""
+    def start(self, name: str, made: Callable[[], None] = ...) -> Container:
+        """Run it, for the first time or again, with the same address, files and log; fine if it runs. `made` is called
+        when one can attach, and nothing runs yet. Raises ContainerNotFound, StartFailed."""
 
     def remove(self, name: str) -> None:
         """Kill it if it runs, and give back all it had; fine if there is none. Raises StillAlive."""
@@ -31,6 +32,9 @@ class Made(Protocol):
 
     def list(self) -> list[Container]:
         """All containers of this root, by name."""
+
+    def usage(self, name: str) -> Usage | None:
+        """What it uses; None if it does not run. Raises ContainerNotFound."""
 
 
 class Ended(Protocol):
@@ -54,6 +58,22 @@ class Containers(Made, Ended, Protocol):
     """Both. What is not on this machine's own disk may also raise EngineAway and EngineRefused, each of these calls."""
 
 
+class Attachment(Protocol):
+    """The container's end of a conversation; see terminal.Peer."""
+
+    def fileno(self) -> int: ...
+
+    def receive(self) -> tuple[int, bytes] | None: ...
+
+    def send(self, data: bytes) -> int: ...
+
+    def resize(self, rows: int, columns: int) -> None: ...
+
+    def close_input(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Inside(Protocol):
     """What happens inside of containers."""
 
@@ -64,11 +84,20 @@ class Inside(Protocol):
     def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
         """Run a command on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
 
-    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound."""
+    def attach(self, name: str) -> Attachment:
+        """The streams of its first process, from now on. The caller closes it. Raises ContainerNotFound,
+        RuntimeFault."""
 
-    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """The same, and what it writes until it ends. Raises ContainerNotFound."""
+    def logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """What it wrote, of all its starts, or the last `tail` lines; `since` and `until` have to be aware of their
+        time zones. Raises ContainerNotFound."""
+
+    def follow_logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """The same, and what it writes until it ends, or `until`. Raises ContainerNotFound."""
 
     def tail(self, name: str, n: int) -> Sequence[str]:
         """The text of the last `n` lines. Raises ContainerNotFound."""

@@ -104,9 +104,9 @@ class Supervisor:
         if container.state is State.CREATED:
             return None
         ran_s = (container.finished_at or time.time()) - (container.started_at or time.time())
-        stopped = self._host.containers.was_stopped(container.name, ever=container.spec.restart.policy != "always")
+        stopped = self._host.supervised.was_stopped(container.name, ever=container.spec.restart.policy != "always")
         ending = restarts.Ending(container.exit_code, ran_s, stopped)
-        return restarts.again(container.spec.restart, ending, self._host.containers.restarts(container.name))
+        return restarts.again(container.spec.restart, ending, self._host.supervised.restarts(container.name))
 
     def _act(self) -> None:
         now = time.monotonic()
@@ -122,7 +122,7 @@ class Supervisor:
             container = self._host.containers.inspect(name)
             history = self._next(container)
             if container.state is not State.RUNNING and history is not None:
-                self._host.containers.start_again(name, history)
+                self._host.supervised.start_again(name, history)
                 _say(f"started again container={name} count={history.count} delay_s={history.delay_s:g}")
         except RuntimeFault as err:  # the next delay is longer, as after an end
             if not isinstance(err, ContainerNotFound):

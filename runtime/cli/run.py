@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from runtime.attach import Attached
 from runtime.cli import described, session
 from runtime.host import Host
+from runtime.ports import Attachment
 from runtime.terminal import converse
 
 
@@ -33,7 +33,7 @@ def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> No
         host.images.pull(spec.image)
         host.containers.create(spec)
         typing = (spec.tty or spec.stdin_open) and not detach
-        peers: list[Attached] = []
+        peers: list[Attachment] = []
         attached = (lambda: peers.append(host.inside.attach(spec.name))) if typing else (lambda: None)
         try:
             host.containers.start(spec.name, attached)

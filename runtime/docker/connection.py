@@ -58,7 +58,7 @@ class Connection:
             wire.request("GET", self._url(path, parameters), headers={"Host": "docker"})
         return Answer(self, wire)
 
-    def hijack(self, path: str, body: Mapping[str, Any]) -> socket.socket:
+    def hijack(self, path: str, body: Mapping[str, Any] | None = None) -> socket.socket:
         """POST, and then have the connection to oneself. The caller closes it. Raises EngineAway, EngineRefused."""
         with self._mapped():
             wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -146,8 +146,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _upgrade(url: str, body: Mapping[str, Any]) -> bytes:
-    data = json.dumps(body).encode()
+def _upgrade(url: str, body: Mapping[str, Any] | None) -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()  # where none is wanted, Podman takes it for typed
     head = (
         f"POST {url} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
         "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"

@@ -6,21 +6,24 @@ import resource
 import shutil
 import signal as signals
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runtime import memoryfiles
 from runtime.docker import body, seen
 from runtime.docker.connection import Connection
 from runtime.docker.images import DockerImages
 from runtime.docker.ours import Ours
 from runtime.docker.watch import Watch
+from runtime.engines import power, usage
 from runtime.engines.bundle import OPEN_FILES
+from runtime.engines.cgroups import Cgroups
 from runtime.errors import ContainerExists, InvalidSpec, KernelRefused, mapped
-from runtime.lifecycle import check_sources, write_files
-from runtime.model import Container, ContainerSpec, Image
+from runtime.lifecycle import check_power, check_sources, our_capabilities, write_files
+from runtime.model import Container, ContainerSpec, Image, Usage
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
 from runtime.paths import HostPaths
@@ -62,6 +65,7 @@ class DockerContainers(Stopping):
         if not (spec.entrypoint or spec.command or image.config.entrypoint or image.config.command):
             raise InvalidSpec(name, (f"neither {spec.image} nor the container says what to run: give a command",))
         check_sources(spec)
+        check_power(spec)
         spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
         with held(self._paths.container_locks / name), self._undone_on_error(name):
             self._ours.free(name)
@@ -73,13 +77,16 @@ class DockerContainers(Stopping):
         return self.inspect(name)
 
     @mapped()
-    def start(self, name: str) -> Container:
+    def start(self, name: str, made: Callable[[], None] = lambda: None) -> Container:
         """Run it, for the first time or again, with the same address, files and log; fine if it runs, whoever started
-        it. Raises ContainerNotFound, StartFailed, KernelRefused, EngineAway."""
+        it. `made` is called when one can attach, and nothing runs yet.
+        Raises ContainerNotFound, InvalidSpec, StartFailed, KernelRefused, EngineAway."""
         with held(self._paths.container_locks / name):
             container = self.inspect(name)
             if container.pid is None:
                 self._network.publish(container.spec.ports, container.address)  # a reboot took the rules away
+                memoryfiles.place(container.spec, self._memory_files(name))  # what they are now
+                made()
                 self._ours.start(name)
                 container = self.inspect(name)
             self._connect(container)
@@ -92,6 +99,18 @@ class DockerContainers(Stopping):
     def list(self) -> list[Container]:
         """All containers of this root, by name. Raises EngineAway."""
         return sorted(map(self._read, self._ours.all()), key=lambda c: c.name)
+
+    def usage(self, name: str) -> Usage | None:
+        """What it uses; None if it does not run. Raises ContainerNotFound, EngineAway."""
+        pid = self.inspect(name).pid
+        if pid is None:
+            return None
+        try:
+            group = Path(f"/proc/{pid}/cgroup").read_text().splitlines()[0].split(":", 2)[2]
+            received, sent = usage.network(Path(f"/proc/{pid}/net/dev").read_text())
+        except (OSError, IndexError):  # it ends at this moment
+            return None
+        return replace(Cgroups.probe().usage(group), received_bytes=received, sent_bytes=sent)
 
     def signal(self, name: str, signal: str) -> None:
         container, number = self.inspect(name), number_of(name, signal)
@@ -125,7 +144,7 @@ class DockerContainers(Stopping):
         there = self.list()
         for container in there:
             self._addresses.take(container.address, container.name)  # a power cut may have lost the claim
-        places = (self._paths.containers, self._paths.netns)
+        places = (self._paths.containers, self._paths.bundles, self._paths.netns)
         traces = {entry.name for place in places for entry in place.iterdir()} | set(self._addresses.all().values())
         for name in sorted(traces - {container.name for container in there}):
             with self._records.locked_at_once(name) as free:
@@ -148,8 +167,14 @@ class DockerContainers(Stopping):
             user=image.config.user,
             address=address,
             files=files,
+            memory_files=memoryfiles.place(spec, self._memory_files(spec.name)),
             ulimits=self._ulimits(),
+            capabilities=power.capabilities(spec, our_capabilities()),
         )
+
+    def _memory_files(self, name: str) -> Path:
+        self._paths.bundle(name).mkdir(exist_ok=True)
+        return self._paths.memory_files(name)
 
     def _ulimits(self) -> dict[str, int]:
         """Podman by itself would ask for more processes than a host without CAP_SYS_RESOURCE may give, and has limited
@@ -193,5 +218,7 @@ class DockerContainers(Stopping):
     def _erase(self, name: str) -> None:
         record = self._records.read_half(name)
         self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
+        memoryfiles.remove(self._paths.memory_files(name))
+        shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
         shutil.rmtree(self._paths.container(name), ignore_errors=True)
         self._addresses.release(name)

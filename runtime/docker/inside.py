@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from runtime.docker.connection import Connection
 from runtime.docker.frames import Demux, frames
 from runtime.docker.lines import lines
-from runtime.docker.terminal import Terminal
+from runtime.docker.peer import DockerPeer
 from runtime.errors import EngineAway, EngineRefused, NotRunning
 from runtime.execute import TAIL_BYTES, TIMED_OUT
+from runtime.logs import Window
 from runtime.model import Container, LogLine, State
 from runtime.process import kill_tree
+from runtime.terminal import converse
 
 LOOK_EVERY_S = 0.1  # whether a command has ended whose output goes on: what it left running may hold it open
 END_WITHIN_S = 2.0
@@ -48,33 +54,49 @@ class DockerInside:
         command = self._make(name, argv, tty=tty, stdin=True)
         with self._connection.hijack(f"/exec/{command}/start", {"Detach": False, "Tty": tty}) as wire:
             try:
-                Terminal(wire, tty, lambda rows, columns: self._resize(command, rows, columns)).pass_on()
+                resize = partial(self._resize, "exec", command)
+                if converse(DockerPeer(wire, tty, resize), terminal=tty):
+                    return 0
             except BaseException:
                 kill_tree(int(self._command(command)["Pid"]))
                 raise
         return self._code(command)
 
-    def logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """What it wrote, of all its starts, or the last `tail` lines. Raises ContainerNotFound, EngineAway."""
-        return self._lines(name, tail, follow=False)
+    def attach(self, name: str) -> DockerPeer:
+        """The streams of its first process, from now on. The caller closes it. Raises ContainerNotFound, EngineAway,
+        EngineRefused."""
+        tty = self._inspect(name).spec.tty
+        wire = self._connection.hijack(f"/containers/{name}/attach?stream=1&stdin=1&stdout=1&stderr=1")
+        return DockerPeer(wire, tty, partial(self._resize, "containers", name))
 
-    def follow_logs(self, name: str, tail: int | None = None) -> Iterator[LogLine]:
-        """The same, and what it writes from now on until it ends. Raises ContainerNotFound, EngineAway."""
-        return self._lines(name, tail, follow=self._inspect(name).state is State.RUNNING)
+    def logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """What it wrote, of all its starts and as far as it is kept, or the last `tail` lines; `since` and `until` have
+        to be aware of their time zones. Raises ContainerNotFound, EngineAway."""
+        return self._lines(name, Window(tail, since, until), follow=False)
+
+    def follow_logs(
+        self, name: str, tail: int | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """The same, and what it writes from now on until it ends, or `until`. Raises ContainerNotFound, EngineAway."""
+        return self._lines(name, Window(tail, since, until), follow=self._inspect(name).state is State.RUNNING)
 
     def tail(self, name: str, n: int) -> Sequence[str]:
         """The text of the last `n` lines it wrote. Raises ContainerNotFound, EngineAway."""
         return [line.text for line in self.logs(name, n)]
 
-    def _lines(self, name: str, tail: int | None, *, follow: bool) -> Iterator[LogLine]:
-        self._inspect(name)
-        wanted = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if tail is None else tail}
-        answer = self._connection.stream(f"/containers/{name}/logs", follow=int(follow), **wanted)
+    def _lines(self, name: str, window: Window, *, follow: bool) -> Iterator[LogLine]:
+        raw = self._inspect(name).spec.tty
+        answer = self._connection.stream(f"/containers/{name}/logs", follow=int(follow), **_asked(window))
 
         def read() -> Iterator[LogLine]:
             try:
                 answer.begin()
-                yield from lines(frames(answer.read))
+                pieces = (("stdout", line) for line in answer.lines()) if raw else frames(answer.read)
+                found = (line for line in lines(pieces) if window.holds(line))
+                counted = window.timed and window.tail is not None and not follow
+                yield from deque(found, window.tail) if counted else found
             finally:
                 answer.close()
 
@@ -131,12 +153,22 @@ class DockerInside:
             time.sleep(0.01)
         return _exit_code(found)
 
-    def _resize(self, command: str, rows: int, columns: int) -> None:
+    def _resize(self, kind: str, name: str, rows: int, columns: int) -> None:
         try:
             with self._connection.asking() as api:
-                api.exec_resize(command, height=rows, width=columns)
+                (api.exec_resize if kind == "exec" else api.resize)(name, height=rows, width=columns)
         except (EngineAway, EngineRefused):
             return  # it has just ended
+
+
+def _asked(window: Window) -> dict[str, Any]:
+    """A window in the words of the engine, wider than it is: engines round, and each counts the last lines its way."""
+    whole = window.tail is None or window.timed
+    found: dict[str, Any] = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": "all" if whole else window.tail}
+    for key, moment, wider_s in (("since", window.since, -1), ("until", window.until, 2)):
+        if moment is not None:
+            found[key] = math.floor(moment.timestamp()) + wider_s
+    return found
 
 
 def _exit_code(found: dict[str, Any]) -> int:

@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 from runtime.docker import body, seen
 from runtime.docker.frames import Demux, frames
 from runtime.docker.lines import lines
-from runtime.model import ContainerSpec, Limits, Mount, PublishedPort, State
+from runtime.model import ContainerSpec, Limits, LogLimits, Mount, PublishedPort, Restart, State, Ulimit
 
-AROUND = body.Around("0123abcd", "sha256:id", "sha256:digest", "", "10.87.0.5", {"/etc/hosts": "/h"}, {"nofile": 1024})
+AROUND = body.Around(
+    root="0123abcd",
+    image="sha256:id",
+    digest="sha256:digest",
+    user="",
+    address="10.87.0.5",
+    files={"/etc/hosts": "/h"},
+    memory_files={},
+    ulimits={"nofile": 1024},
+    capabilities=("CAP_CHOWN", "CAP_KILL"),
+)
 SPEC = ContainerSpec(
     "web.1",
     "shop:1",
@@ -62,9 +72,40 @@ def test_limits_mounts_and_power() -> None:
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (5 * 10**8, 1 << 26, 1 << 26, 9)
     assert [(m["Target"], m["ReadOnly"]) for m in host["Mounts"]] == [("/etc/hosts", False), ("/data", True)]
     assert host["Tmpfs"] == {"/fast": "rw,exec,nosuid,nodev,mode=1777,size=4096"}
-    assert host["NetworkMode"] == "none" and host["CapDrop"] == ["ALL"] and "NET_RAW" not in host["CapAdd"]
+    assert host["NetworkMode"] == "none" and host["CapDrop"] == ["ALL"] and host["CapAdd"] == ["CHOWN", "KILL"]
     read_only = body.container(replace(SPEC, read_only=True), AROUND)["HostConfig"]
     assert set(read_only["Tmpfs"]) == {"/fast", "/run", "/tmp"}
+
+
+def test_further_wishes() -> None:
+    spec = replace(
+        SPEC,
+        mounts=(Mount("volume", "/v", source="vol", read_only=True),),
+        ulimits=(Ulimit("nofile", 5, 10), Ulimit("core", 0, 0)),
+        sysctls={"net.core.somaxconn": "9"},
+        group_add=("audio", "5"),
+        tty=True,
+        stdin_open=True,
+        no_new_privileges=False,
+        log=LogLimits(8192, 3),
+    )
+    made = body.container(spec, replace(AROUND, memory_files={"/run/secret": "/m/0"}))
+    host = made["HostConfig"]
+    assert (made["Tty"], made["OpenStdin"], made["StdinOnce"]) == (True, True, False)
+    assert host["Mounts"][1] == {"Type": "volume", "Target": "/v", "Source": "vol", "ReadOnly": True}
+    assert (host["Mounts"][2]["Target"], host["Mounts"][2]["ReadOnly"]) == ("/run/secret", True)
+    limits = {limit["Name"]: (limit["Soft"], limit["Hard"]) for limit in host["Ulimits"]}
+    assert limits == {"nofile": (5, 10), "core": (0, 0)}
+    assert host["Sysctls"]["net.core.somaxconn"] == "9" and host["GroupAdd"] == ["audio", "5"]
+    assert host["LogConfig"]["Config"] == {"max-size": "8192", "max-file": "3"} and host["SecurityOpt"] == []
+    whole = body.container(replace(spec, privileged=True), AROUND)["HostConfig"]
+    assert whole["Privileged"] and "CapAdd" not in whole
+
+
+def test_a_restart_policy_is_refused() -> None:
+    assert body.faults(SPEC) == ()
+    (fault,) = body.faults(replace(SPEC, restart=Restart("always")))
+    assert "without its network" in fault
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_an_entrypoint_of_ones_own_drops_the_images_command(host: Host) -> None:
 def test_no_power_beyond_what_is_needed(host: Host) -> None:
     found = said(host, "/bin/busybox", "grep", "-E", "^(NoNewPrivs|CapBnd)", "/proc/self/status")
     fields = dict(line.split(":\t") for line in found)
-    assert fields == {"NoNewPrivs": "1", "CapBnd": "00000000000405fb"}
+    assert fields == {"NoNewPrivs": "1", "CapBnd": "00000000a80425fb"}
     none = [f"{kind}:\t0000000000000000" for kind in ("CapPrm", "CapEff", "CapBnd")]
     assert said(host, "/bin/busybox", "grep", "-E", "Cap(Prm|Eff|Bnd)", "/proc/self/status", user="app") == none
 
@@ -226,6 +226,11 @@ def test_a_person_may_type_into_a_command(host: Host, root: Root) -> None:
     script = "read x; echo got $x; echo err >&2; exit 5"
     done = subprocess.run([*caller, "no", "/bin/sh", "-c", script], input=b"word\n", capture_output=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (5, b"got word\n", b"err\n")
+    for stdin in ("/dev/null", __file__):
+        with Path(stdin).open() as given:
+            told = subprocess.run([*caller, "no", "/bin/sh", "-c", "read x; echo $x; exit 4"], stdin=given,
+                                  capture_output=True, text=True, timeout=30)  # fmt: skip
+        assert (told.returncode, told.stdout) == (4, Path(stdin).read_text().partition("\n")[0] + "\n"), told.stderr
     shell = " ".join([*caller[:2], f"'{CALLER}'", *caller[3:], "tty", "/bin/sh", "-c", "'tty; exit 6'"])
     shell = shell.replace("'tty'", '"tty"').replace("'job'", '"job"')
     done = subprocess.run(["script", "-qec", shell, "/dev/null"], capture_output=True, timeout=30)
