@@ -20,7 +20,7 @@ CREATE = [
     "runtime.networks.ipam:Addresses.claim",
     "runtime.state:Records.begin",
     "runtime.lifecycle:mount_rootfs",
-    "runtime.lifecycle:_write_files",
+    "runtime.lifecycle:write_files",
     "runtime.networks.nft:Nft.run",
     "runtime.networks.kernel:ensure_bridge",
     "runtime.networks.kernel:ensure_namespace",
@@ -36,7 +36,7 @@ CREATE = [
 START = [
     "runtime.state:Records.forget_ends",
     "runtime.lifecycle:Lifecycle._forget_run",
-    "runtime.lifecycle:_write_files",
+    "runtime.lifecycle:write_files",
     "runtime.memoryfiles:place",
     "runtime.engines.bundle:config",
     "runtime.engines.oci:OciEngine._create",
@@ -51,7 +51,7 @@ STOP = [
     "runtime.lifecycle:Lifecycle.hold",
     "runtime.state:Records.mark_stopped",
     "runtime.process:Process.signal",
-    "runtime.containers:readable",
+    "runtime.stopping:readable",
 ]
 REMOVE = [
     "runtime.state:Records.retract",
