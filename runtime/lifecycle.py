@@ -27,7 +27,7 @@ from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
 from runtime.paths import HostPaths
 from runtime.ports import Engine, Streams
-from runtime.process import Process, boot_id
+from runtime.process import Process, boot_id, kill_tree
 from runtime.restarts import History
 from runtime.state import Record, Records, Start
 from runtime.stopping import KILL_TIMEOUT_S
@@ -230,8 +230,8 @@ class Lifecycle:
     def _forget_run(self, name: str) -> None:
         """Away with the last run's processes and traces, which are dead or were never recorded."""
         directory = self._paths.bundle(name)
+        _kill_stray_shim(directory)  # first: it may be just about to make what is discarded
         self._engine.discard(name)
-        _kill_stray_shim(directory)
         for left in ("start.json", "exit", "oom", "pid", "conmon.pid"):
             (directory / left).unlink(missing_ok=True)
 
@@ -302,13 +302,13 @@ def write_files(container: Path, spec: ContainerSpec, address: str, network: Net
 
 
 def _kill_stray_shim(bundle_directory: Path) -> None:
-    """A shim whose container was never recorded as started: only its pid file knows it."""
+    """A shim whose container was never recorded as started, with all below it: only its pid file knows it."""
     try:
         shim = Process.of(int((bundle_directory / "conmon.pid").read_text()))
     except (FileNotFoundError, ValueError):
         return
     if shim is not None and _is_shim_of(shim.pid, bundle_directory):
-        shim.signal(9)
+        kill_tree(shim.pid)
         shim.wait(KILL_TIMEOUT_S)
 
 

@@ -77,6 +77,7 @@ class OciEngine:
     def discard(self, name: str) -> None:
         if (self._root / name).exists():
             self._call("delete", "--force", name)
+            shutil.rmtree(self._root / name, ignore_errors=True)  # what was killed in the middle is none that it knows
         self._cgroups.drop(f"/hecd-{self._id}-{name}")
 
     def oom_kills(self, cgroup: str) -> int:

@@ -39,10 +39,10 @@ class ShellEngine:
             raise StartFailed(f"{args[0]} is not there")
         made()
         shim = subprocess.Popen(["sh", "-c", SHIM, "shim", *args], cwd=bundle, env={"LOG": str(log), "PATH": "/bin"})
+        shim_process = Process.of(shim.pid)  # before it may have ended
         self._shims[name] = shim
         while not (bundle / "pid").exists() or not (bundle / "pid").read_text().strip():
             assert shim.poll() is None or (bundle / "pid").exists()
-        shim_process = Process.of(shim.pid)
         process = Process.of(int((bundle / "pid").read_text()))
         assert shim_process is not None
         return Launched(process or Process(int((bundle / "pid").read_text()), 0), shim_process)
