@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("demo", "See it work: a release rolled under load on this machine."),
     "up": ("machine", "Run everything on this machine until Ctrl-C."),
     "down": ("machine", "Stop what `hecd up` runs, and its containers."),
+    "lab": ("lab", "A fleet of hosts on this machine, and their faults."),
     "deploy": ("deploy", "Bring the services of a compose file up, release by release."),
     "plan": ("deploy", "Show what `deploy` would change."),
     "ps": ("look", "List the instances."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from registrator.model.names import NodeName
 
-ROLES = ("worker", "edge", "control")
+ROLES = ("worker", "edge", "etcd", "control")
 
 
 @dataclass(frozen=True)

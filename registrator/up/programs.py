@@ -25,7 +25,7 @@ def programs(config: Config, *, etcd_port: int, peer_port: int) -> tuple[Program
     return (
         Program("etcd", _etcd(config, etcd_port, peer_port)),
         Program("confd-py", _confd(config, etcd_port), haproxy_environment(config)),
-        Program("haproxy", _haproxy(config), haproxy_environment(config), after=(haproxy_config(config),)),
+        Program("haproxy", haproxy(config), haproxy_environment(config), after=(haproxy_config(config),)),
         Program("control", (sys.executable, "-m", "registrator", "control"), ours),
         Program("agent", (sys.executable, "-m", "registrator", "agent"), ours),
     )
@@ -65,6 +65,12 @@ def haproxy_config(config: Config) -> Path:
     return haproxy_run(config) / "haproxy.cfg"
 
 
+def haproxy(config: Config) -> tuple[str, ...]:
+    """HAProxy with the configuration that confd-py writes."""
+    master = haproxy_run(config) / "master.sock"
+    return ("haproxy", "-W", "-q", "-S", f"{master},mode,600", "-f", str(haproxy_config(config)))
+
+
 def _etcd(config: Config, port: int, peer_port: int) -> tuple[str, ...]:
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
     return (
@@ -93,8 +99,3 @@ def _confd(config: Config, port: int) -> tuple[str, ...]:
         f"-confdir={config.run / 'confd'}",
         f"-log-level={config.log_level}",
     )
-
-
-def _haproxy(config: Config) -> tuple[str, ...]:
-    master = haproxy_run(config) / "master.sock"
-    return ("haproxy", "-W", "-q", "-S", f"{master},mode,600", "-f", str(haproxy_config(config)))

@@ -16,7 +16,7 @@ from registrator.model.node import Vtep
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
 from runtime.errors import ImageNotFound, NoVxlan, RuntimeFault
-from runtime.host import Host
+from runtime.host import Host, HostPaths
 from runtime.images.build import build_image, link
 from runtime.model import Container, ContainerSpec, ImageConfig, Limits, Mount, State
 from runtime.networks import overlay
@@ -125,6 +125,12 @@ class Local:
         with _mapped():
             return [image.ref for image in self._host.images.load(path)]
 
+    def fetch(self, image: str, path: Path) -> None:
+        """Pull an image unless it is here, and write it to an archive at `path`. Raises NotFound, EngineFault."""
+        with _mapped():
+            self._host.pull(image)
+            self._host.save([image], path)
+
     def has(self, instance: str) -> bool:
         """Whether the instance's container is on this host."""
         with _mapped():
@@ -171,6 +177,13 @@ def open_host(lib: Path, run: Path, subnet: str, bridge: str) -> Host:
     """The runtime of this host below `lib` and `run`. Raises EngineFault when something it needs is missing."""
     with _mapped():
         return Host.open(lib=lib / "runtime", run=run / "runtime", subnet=subnet, bridge=bridge)
+
+
+def traces(lib: Path, run: Path) -> tuple[list[Path], str]:
+    """Where containers of a host are in the kernel: the pins of their network namespaces, and what the names of their
+    control groups begin with."""
+    paths = HostPaths(lib / "runtime", run / "runtime")
+    return sorted(paths.netns.glob("*")), paths.cgroup("")
 
 
 def build_layout(layout: Path, name: str, layers: Sequence[Mapping[str, bytes | str]], command: Sequence[str]) -> None:
