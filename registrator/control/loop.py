@@ -97,7 +97,8 @@ class Control:
         now = time.time()
         lost = self._lost(world, now)
         board = Board(world.nodes, world.assignments.values(), lost)
-        wait_s = 5.0
+        ends = (since + self.node_lost_after_s - now for since in self._missing_since.values())
+        wait_s = min([5.0, *(end + 0.001 for end in ends if end > 0)])
         for service in world.services.values():
             if service.foreign:
                 continue

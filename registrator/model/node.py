@@ -44,16 +44,22 @@ class Node:
 
 @dataclass(frozen=True)
 class ServerReport:
-    """What one load balancer says of one server: HAProxy's state word, weight, open sessions."""
+    """What one load balancer says of one server: HAProxy's state word, weight, open sessions, last check's result."""
 
     state: str
     weight: int = 0
     sessions: int = 0
+    check: str = ""  # HAProxy's word: L7OK, L4CON (refused), L4TOUT (nothing answers), L7STS (a bad status), …
 
     @property
     def open(self) -> bool:
         """Whether it is sent new requests. A server of weight 0 gets none, though HAProxy calls it UP."""
         return self.state.startswith(("UP", "no check")) and self.weight > 0
+
+    @property
+    def mute(self) -> bool:
+        """Whether requests wait there for an answer, and its checks get none at all."""
+        return not self.open and self.sessions > 0 and self.check in ("L4TOUT", "L7TOUT")
 
 
 @dataclass(frozen=True)
