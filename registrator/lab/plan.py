@@ -19,7 +19,7 @@ from registrator.errors import HecdError, NotFound
 MOST_HOSTS = 200
 NETWORKS = tuple(f"10.{n}.0.0/24" for n in range(99, 79, -1))
 LEASE_TTL_S = 5
-NODE_LOST_AFTER_S = 1.0
+NODE_LOST_AFTER_S = 0.5
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 

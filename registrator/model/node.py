@@ -49,7 +49,7 @@ class ServerReport:
     state: str
     weight: int = 0
     sessions: int = 0
-    check: str = ""  # HAProxy's word: L7OK, L4CON (refused), L4TOUT (nothing answers), L7STS (a bad status), …
+    check: str = ""  # HAProxy's word: L7OK, L4CON (no way there), L4TOUT (no answer), L7STS (a bad status), …
 
     @property
     def open(self) -> bool:
@@ -58,8 +58,8 @@ class ServerReport:
 
     @property
     def mute(self) -> bool:
-        """Whether requests wait there for an answer, and its checks get none at all."""
-        return not self.open and self.sessions > 0 and self.check in ("L4TOUT", "L7TOUT")
+        """Whether requests wait there for an answer, and its checks reach nobody."""
+        return not self.open and self.sessions > 0 and self.check in ("L4CON", "L4TOUT", "L7TOUT")
 
 
 @dataclass(frozen=True)

@@ -7,36 +7,61 @@ import signal
 import subprocess
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
+from registrator.agent.drivers.runtime import traces
+from registrator.lab.plan import read
 from tests.fleet.conftest import HECD, LabHere
 
 NOTHING: dict[str, list[str]] = {"folders": [], "links": [], "mounts": [], "groups": [], "processes": []}
 
 
-def left_of(here: LabHere) -> dict[str, list[str]]:
-    """What a lab might leave: its folder, cards, mounts, control groups, processes. `ids` are remembered by `marks`."""
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    return {
-        "folders": [str(here.folder)] if here.folder.exists() else [],
-        "links": [p.name for p in Path("/sys/class/net").iterdir() if p.name.startswith(("hecdlab", "vx", "hv"))],
-        "mounts": [line for line in mounts if str(here.root) in line],
-        "groups": [str(p) for p in Path("/sys/fs/cgroup").glob("**/hecd-*-web.*")],
-        "processes": processes(str(here.root)) + processes("/app"),
-    }
+@dataclass
+class Marks:
+    """What is a lab's in the kernel, remembered while it is up: its card, and what its control groups are called."""
+
+    here: LabHere
+    link: str = ""
+    groups: tuple[str, ...] = ()
+
+    def note(self) -> None:
+        found = read((self.here.folder / "lab.json").read_text())
+        self.link = found.link
+        settings = [found.settings(host) for host in found.hosts]
+        self.groups = tuple(traces(config.lib, config.run)[1].lstrip("/") for config in settings)
+
+    def left(self) -> dict[str, list[str]]:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        assert self.link
+        return {
+            "folders": [str(self.here.folder)] if self.here.folder.exists() else [],
+            "links": [p.name for p in Path("/sys/class/net").iterdir() if p.name == self.link],
+            "mounts": [line for line in mounts if str(self.here.root) in line],
+            "groups": [str(p) for g in self.groups for p in Path("/sys/fs/cgroup").glob(f"**/{g}*")],
+            "processes": processes(str(self.here.root)) + self.containers(),
+        }
+
+    def containers(self) -> list[str]:
+        """Their processes. (The first of all reaps a zombie late.)"""
+        inside = (pid for pid in _pids() if any(f"/{g}" in _text(pid, "cgroup") for g in self.groups))
+        return [str(pid) for pid in inside if ") Z " not in _text(pid, "stat")]
 
 
-def processes(word: str) -> list[str]:
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if word in line and "pytest" not in line:
-                found.append(line)
-    return found
+def processes(*words: str) -> list[str]:
+    lines = [_text(pid, "cmdline") for pid in _pids()]
+    return [line for line in lines if all(word in line for word in words) and "pytest" not in line]
+
+
+def _pids() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+
+
+def _text(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def deployed(here: LabHere) -> None:
@@ -59,10 +84,12 @@ def test_a_lab_serves_and_goes_without_a_trace(small: LabHere) -> None:
     assert rows["h1"]["leads"] == "control"
     assert [row["state"] for row in rows.values()] == ["up", "up"]
     assert sum(row["instances"] for row in rows.values()) == 4
-    here = left_of(small)
+    marks = Marks(small)
+    marks.note()
+    here = marks.left()
     assert all(here.values()), f"this test looks in the wrong places: {here}"
     small.down()
-    assert left_of(small) == NOTHING
+    assert marks.left() == NOTHING
 
 
 def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(small: LabHere) -> None:
@@ -70,12 +97,14 @@ def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(sma
     deployed(small)
     assert small.lab("freeze", "h2").code == 0
     assert small.lab("cut", "h2", "--from", "h1").code == 0
+    marks = Marks(small)
+    marks.note()
     os.kill(small.keeper, signal.SIGKILL)
-    small.until(lambda: not processes("registrator control"), 5.0, "the kernel ends the keeper's programs")
+    small.until(lambda: not processes(str(small.root), "haproxy -W"), 5.0, "the kernel ends the keeper's programs")
     assert "keeper was killed" in small.lab("status").err
-    assert processes("/app"), "containers run on"
+    assert marks.containers(), "containers run on"
     small.down()
-    assert left_of(small) == NOTHING
+    assert marks.left() == NOTHING
 
 
 def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
@@ -84,13 +113,15 @@ def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         assert process.stderr is not None
         assert "wired up" in process.stderr.readline()
+        marks = Marks(small)
+        marks.note()
         time.sleep(0.5)  # somewhere in the middle
         process.send_signal(number)
         process.wait(30)
         process.stderr.close()
         if number == signal.SIGKILL:
             small.down()
-        assert left_of(small) == NOTHING, number
+        assert marks.left() == NOTHING, number
 
 
 def test_an_up_that_fails_says_why_and_leaves_nothing(small: LabHere, tmp_path: Path) -> None:
@@ -102,7 +133,8 @@ def test_an_up_that_fails_says_why_and_leaves_nothing(small: LabHere, tmp_path: 
     assert done.code == 1
     assert "not up after 3 s" in done.err
     assert "h1/etcd.log: no room for data" in done.err
-    assert left_of(small) == NOTHING
+    assert not small.folder.exists()
+    assert processes(str(small.root)) == []
 
 
 def test_faults_of_hosts_and_their_healing(small: LabHere) -> None:

@@ -31,6 +31,7 @@ class HaproxyBalancer:
     def __init__(self, socket_path: Path, applied: Path) -> None:
         self._socket = socket_path
         self._applied = applied
+        self._checks: dict[tuple[str, str], str] = {}
 
     def read(self) -> BalancerReport:
         applied = self._read_applied()
@@ -41,7 +42,7 @@ class HaproxyBalancer:
             return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
         return BalancerReport(
             applied_revision=_int(applied.get("revision")),
-            servers=_servers(rows),
+            servers=self._servers(rows),
             reloads=_int(applied.get("reloads")),
             error=_text(applied.get("error")),
             doubt=_text(applied.get("doubt")),
@@ -60,6 +61,22 @@ class HaproxyBalancer:
             self._ask(f"shutdown sessions server {backend}/{server}")
         except OSError as err:
             log.warning("sessions not ended server=%s/%s reason=%s", backend, server, err)
+
+    def _servers(self, rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
+        found: dict[str, dict[str, ServerReport]] = {}
+        checks: dict[tuple[str, str], str] = {}
+        for row in rows:
+            if row["svname"] != "BACKEND":
+                place = (row["pxname"], row["svname"])
+                # A star: another check is under way. Nothing: it is not checked any more, being on its way out.
+                check = row.get("check_status", "").removeprefix("* ") or self._checks.get(place, "")
+                checks[place] = check
+                sessions = _int(row["scur"]) + _int(row["qcur"])
+                found.setdefault(place[0], {})[place[1]] = ServerReport(
+                    row["status"], _int(row["weight"]), sessions, check
+                )
+        self._checks = checks
+        return found
 
     def _read_applied(self) -> dict[str, object]:
         try:
@@ -91,17 +108,6 @@ class _Ringer(FileSystemEventHandler):
         paths = (str(event.src_path), str(event.dest_path))
         if event.event_type in ("moved", "closed", "created") and any(Path(p).name == self._name for p in paths):
             self._ring()
-
-
-def _servers(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
-    found: dict[str, dict[str, ServerReport]] = {}
-    for row in rows:
-        if row["svname"] != "BACKEND":
-            sessions = _int(row["scur"]) + _int(row["qcur"])
-            check = row.get("check_status", "").removeprefix("* ")  # a star: another check is under way
-            report = ServerReport(row["status"], _int(row["weight"]), sessions, check)
-            found.setdefault(row["pxname"], {})[row["svname"]] = report
-    return found
 
 
 def _figures(row: dict[str, str]) -> dict[str, float]:

@@ -128,8 +128,8 @@ class Local:
     def fetch(self, image: str, path: Path) -> None:
         """Pull an image unless it is here, and write it to an archive at `path`. Raises NotFound, EngineFault."""
         with _mapped():
-            self._host.pull(image)
-            self._host.save([image], path)
+            self._host.images.pull(image)
+            self._host.images.save([image], path)
 
     def has(self, instance: str) -> bool:
         """Whether the instance's container is on this host."""

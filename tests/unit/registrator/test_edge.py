@@ -18,7 +18,7 @@ def given_up(report: ServerReport, *, announced: bool) -> bool:
 
 
 def test_only_what_neither_answers_checks_nor_is_announced_is_given_up() -> None:
-    for check in ("L4TOUT", "L7TOUT"):
+    for check in ("L4CON", "L4TOUT", "L7TOUT"):
         for state in ("DOWN", "DRAIN", "MAINT"):
             mute = ServerReport(state, 100, 3, check)
             assert given_up(mute, announced=False)
