@@ -32,6 +32,11 @@ class Host:
     roles: tuple[str, ...]
 
     @property
+    def zone(self) -> str:
+        """a and b in turn, for placements to speak of."""
+        return "ab"[int(self.address.rpartition(".")[2]) % 2 - 1]
+
+    @property
     def mac(self) -> str:
         """It follows from the address, so that neighbours find a host that was rebooted."""
         return "02:4c:" + ":".join(f"{octet:02x}" for octet in ipaddress.IPv4Address(self.address).packed)
@@ -96,6 +101,7 @@ class Lab:
             etcd=self.endpoints,
             lease_ttl=LEASE_TTL_S,
             node_lost_after=NODE_LOST_AFTER_S,
+            labels=(f"zone={host.zone}",),
         )
 
     @property

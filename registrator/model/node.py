@@ -39,6 +39,7 @@ class Node:
     capacity: Capacity = field(default_factory=Capacity)
     joined_at: float = 0.0  # seconds since the epoch
     version: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
     vtep: Vtep | None = None  # None: its containers are reached from itself only
 
 

@@ -42,6 +42,7 @@ def node_environment(config: Config) -> dict[str, str]:
         "HECD_SUBNET_POOL": config.subnet_pool,
         "HECD_BRIDGE": config.bridge,
         "HECD_LEASE_TTL": str(config.lease_ttl),
+        "HECD_LABELS": ",".join(config.labels),
         "HECD_LOG_LEVEL": config.log_level,
     }
 
