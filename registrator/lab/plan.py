@@ -142,9 +142,9 @@ def read(text: str) -> Lab:
 
 
 def settings_text(config: Config) -> str:
-    """The settings as a hecd.toml: all of them, as what is not said depends on `root`."""
+    """The settings as a hecd.toml: all but what is nothing or 0, as what is not said depends on `root`."""
     # JSON's strings, numbers and lists of strings are TOML's
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(config).items() if value != "")
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(config).items() if value)
 
 
 def _faults(count: int, edges: int, etcd: int) -> Iterator[str]:

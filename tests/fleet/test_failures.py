@@ -24,10 +24,7 @@ def test_a_worker_that_dies_takes_only_its_own_requests_with_it(fleet: Fleet) ->
         back_s = time.time() - killed_at
     wrong = [f for f in failures(reports) if not _inside(f, victims, killed_at, dead_at)]
     assert wrong == []
-    late = [
-        late for report in reports.values() for late in report["late"] if late["sent_at"] > dead_at + RIGHT_WITHIN_S
-    ]
-    assert late == [], "traffic is right again"
+    assert late_after(reports, dead_at) == [], "traffic is right again"
     assert back_s <= LEASE_TTL_S + 3.0
 
 
