@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import itertools
 import json
 import signal
@@ -104,8 +105,9 @@ class Garbled(Exception):
 class Connection:
     """One TCP connection. `usable` tells whether another request may go over it."""
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, path: str = "/") -> None:
         self._address = address
+        self._path = path
         self._port = port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -120,7 +122,7 @@ class Connection:
             self._reader, self._writer = await asyncio.open_connection(self._address, self._port)
         assert self._reader is not None
         body = BODY if method == "POST" else b""
-        head = f"{method} / HTTP/1.1\r\nHost: demo\r\nContent-Length: {len(body)}\r\n"
+        head = f"{method} {self._path} HTTP/1.1\r\nHost: demo\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(f"{head}{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n".encode() + body)
         raw = await self._reader.readuntil(b"\r\n\r\n")
         status, headers = parse_head(raw)
@@ -149,9 +151,10 @@ def parse_head(raw: bytes) -> tuple[int, dict[str, str]]:
 class Generator:
     """`kept` connections share `kept_rate` requests a second; `fresh_rate` more a second each get their own."""
 
-    def __init__(self, address: str, port: int, kept: int, kept_rate: float, fresh_rate: float) -> None:
-        self._address = address
-        self._port = port
+    def __init__(
+        self, address: str, port: int, kept: int, kept_rate: float, fresh_rate: float, path: str = "/"
+    ) -> None:
+        self._connection = functools.partial(Connection, address, port, path)
         self._kept = kept
         self._kept_rate = kept_rate
         self._fresh_rate = fresh_rate
@@ -178,7 +181,7 @@ class Generator:
         return self.report
 
     async def _keep(self, first_s: float, pause_s: float) -> None:
-        connection = Connection(self._address, self._port)
+        connection = self._connection()
         due = time.monotonic() + first_s
         while await self._rest(due):
             await self._ask(connection, fresh=not connection.usable, close=False)
@@ -188,7 +191,7 @@ class Generator:
     async def _open_fresh(self, pause_s: float) -> None:
         due = time.monotonic()
         while await self._rest(due):
-            task = asyncio.create_task(self._ask(Connection(self._address, self._port), fresh=True, close=True))
+            task = asyncio.create_task(self._ask(self._connection(), fresh=True, close=True))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
             due = max(due + pause_s, time.monotonic() - 0.1)
@@ -227,7 +230,7 @@ class Generator:
 
 
 async def _main(args: argparse.Namespace) -> None:
-    generator = Generator(args.address, args.port, args.kept, args.kept_rate, args.fresh_rate)
+    generator = Generator(args.address, args.port, args.kept, args.kept_rate, args.fresh_rate, args.path)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, generator.stop)
@@ -249,6 +252,7 @@ def main() -> None:
     """The command line of the generator."""
     parser = argparse.ArgumentParser(prog="hecd-load", description="Raw HTTP load without hidden retries.")
     parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--path", default="/")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kept", type=int, default=64, help="keep-alive connections")
     parser.add_argument("--kept-rate", type=float, default=500.0, help="requests a second over them, together")

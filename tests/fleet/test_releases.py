@@ -12,7 +12,8 @@ def test_the_lab_was_up_in_time(built: Fleet) -> None:
 
 
 def test_releases_lose_no_request_on_any_load_balancer(fleet: Fleet) -> None:
-    with fleet.load() as reports:
+    """Requests take a while, and every third is a POST: one that was cut off could not be repeated."""
+    with fleet.load(path="/slow?80") as reports:
         fleet.deploy()
         fleet.deploy()
     assert failures(reports) == []
@@ -40,6 +41,19 @@ def test_a_release_goes_on_while_etcd_changes_its_leader(fleet: Fleet) -> None:
         fleet.deploy("--detach", delay="1s")
         fleet.until(lambda: rolling(fleet), 10.0, "the release is under way")
         assert fleet.lab("kill", fleet.etcd_leader, "etcd").code == 0
+        fleet.until(lambda: done(fleet), 20.0, "the release ends")
+    assert failures(reports) == []
+
+
+def test_a_release_waits_for_a_load_balancer_that_is_behind(fleet: Fleet) -> None:
+    before = fleet.serving()
+    with fleet.load() as reports:
+        assert fleet.lab("freeze", "h5", "confd-py").code == 0
+        fleet.deploy("--detach")
+        fleet.until(lambda: fleet.serving() - before, 10.0, "new instances serve")
+        time.sleep(2.0)
+        assert before <= fleet.serving(), "h5 knows the old ones only"
+        assert fleet.lab("heal", "h5").code == 0
         fleet.until(lambda: done(fleet), 20.0, "the release ends")
     assert failures(reports) == []
 
