@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-from etcdkit.calls import Backoff
+from etcdkit.calls import STREAM_ANSWER_S, Backoff
 from etcdkit.client import Client
 from etcdkit.errors import EtcdError, LeaseGone
 from etcdkit.proto import etcd_pb2 as pb
@@ -90,7 +90,8 @@ class Lease:
             while True:
                 asked = time.monotonic()
                 await wire.send(pb.LeaseKeepAliveRequest(ID=self.id))
-                answer = await wire.read()
+                # A member that died must be left early enough for others to be asked before the lease ends.
+                answer = await wire.read(min(STREAM_ANSWER_S, max(0.5, self._ttl_s / 4)))
                 if answer.TTL <= 0:
                     raise LeaseGone(self.id)
                 self.deadline = asked + answer.TTL

@@ -70,6 +70,10 @@ class Config:
     vxlan_port: int = 4789
     lease_ttl: int = 10
     node_lost_after: float = 30.0
+    labels: tuple[str, ...] = ()  # zone=a: what placement.constraints and preferences speak of
+    instances: int = 250  # how many this node takes at most
+    cpus: float = 0.0  # what may be reserved here, as the next one; 0: all there is
+    memory_bytes: int = 0
     stats_port: int = 8404
     log_level: str = "info"
 
@@ -154,6 +158,9 @@ def _faults(config: Config) -> Iterator[str]:
         yield f"vxlan_port: {config.vxlan_port} is no port"
     if config.log_level not in LOG_LEVELS:
         yield f"log_level: {config.log_level!r} is not one of {', '.join(LOG_LEVELS)}"
+    for label in config.labels:
+        if not re.fullmatch(r"[A-Za-z0-9._/-]{1,63}=[A-Za-z0-9._/-]{0,63}", label):
+            yield f"labels: {label!r} is not NAME=VALUE, of letters, digits and . _ / -"
     for role in config.roles:
         if role not in ROLES:
             yield f"roles: {role!r} is not one of {', '.join(ROLES)}"
@@ -210,7 +217,9 @@ def _convert(name: str, default: object, value: Any) -> Any:
             raise ValueError("must be greater than 0")
         return number
     if isinstance(default, float):
-        return float(value)
+        if not 0.0 <= (figure := float(value)) < float("inf"):
+            raise ValueError("must be a number, 0 or more")
+        return figure
     if not isinstance(value, str):
         raise ValueError("must be a text")
     return value.rstrip("/") if name == "root" else value

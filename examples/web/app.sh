@@ -4,7 +4,7 @@
 #   GET  /            which release and instance answers
 #   POST /            the same, after reading the body
 #   GET  /health      200, or 503 while it is sick
-#   GET  /slow?250    the same as /, 250 ms later
+#   GET  /slow?250    the same as /, 250 ms later; POST, too
 #   POST /sick /well  fail, or pass, its health check
 #   POST /leak        eat memory until the limit ends it
 #
@@ -29,7 +29,7 @@ serve() { # one connection, request after request
 		[ "$((length))" -gt 0 ] && read -r -n "$((length))" body
 		case "$method $path" in
 		"GET /health") if [ -e /tmp/sick ]; then answer "503 Service Unavailable" sick; else answer "200 OK" well; fi ;;
-		"GET /slow?"*) usleep "$((${path#*\?} * 1000))" && answer "200 OK" "release $HECD_RELEASE, slowly" ;;
+		"GET /slow?"* | "POST /slow?"*) usleep "$((${path#*\?} * 1000))" && answer "200 OK" "release $HECD_RELEASE, slowly" ;;
 		"POST /sick") : >/tmp/sick && answer "200 OK" sick ;;
 		"POST /well") rm -f /tmp/sick && answer "200 OK" well ;;
 		"POST /leak") echo leak >/tmp/orders && answer "200 OK" leaking ;;

@@ -6,15 +6,16 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from registrator.agent.ports import Balancer, BalancerReport
 from registrator.errors import HecdError
 from registrator.model.names import NodeName
-from registrator.model.node import Edge
+from registrator.model.node import Edge, ServerReport
 from registrator.registry import schema
 from registrator.registry.store import Lease, Store
+from registrator.registry.world import Reader, World
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class EdgeReporter:
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _said: Edge | None = None
     _lease: int = 0
+    _reader: Reader = field(default_factory=Reader)
 
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
         """Report until cancelled. `lease_of` gives the agent's lease of the moment."""
@@ -43,9 +45,18 @@ class EdgeReporter:
                 report = await asyncio.to_thread(self.balancer.read)
                 if (lease := lease_of()) is not None:
                     await self._say(report, lease)
+                await self._give_up(report)
                 await self._wait(CLOSE_S if _unsettled(report) else CALM_S)
         finally:
             stop()
+
+    async def _give_up(self, report: BalancerReport) -> None:
+        """End what waits for the answer of a host that died: no packet tells a connection that its other end did."""
+        if not any(r.mute for servers in report.servers.values() for r in servers.values()) or not self.store.connected:
+            return
+        for backend, server in dead(report.servers, self._reader.read(self.store.snapshot())):
+            log.warning("requests given up server=%s/%s reason=neither it nor its agent answers", backend, server)
+            await asyncio.to_thread(self.balancer.end_sessions, backend, server)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self._bell.set)
@@ -69,6 +80,18 @@ class EdgeReporter:
                 await self._bell.wait()
         except TimeoutError:
             return  # time for another look
+
+
+def dead(servers: Mapping[str, Mapping[str, ServerReport]], world: World) -> list[tuple[str, str]]:
+    """The servers, as (backend, name), that are mute, and of which no agent says anything any more either.
+
+    One that only its agent left goes on serving; one that is only mute may be busy."""
+    return [
+        (backend, name)
+        for backend, found in servers.items()
+        for name, report in found.items()
+        if report.mute and name not in world.instances
+    ]
 
 
 def _unsettled(report: BalancerReport) -> bool:

@@ -102,5 +102,8 @@ class Balancer(Protocol):
     def read(self) -> BalancerReport:
         """Its present state. Blocking, a few milliseconds."""
 
+    def end_sessions(self, backend: str, server: str) -> None:
+        """Wait no longer for what this server was asked: what may be repeated is, elsewhere. Blocking."""
+
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Call `ring`, from any thread, whenever it has applied something; the result ends that."""

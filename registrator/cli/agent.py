@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--roles", help="Comma-separated: worker, edge, control.")
+@click.option("--roles", help="Comma-separated: worker, edge, etcd, control.")
 @click.option("--address", help="The address other nodes reach this one at.")
 @click.option(
     "--engine", type=click.Choice(ENGINES), help="Who runs the containers: oci (crun) unless a socket is given."
@@ -53,8 +53,16 @@ async def _agent(config: Config) -> None:
         engine = await _engine(config, subnet)
         tunnel = await asyncio.to_thread(_tunnel, config, engine)
         vtep = tunnel.vtep if tunnel else None
+        labels = dict(label.split("=", 1) for label in config.labels)
         node = Node(
-            NodeName(config.node), config.roles, config.address, subnet, _capacity(), version=__version__, vtep=vtep
+            NodeName(config.node),
+            config.roles,
+            config.address,
+            subnet,
+            _capacity(config),
+            version=__version__,
+            labels=labels,
+            vtep=vtep,
         )
         voice = Announcer(store, node, config.run / "agent.lease", config.lease_ttl)
         trust = Trust(config.lib / "agent.trust")
@@ -120,6 +128,6 @@ def _reporter(config: Config, store: EtcdStore, node: Node) -> EdgeReporter:
     return EdgeReporter(store, HaproxyBalancer(haproxy_run(config) / "admin.sock", applied), node.node)
 
 
-def _capacity() -> Capacity:
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Capacity(float(os.cpu_count() or 1), memory_bytes)
+def _capacity(config: Config) -> Capacity:
+    memory_bytes = config.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Capacity(config.cpus or float(os.cpu_count() or 1), memory_bytes, config.instances)

@@ -54,10 +54,19 @@ async def _plan(ctx: click.Context, project: Project, digests: dict[str, str], o
     async with session.registry(ctx) as (_, world):
         changes = make_plan(project, world, digests, now=time.time(), who=session.who())
     rows = [
-        {"service": c.service, "kind": c.kind, "release": c.release, "reasons": c.reasons, "reloads": c.reloads}
+        {
+            "service": c.service,
+            "kind": c.kind,
+            "release": c.release,
+            "reasons": c.reasons,
+            "reloads": c.reloads,
+            "places": c.places,
+        }
         for c in changes
     ]
-    session.print_object(rows, output, [line for change in changes for line in _lines(change)])
+    session.print_object(
+        rows, output, [line for c in changes for line in (*_lines(c), *(f"    → {p}" for p in c.places))]
+    )
 
 
 async def _deploy(ctx: click.Context, project: Project, digests: dict[str, str], detach: bool, output: str) -> None:

@@ -94,11 +94,13 @@ async def _nodes(ctx: click.Context, output: str) -> None:
                 **asdict(node),
                 "roles": ",".join(node.roles),
                 "instances": count,
+                "state": world.availability[node.node].state if node.node in world.availability else "active",
+                "labels": ",".join(f"{k}={v}" for k, v in node.labels.items()),
                 "reloads": edge.reloads if edge else "",
                 "up": session.age(time.time() - node.joined_at),
             }
         )
-    columns = ("node", "roles", "address", "subnet", "instances", "reloads", "up")
+    columns = ("node", "roles", "state", "address", "labels", "instances", "reloads", "up")
     session.print_rows(rows, columns, output, "no node has joined; `hecd up` or `hecd agent` starts one")
 
 
@@ -162,7 +164,7 @@ def _faults(world: World) -> Iterator[str]:
         yield f"{count} instances of {name} run that nobody ordered: `hecd deploy`, `hecd restore` or `hecd rm {name}`"
     for service in world.services.values():
         view = ServiceView.of(world, service)
-        if view.rollout is not None and view.rollout.state in ("paused", "rolled-back"):
+        if view.rollout is not None and view.rollout.reason:
             yield f"{service.service}: {view.rollout.reason}"
         for assignment in view.live:
             if view.broken(assignment):

@@ -25,7 +25,7 @@ class Backup:
 
     def save(self, world: World) -> None:
         """Write the file if an order changed since the last time. An empty world is not worth keeping."""
-        rooms = (world.services, world.releases, world.assignments, world.rollouts)
+        rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability)
         orders = [record for room in rooms for record in _records(room)]
         keys = {schema.key_of(o): o for o in orders}
         seen = tuple(sorted(world.revisions.get(key, 0) for key in keys))

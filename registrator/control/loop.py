@@ -96,12 +96,16 @@ class Control:
         """Decide for every service and act; seconds until a timer needs another pass."""
         now = time.time()
         lost = self._lost(world, now)
-        board = Board(world.nodes, world.assignments.values(), lost)
-        wait_s = 5.0
+        board = Board(world.nodes, world.assignments.values(), lost, world.services, world.availability)
+        ends = (since + self.node_lost_after_s - now for since in self._missing_since.values())
+        wait_s = min([5.0, *(end + 0.001 for end in ends if end > 0)])
         for service in world.services.values():
             if service.foreign:
                 continue
-            view = ServiceView.of(world, service, lost)
+            assigned = list(world.assigned(service.service))
+            leaving = board.leaving(service, assigned)
+            wanted = replace(service, replicas=board.wanted(service, assigned))
+            view = ServiceView.of(world, wanted, lost, leaving)
             actions = rollout.decide(view, board, now, self._led_since)
             if actions:
                 await self._act(actions, leadership)

@@ -1,14 +1,23 @@
-"""Where a new instance goes. Pure and deterministic."""
+"""Where a new instance goes, and which must leave where they are. Pure and deterministic; nothing moves that need not.
+
+The node is chosen, of those that fit, by: fewest of the release in its group (placement.preferences.spread), fewest of
+the release, fewest of the service, least of its capacity used, name.
+"""
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from registrator.model.instance import Assignment
-from registrator.model.names import NodeName, ServiceName
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Node
+from registrator.model.placement import Availability, Placement, unmet
+from registrator.model.service import Service
+
+Key = tuple[int, int, float, NodeName]  # of the release, of the service, used, name
 
 
 @dataclass(frozen=True)
@@ -26,33 +35,206 @@ class NoPlace:
     reason: str
 
 
+@dataclass(order=True)
+class _Group:
+    """Nodes with the same values of the labels to spread over, as a heap; a single one where nothing is spread."""
+
+    values: tuple[str, ...]
+    heap: list[Key] = field(default_factory=list, compare=False)
+
+
+GroupKey = tuple[tuple[int, ...], Key, _Group]
+
+
+@dataclass
+class _Load:
+    """What is on one node already."""
+
+    instances: int = 0
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    used: float = 0.0  # the largest part of its capacity that is taken
+    of: Counter[ServiceName] = field(default_factory=Counter)
+    of_release: Counter[tuple[ServiceName, ReleaseNumber]] = field(default_factory=Counter)
+
+
 class Board:
-    """How full the nodes are; placing on it counts, so that a batch spreads out."""
+    """How full the nodes are; placing on it counts, so that a batch spreads out.
+
+    Counts only grow. So the candidates of a release stand in a heap whose keys may be too small and never too large:
+    the first whose key is still right is the best of all, and not every node is looked at for each instance.
+    """
 
     def __init__(
         self,
         nodes: Mapping[NodeName, Node],
         assignments: Iterable[Assignment],
         lost: Collection[NodeName] = (),
+        services: Mapping[ServiceName, Service] | None = None,
+        availability: Mapping[NodeName, Availability] | None = None,
     ) -> None:
-        self._nodes = {name: node for name, node in nodes.items() if "worker" in node.roles and name not in lost}
-        self._total: Counter[NodeName] = Counter()
-        self._of: Counter[tuple[NodeName, ServiceName]] = Counter()
+        self._nodes = nodes
+        self._lost = lost
+        self._services = services or {}
+        self._states = {name: record.state for name, record in (availability or {}).items()}
+        self._loads: dict[NodeName, _Load] = {}
+        self._groups: Counter[tuple[ServiceName, ReleaseNumber, tuple[str, ...]]] = Counter()
+        self._heaps: dict[tuple[ServiceName, ReleaseNumber], list[GroupKey]] = {}
+        self._fitting: dict[tuple[str, ...], list[NodeName]] = {}  # by constraints
+        for a in assignments:
+            self._count(a.node, a.service, a.release, live=not a.drain)
+        for name in self._loads.keys() & nodes.keys():
+            self._weigh(name)
+
+    def place(self, service: Service, release: ReleaseNumber) -> Place | NoPlace:
+        """The node for one more instance of `release`, counted as placed from now on."""
+        heap = self._candidates(service, release)
+        while heap:
+            counts, (of, *_, name), group = heap[0]
+            key = self._group_key(service, release, group)
+            if key is None:
+                heapq.heappop(heap)  # it only gets fuller
+            elif key != heap[0]:
+                heapq.heapreplace(heap, key)
+            else:
+                reason = self._why(service, zip(service.placement.spread, group.values, counts, strict=True), of)
+                self._count(name, service.service, release, live=True)
+                self._weigh(name)
+                return Place(name, reason)
+        return NoPlace(self._refusals(service, release))
+
+    def leaving(self, service: Service, assignments: Iterable[Assignment]) -> dict[InstanceName, str]:
+        """Those that must not stay where they are, and why. A node that is away says nothing."""
+        found = {}
         for assignment in assignments:
-            self._count(assignment.node, assignment.service)
+            node = self._nodes.get(assignment.node)
+            if node is not None and (why := self._unfit(service.placement, node, staying=True)):
+                found[assignment.instance] = f"{assignment.node}: {why}"
+        return found
 
-    def place(self, service: ServiceName) -> Place | NoPlace:
-        """The node with the fewest instances of `service`, then the fewest of all, then by name."""
-        if not self._nodes:
-            return NoPlace("no node with the role worker is alive")
-        open_nodes = [n for n in self._nodes.values() if self._total[n.node] < n.capacity.instances]
-        if not open_nodes:
-            return NoPlace(f"all {len(self._nodes)} nodes are full")
-        chosen = min(open_nodes, key=lambda n: (self._of[n.node, service], self._total[n.node], n.node)).node
-        reason = f"fewest of {service} ({self._of[chosen, service]}) among {len(open_nodes)} nodes with room"
-        self._count(chosen, service)
-        return Place(chosen, reason)
+    def wanted(self, service: Service, assignments: Iterable[Assignment]) -> int:
+        """How many instances are wanted: of a service that is on every node, one for each that fits, or has it and is
+        only away or cordoned."""
+        if not service.placement.every_node or service.replicas == 0:
+            return service.replicas
+        fit = set(self._fit(service.placement))
+        kept = {a.node for a in assignments if not a.drain and a.node not in self._lost}
+        gone = {n for n in kept if n in self._nodes and self._unfit(service.placement, self._nodes[n], staying=True)}
+        return len(fit | kept - gone)
 
-    def _count(self, node: NodeName, service: ServiceName) -> None:
-        self._total[node] += 1
-        self._of[node, service] += 1
+    def _candidates(self, service: Service, release: ReleaseNumber) -> list[GroupKey]:
+        """The groups of nodes that fit, as a heap by their best nodes; without a spread it is one group."""
+        if (known := self._heaps.get((service.service, release))) is None:
+            groups: dict[tuple[str, ...], _Group] = {}
+            for name in self._fit(service.placement):
+                values = self._values(service.placement, name)
+                groups.setdefault(values, _Group(values)).heap.append(self._key(service, release, name))
+            for group in groups.values():
+                heapq.heapify(group.heap)
+            keys = (self._group_key(service, release, group) for group in groups.values())
+            known = self._heaps[service.service, release] = [key for key in keys if key is not None]
+            heapq.heapify(known)
+        return known
+
+    def _group_key(self, service: Service, release: ReleaseNumber, group: _Group) -> GroupKey | None:
+        """How many of the release are in it, and its best node as things are; None where no node has room."""
+        heap = group.heap
+        while heap:
+            name = heap[0][-1]
+            if self._short(service, release, self._nodes[name]):
+                heapq.heappop(heap)
+            elif (key := self._key(service, release, name)) != heap[0]:
+                heapq.heapreplace(heap, key)
+            else:
+                values = group.values
+                counts = (self._groups[service.service, release, values[: n + 1]] for n in range(len(values)))
+                return tuple(counts), key, group
+        return None
+
+    def _key(self, service: Service, release: ReleaseNumber, name: NodeName) -> Key:
+        if (load := self._loads.get(name)) is None:
+            return 0, 0, 0.0, name
+        of, of_release = load.of.get(service.service, 0), load.of_release.get((service.service, release), 0)
+        return of_release, of, load.used, name
+
+    def _values(self, placement: Placement, name: NodeName) -> tuple[str, ...]:
+        """What the node has of the labels to spread over."""
+        if not placement.spread:
+            return ()
+        labels = self._nodes[name].labels
+        return tuple(labels.get(label, "") for label in placement.spread)
+
+    def _count(self, name: NodeName, service: ServiceName, release: ReleaseNumber, *, live: bool) -> None:
+        load, known = self._load(name), self._services.get(service)
+        load.instances += 1
+        load.of[service] += 1
+        if known is not None:
+            load.cpus += known.placement.cpus
+            load.memory_bytes += known.placement.memory_bytes
+        if live:
+            load.of_release[service, release] += 1
+            if known is not None and known.placement.spread and name in self._nodes:
+                values = self._values(known.placement, name)
+                for n in range(len(values)):
+                    self._groups[service, release, values[: n + 1]] += 1
+
+    def _weigh(self, name: NodeName) -> None:
+        load, capacity = self._loads[name], self._nodes[name].capacity
+        load.used = max(
+            load.instances / max(capacity.instances, 1),
+            load.cpus / capacity.cpus if capacity.cpus else 0.0,
+            load.memory_bytes / capacity.memory_bytes if capacity.memory_bytes else 0.0,
+        )
+
+    def _load(self, name: NodeName) -> _Load:
+        if (load := self._loads.get(name)) is None:
+            load = self._loads[name] = _Load()
+        return load
+
+    def _fit(self, placement: Placement) -> list[NodeName]:
+        """The nodes that are for such a service, full or not."""
+        if (known := self._fitting.get(placement.constraints)) is None:
+            fit = (n for n, node in self._nodes.items() if not self._unfit(placement, node))
+            known = self._fitting[placement.constraints] = [n for n in fit if n not in self._lost]
+        return known
+
+    def _unfit(self, placement: Placement, node: Node, *, staying: bool = False) -> str:
+        """Why the node is not for this service, however empty; "" if it is. What is on a cordoned one may stay."""
+        state = self._states.get(node.node, "active")
+        if "worker" not in node.roles:
+            return "no worker"
+        if state == "drained" or (state == "cordoned" and not staying):
+            return state
+        constraint = unmet(placement, node)
+        return f"not {constraint}" if constraint else ""
+
+    def _short(self, service: Service, release: ReleaseNumber, node: Node) -> str:
+        """What the node has not enough of; "" if nothing."""
+        load, capacity, asked = self._load(node.node), node.capacity, service.placement
+        most = 1 if asked.every_node else asked.max_per_node
+        if most and load.of_release[service.service, release] >= most:
+            return f"has {most} already"
+        if load.instances >= capacity.instances:
+            return f"full ({capacity.instances} instances)"
+        if asked.cpus and capacity.cpus and load.cpus + asked.cpus > capacity.cpus + 1e-9:
+            return f"short of CPUs ({asked.cpus:g} asked)"
+        room_bytes = capacity.memory_bytes - load.memory_bytes
+        if asked.memory_bytes and capacity.memory_bytes and asked.memory_bytes > room_bytes:
+            return f"short of memory ({asked.memory_bytes >> 20} MiB asked)"
+        return ""
+
+    def _why(self, service: Service, groups: Iterable[tuple[str, str, int]], of_release: int) -> str:
+        where = ", ".join(f"{label}={value} ({count})" for label, value, count in groups)
+        fitting = len(self._fit(service.placement))
+        of = f"fewest of {service.service} ({of_release})" + (f", in {where}" if where else "")
+        return f"{of}, among {fitting} of {len(self._nodes)} nodes"
+
+    def _refusals(self, service: Service, release: ReleaseNumber) -> str:
+        """Each reason with how many nodes it holds for; who it is where it is one."""
+        reasons: dict[str, list[str]] = {}
+        for name, node in sorted(self._nodes.items()):
+            why = "lost" if name in self._lost else self._unfit(service.placement, node)
+            reasons.setdefault(why or self._short(service, release, node), []).append(name)
+        if not reasons:
+            return "no node is alive"
+        return "; ".join(f"{who[0] if len(who) == 1 else f'{len(who)} nodes'}: {why}" for why, who in reasons.items())

@@ -28,6 +28,8 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     """
     rollout, why = _follow_wanted(view, now)
     rollout, why = _judge(view, rollout, now, why, since)
+    if view.service.placement.every_node:
+        rollout = replace(rollout, wanted=view.service.replicas)
     actions: list[Action] = [*_forget(view), *_adopt(view)]
     if rollout.state == "paused":
         actions += _shrink(view)
@@ -131,13 +133,15 @@ def _shrink(view: ServiceView) -> Iterator[Action]:
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
     """The steps to be made now, and why some can't be, "" if all can."""
-    new = [a for a in view.live if a.release == rollout.target]
-    old = [a for a in view.live if a.release != rollout.target]
+    new = view.of_target(rollout.target)
+    good = {a.instance for a in new}
+    old = [a for a in view.live if a.instance not in good]
     starts, drains = _budget(view, rollout, new, old, now)
     actions, blocked = _start(view, rollout, board, starts)
     victims = _victims(view, old)[:drains] if old else _victims(view, new)[: max(0, len(new) - view.service.replicas)]
     for victim in victims:
         reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
+        reason = view.leaving.get(victim.instance, reason)
         actions.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
     return actions, blocked
 
@@ -173,7 +177,7 @@ def _start(view: ServiceView, rollout: Rollout, board: Board, count: int) -> tup
     service = view.service
     actions: list[Action] = []
     for number in range(rollout.next_number, rollout.next_number + count):
-        place = board.place(service.service)
+        place = board.place(service, rollout.target)
         if isinstance(place, NoPlace):
             return actions, f"{count - len(actions)} can't be placed: {place.reason}"
         name = instance_name(service.service, number)
@@ -190,7 +194,7 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         rollout = replace(rollout, next_number=max(rollout.next_number, max(started) + 1))
     if moved:
         return replace(rollout, progress_at=now), why or moved[0].reason
-    new = [a for a in view.live if a.release == rollout.target]
+    new = view.of_target(rollout.target)
     settled = len(new) == view.service.replicas == len(view.live) and all(view.ready(a) for a in new)
     if rollout.state == "rolling" and settled and not actions:
         return replace(rollout, state="monitoring", progress_at=now), "all steps are made"

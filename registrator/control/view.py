@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from registrator.model.instance import Assignment, Instance
-from registrator.model.names import InstanceName, NodeName, instance_number
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, instance_number
 from registrator.model.node import Edge
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
@@ -27,9 +27,16 @@ class ServiceView:
     lost: Collection[NodeName]
     admitted: frozenset[InstanceName]
     known_releases: frozenset[int]
+    leaving: Mapping[InstanceName, str] = field(default_factory=dict)  # must not stay where they are -> why
 
     @classmethod
-    def of(cls, world: World, service: Service, lost: Collection[NodeName] = ()) -> ServiceView:
+    def of(
+        cls,
+        world: World,
+        service: Service,
+        lost: Collection[NodeName] = (),
+        leaving: Mapping[InstanceName, str] | None = None,
+    ) -> ServiceView:
         """Pick what belongs to `service` out of `world`."""
         instances = {i.instance: i for i in world.of_service(service.service)}
         edges = tuple(world.edges.values())
@@ -37,7 +44,7 @@ class ServiceView:
         assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
         releases = frozenset(number for name, number in world.releases if name == service.service)
         rollout = world.rollouts.get(service.service)
-        return cls(service, rollout, assignments, instances, edges, lost, ready, releases)
+        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {})
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:
@@ -54,6 +61,10 @@ class ServiceView:
     def draining(self) -> tuple[Assignment, ...]:
         """Assignments that were told to finish and have not yet gone."""
         return tuple(a for a in self.assignments if a.drain)
+
+    def of_target(self, target: ReleaseNumber) -> list[Assignment]:
+        """Those that are as they should be: of the wanted release, on a node where they may stay."""
+        return [a for a in self.live if a.release == target and a.instance not in self.leaving]
 
     def ready(self, assignment: Assignment) -> bool:
         """Whether it serves on every edge."""

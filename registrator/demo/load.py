@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import itertools
 import json
 import signal
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 BODY = b"x" * 64
 TIMEOUT_S = 10.0
 KEPT_FAILURES = 1000
+LATE_S = 0.5  # answers that took longer are told of one by one
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class Failure:
     fresh: bool  # whether it went over a connection of its own
 
 
+@dataclass(frozen=True)
+class Late:
+    """An answer that came late. `sent_at` is seconds since the epoch."""
+
+    sent_at: float
+    took_s: float
+    instance: str
+
+
 @dataclass
 class Report:
     """What happened to every request."""
@@ -40,6 +51,7 @@ class Report:
     sent: int = 0
     failures: list[Failure] = field(default_factory=list)
     failed: int = 0
+    late: list[Late] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     by_release: Counter[str] = field(default_factory=Counter)
     by_instance: Counter[str] = field(default_factory=Counter)
@@ -49,6 +61,8 @@ class Report:
         """Count an answer."""
         self.sent += 1
         self.latencies_ms.append(took_s * 1000)
+        if took_s > LATE_S and len(self.late) < KEPT_FAILURES:
+            self.late.append(Late(time.time() - took_s, took_s, instance))
         self.by_release[release] += 1
         self.by_instance[instance] += 1
         self.by_way[f"{method} {'new' if fresh else 'kept'}"] += 1
@@ -67,6 +81,7 @@ class Report:
             "sent": self.sent,
             "failed": self.failed,
             "failures": [asdict(f) for f in self.failures],
+            "late": [asdict(late) for late in self.late],
             "p50_ms": percentile(ordered, 50),
             "p99_ms": percentile(ordered, 99),
             "max_ms": ordered[-1] if ordered else 0.0,
@@ -90,7 +105,9 @@ class Garbled(Exception):
 class Connection:
     """One TCP connection. `usable` tells whether another request may go over it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, address: str, port: int, path: str = "/") -> None:
+        self._address = address
+        self._path = path
         self._port = port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -102,10 +119,10 @@ class Connection:
     async def ask(self, method: str, *, close: bool) -> tuple[int, dict[str, str]]:
         """Send one request: status and headers of its answer, whose body was read."""
         if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._reader, self._writer = await asyncio.open_connection(self._address, self._port)
         assert self._reader is not None
         body = BODY if method == "POST" else b""
-        head = f"{method} / HTTP/1.1\r\nHost: demo\r\nContent-Length: {len(body)}\r\n"
+        head = f"{method} {self._path} HTTP/1.1\r\nHost: demo\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(f"{head}{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n".encode() + body)
         raw = await self._reader.readuntil(b"\r\n\r\n")
         status, headers = parse_head(raw)
@@ -134,8 +151,10 @@ def parse_head(raw: bytes) -> tuple[int, dict[str, str]]:
 class Generator:
     """`kept` connections share `kept_rate` requests a second; `fresh_rate` more a second each get their own."""
 
-    def __init__(self, port: int, kept: int, kept_rate: float, fresh_rate: float) -> None:
-        self._port = port
+    def __init__(
+        self, address: str, port: int, kept: int, kept_rate: float, fresh_rate: float, path: str = "/"
+    ) -> None:
+        self._connection = functools.partial(Connection, address, port, path)
         self._kept = kept
         self._kept_rate = kept_rate
         self._fresh_rate = fresh_rate
@@ -162,7 +181,7 @@ class Generator:
         return self.report
 
     async def _keep(self, first_s: float, pause_s: float) -> None:
-        connection = Connection(self._port)
+        connection = self._connection()
         due = time.monotonic() + first_s
         while await self._rest(due):
             await self._ask(connection, fresh=not connection.usable, close=False)
@@ -172,7 +191,7 @@ class Generator:
     async def _open_fresh(self, pause_s: float) -> None:
         due = time.monotonic()
         while await self._rest(due):
-            task = asyncio.create_task(self._ask(Connection(self._port), fresh=True, close=True))
+            task = asyncio.create_task(self._ask(self._connection(), fresh=True, close=True))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
             due = max(due + pause_s, time.monotonic() - 0.1)
@@ -211,7 +230,7 @@ class Generator:
 
 
 async def _main(args: argparse.Namespace) -> None:
-    generator = Generator(args.port, args.kept, args.kept_rate, args.fresh_rate)
+    generator = Generator(args.address, args.port, args.kept, args.kept_rate, args.fresh_rate, args.path)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, generator.stop)
@@ -231,7 +250,9 @@ async def _tick(generator: Generator, every_s: float) -> None:
 
 def main() -> None:
     """The command line of the generator."""
-    parser = argparse.ArgumentParser(prog="hecd-load", description="Raw HTTP load on 127.0.0.1 without hidden retries.")
+    parser = argparse.ArgumentParser(prog="hecd-load", description="Raw HTTP load without hidden retries.")
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--path", default="/")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kept", type=int, default=64, help="keep-alive connections")
     parser.add_argument("--kept-rate", type=float, default=500.0, help="requests a second over them, together")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from registrator.model.names import NodeName
 
-ROLES = ("worker", "edge", "control")
+ROLES = ("worker", "edge", "etcd", "control")
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,28 @@ class Node:
     capacity: Capacity = field(default_factory=Capacity)
     joined_at: float = 0.0  # seconds since the epoch
     version: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
     vtep: Vtep | None = None  # None: its containers are reached from itself only
 
 
 @dataclass(frozen=True)
 class ServerReport:
-    """What one load balancer says of one server: HAProxy's state word, weight, open sessions."""
+    """What one load balancer says of one server: HAProxy's state word, weight, open sessions, last check's result."""
 
     state: str
     weight: int = 0
     sessions: int = 0
+    check: str = ""  # HAProxy's word: L7OK, L4CON (no way there), L4TOUT (no answer), L7STS (a bad status), …
 
     @property
     def open(self) -> bool:
         """Whether it is sent new requests. A server of weight 0 gets none, though HAProxy calls it UP."""
         return self.state.startswith(("UP", "no check")) and self.weight > 0
+
+    @property
+    def mute(self) -> bool:
+        """Whether requests wait there for an answer, and its checks reach nobody."""
+        return not self.open and self.sessions > 0 and self.check in ("L4CON", "L4TOUT", "L7TOUT")
 
 
 @dataclass(frozen=True)

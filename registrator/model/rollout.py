@@ -32,6 +32,7 @@ class Rollout:
     started_at: float = 0.0  # seconds since the epoch, as the next three
     progress_at: float = 0.0  # last step
     ended_at: float = 0.0
+    wanted: int = 0  # of a service that is on every node: how many that is now
 
     def failed(self, release: ReleaseNumber) -> bool:
         """Whether it was `release` that ended otherwise than done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.placement import Placement
 from registrator.model.release import Settings
 
 
@@ -64,6 +65,7 @@ class Service:
     replicas: int = 1
     update: Update = field(default_factory=Update)
     traffic: Traffic = field(default_factory=Traffic)
+    placement: Placement = field(default_factory=Placement)
     updated_at: float = 0.0  # seconds since the epoch
     updated_by: str = ""
 
@@ -82,6 +84,7 @@ class ServiceSpec:
     replicas: int = 1
     update: Update = field(default_factory=Update)
     traffic: Traffic = field(default_factory=Traffic)
+    placement: Placement = field(default_factory=Placement)
 
 
 @dataclass(frozen=True)

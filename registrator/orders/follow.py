@@ -68,7 +68,7 @@ def standing(world: World, name: ServiceName) -> Standing | None:
         len(new) - ready,
         len(view.live) - len(new) + len(view.unclaimed),
         len(view.draining),
-        service.replicas,
+        rollout.wanted if rollout and service.placement.every_node else service.replicas,
         rollout.reason if rollout and current else "",
     )
 

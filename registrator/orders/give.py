@@ -8,7 +8,8 @@ from typing import Any
 
 from registrator.errors import HecdError, NotFound
 from registrator.model.ledger import Ledger
-from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.names import NodeName, ReleaseNumber, ServiceName
+from registrator.model.placement import Availability
 from registrator.model.service import Service, Traffic
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
@@ -29,8 +30,18 @@ async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *
     for name in (name for name, service in services.items() if service.foreign):
         hint = "Start or stop its containers where they run; they announce themselves."
         raise HecdError(f"{name} is not run by HECD", hint=hint)
+    for name in (name for name, service in services.items() if service.placement.every_node):
+        raise HecdError(f"{name} has one instance on each node", hint="`deploy.mode: replicated` has a number of them.")
     changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
     await store.commit([schema.put(s) for s in changed], [_unchanged(s, world) for s in changed])
+
+
+async def set_availability(store: Store, world: World, name: NodeName, state: str, *, now: float, who: str) -> int:
+    """Say whether a node takes instances, keeps them, or is to be emptied; the revision. Raises NotFound."""
+    if name not in world.nodes and name not in world.availability and not any(n == name for n, _ in world.assignments):
+        raise NotFound(f"there is no node {name!r}", hint=f"Nodes: {_listed(sorted(world.nodes)) or 'none'}.")
+    record = Availability(name, state, now, who)
+    return await store.commit([schema.delete(record) if state == "active" else schema.put(record)])
 
 
 async def serve(store: Store, world: World, name: ServiceName, traffic: Traffic, *, now: float, who: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+from registrator.control.placement import Board, NoPlace
 from registrator.errors import HecdError
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
@@ -29,6 +30,7 @@ class Change:
     release: ReleaseNumber
     reasons: tuple[str, ...] = ()
     reloads: bool = False
+    places: tuple[str, ...] = ()  # where its instances would go now, and why, or why not
     writes: tuple[Write, ...] = ()
     guards: tuple[Guard, ...] = ()
 
@@ -58,12 +60,13 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     failed = before is not None and rollout is not None and rollout.failed(before.release)
     same = current is not None and not differences and not failed
     number = current.number if current is not None and same else next_release(spec.name, world)
-    service = Service(spec.name, number, spec.replicas, spec.update, spec.traffic, now, who)
+    service = Service(spec.name, number, spec.replicas, spec.update, spec.traffic, spec.placement, now, who)
     reasons, kind = differences, "release"
     if failed and not differences and rollout is not None:
         reasons = (f"release {rollout.release} failed; it is tried again",)
     if before is None or current is None:
-        kind, reasons = "create", (f"{spec.replicas} replicas of {spec.settings.image}",)
+        count = "one replica on each node" if spec.placement.every_node else f"{spec.replicas} replicas"
+        kind, reasons = "create", (f"{count} of {spec.settings.image}",)
     elif same:
         reasons = _differences(before, replace(service, updated_at=before.updated_at, updated_by=before.updated_by))
         kind = "update" if reasons else "nothing"
@@ -73,7 +76,24 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if not same:
         writes += [schema.put(Release(spec.name, number, settings, now, who)), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
-    return Change(spec.name, kind, number, reasons, reloads, tuple(writes), (_guard(service, before, world),))
+    places = () if same else tuple(_places(service, world))
+    guards = (_guard(service, before, world),)
+    return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards)
+
+
+def _places(service: Service, world: World) -> Iterator[str]:
+    """Each node that would get instances of the release as things are now, and why the first of them."""
+    services = {**world.services, service.service: service}
+    board = Board(world.nodes, world.assignments.values(), (), services, world.availability)
+    count = board.wanted(service, ())
+    found: dict[str, list[str]] = {}
+    for n in range(count):
+        place = board.place(service, service.release)
+        if isinstance(place, NoPlace):
+            yield f"{count - n} can't be placed: {place.reason}"
+            break
+        found.setdefault(place.node, []).append(place.reason)
+    yield from (f"{len(reasons)} on {name}: {reasons[0]}" for name, reasons in sorted(found.items()))
 
 
 def next_release(service: ServiceName, world: World) -> ReleaseNumber:

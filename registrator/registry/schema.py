@@ -9,6 +9,7 @@ from registrator.model.claim import Claim
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.node import Edge, Node
+from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
@@ -19,7 +20,7 @@ ROOT = "/hecd/"
 LEADER = "/hecd/control/leader"
 LEDGER = "/hecd/control/ledger"
 
-Record = Node | Service | Release | Assignment | Instance | Edge | Claim | Rollout | Ledger
+Record = Node | Service | Release | Assignment | Instance | Edge | Claim | Rollout | Ledger | Availability
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ ROOMS = (
     Room("edges", Edge, 1),
     Room("claims", Claim, 1),
     Room("rollouts", Rollout, 1),
+    Room("availability", Availability, 1),
 )
 
 
@@ -62,6 +64,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}claims/{record.subnet.replace('/', '-')}"
         case Rollout():
             return f"{ROOT}rollouts/{record.service}"
+        case Availability():
+            return f"{ROOT}availability/{record.node}"
         case Ledger():
             return LEDGER
 

@@ -12,6 +12,7 @@ from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node
+from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
@@ -37,6 +38,7 @@ class World:
     edges: Mapping[NodeName, Edge] = field(default_factory=dict)
     claims: Mapping[str, Claim] = field(default_factory=dict)
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
+    availability: Mapping[NodeName, Availability] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change

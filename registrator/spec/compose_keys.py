@@ -21,6 +21,9 @@ deploy: endpoint_mode labels mode placement replicas resources restart_policy ro
 update_config: delay failure_action max_failure_ratio monitor order parallelism
 resources: limits reservations
 limits: cpus memory pids
+reservations: cpus devices generic_resources memory
+placement: constraints max_replicas_per_node preferences
+placement.preference: spread
 healthcheck: disable interval retries start_interval start_period test timeout
 port: app_protocol host_ip mode name protocol published target
 volume: bind consistency image read_only source target tmpfs type volume

@@ -16,6 +16,7 @@ from registrator.spec.environment import environment_of, labels_of
 from registrator.spec.field import Field
 from registrator.spec.healthcheck import check_of, healthcheck_of
 from registrator.spec.mounts import mounts_of
+from registrator.spec.placement import placement_of
 from registrator.spec.ports import ports_of
 from registrator.spec.variables import is_ignored
 from registrator.spec.wishes import wishes_of
@@ -69,6 +70,7 @@ def service_of(
             drain_timeout_s=extra["drain_timeout"].duration_s(usual.drain_timeout_s),
             check=check,
         ),
+        placement=placement_of(place["deploy"]),
     )
 
 

@@ -25,7 +25,7 @@ def programs(config: Config, *, etcd_port: int, peer_port: int) -> tuple[Program
     return (
         Program("etcd", _etcd(config, etcd_port, peer_port)),
         Program("confd-py", _confd(config, etcd_port), haproxy_environment(config)),
-        Program("haproxy", _haproxy(config), haproxy_environment(config), after=(haproxy_config(config),)),
+        Program("haproxy", haproxy(config), haproxy_environment(config), after=(haproxy_config(config),)),
         Program("control", (sys.executable, "-m", "registrator", "control"), ours),
         Program("agent", (sys.executable, "-m", "registrator", "agent"), ours),
     )
@@ -44,6 +44,7 @@ def node_environment(config: Config) -> dict[str, str]:
         "HECD_ENGINE": config.engine,
         "HECD_DOCKER_SOCKET": config.docker_socket,
         "HECD_LEASE_TTL": str(config.lease_ttl),
+        "HECD_LABELS": ",".join(config.labels),
         "HECD_LOG_LEVEL": config.log_level,
     }
 
@@ -65,6 +66,12 @@ def haproxy_run(config: Config) -> Path:
 def haproxy_config(config: Config) -> Path:
     """The configuration that confd-py writes."""
     return haproxy_run(config) / "haproxy.cfg"
+
+
+def haproxy(config: Config) -> tuple[str, ...]:
+    """HAProxy with the configuration that confd-py writes."""
+    master = haproxy_run(config) / "master.sock"
+    return ("haproxy", "-W", "-q", "-S", f"{master},mode,600", "-f", str(haproxy_config(config)))
 
 
 def _etcd(config: Config, port: int, peer_port: int) -> tuple[str, ...]:
@@ -95,8 +102,3 @@ def _confd(config: Config, port: int) -> tuple[str, ...]:
         f"-confdir={config.run / 'confd'}",
         f"-log-level={config.log_level}",
     )
-
-
-def _haproxy(config: Config) -> tuple[str, ...]:
-    master = haproxy_run(config) / "master.sock"
-    return ("haproxy", "-W", "-q", "-S", f"{master},mode,600", "-f", str(haproxy_config(config)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ from watchdog.observers import Observer
 
 from registrator.agent.ports import BalancerReport
 from registrator.model.node import ServerReport
+
+log = logging.getLogger(__name__)
 
 _SERVERS_AND_BACKENDS = 4 | 2
 _FIGURES = {"rate": "rate", "requests": "stot", "sessions": "scur", "queue": "qcur", "http_5xx": "hrsp_5xx"}
@@ -28,6 +31,7 @@ class HaproxyBalancer:
     def __init__(self, socket_path: Path, applied: Path) -> None:
         self._socket = socket_path
         self._applied = applied
+        self._checks: dict[tuple[str, str], str] = {}
 
     def read(self) -> BalancerReport:
         applied = self._read_applied()
@@ -38,7 +42,7 @@ class HaproxyBalancer:
             return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
         return BalancerReport(
             applied_revision=_int(applied.get("revision")),
-            servers=_servers(rows),
+            servers=self._servers(rows),
             reloads=_int(applied.get("reloads")),
             error=_text(applied.get("error")),
             doubt=_text(applied.get("doubt")),
@@ -52,6 +56,28 @@ class HaproxyBalancer:
         observer.start()
         return observer.stop
 
+    def end_sessions(self, backend: str, server: str) -> None:
+        try:
+            self._ask(f"shutdown sessions server {backend}/{server}")
+        except OSError as err:
+            log.warning("sessions not ended server=%s/%s reason=%s", backend, server, err)
+
+    def _servers(self, rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
+        found: dict[str, dict[str, ServerReport]] = {}
+        checks: dict[tuple[str, str], str] = {}
+        for row in rows:
+            if row["svname"] != "BACKEND":
+                place = (row["pxname"], row["svname"])
+                # A star: another check is under way. Nothing: it is not checked any more, being on its way out.
+                check = row.get("check_status", "").removeprefix("* ") or self._checks.get(place, "")
+                checks[place] = check
+                sessions = _int(row["scur"]) + _int(row["qcur"])
+                found.setdefault(place[0], {})[place[1]] = ServerReport(
+                    row["status"], _int(row["weight"]), sessions, check
+                )
+        self._checks = checks
+        return found
+
     def _read_applied(self) -> dict[str, object]:
         try:
             value = json.loads(self._applied.read_text())
@@ -60,12 +86,15 @@ class HaproxyBalancer:
         return value if isinstance(value, dict) else {}
 
     def _show_stat(self) -> list[dict[str, str]]:
+        answer = self._ask(f"show stat -1 {_SERVERS_AND_BACKENDS} -1")
+        return list(csv.DictReader(answer.lstrip("# ").strip().splitlines()))
+
+    def _ask(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(1.0)
             sock.connect(str(self._socket))
-            sock.sendall(f"show stat -1 {_SERVERS_AND_BACKENDS} -1\n".encode())
-            answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
-        return list(csv.DictReader(answer.lstrip("# ").strip().splitlines()))
+            sock.sendall(f"{command}\n".encode())
+            return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
 
 class _Ringer(FileSystemEventHandler):
@@ -79,15 +108,6 @@ class _Ringer(FileSystemEventHandler):
         paths = (str(event.src_path), str(event.dest_path))
         if event.event_type in ("moved", "closed", "created") and any(Path(p).name == self._name for p in paths):
             self._ring()
-
-
-def _servers(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
-    found: dict[str, dict[str, ServerReport]] = {}
-    for row in rows:
-        if row["svname"] != "BACKEND":
-            report = ServerReport(row["status"], _int(row["weight"]), _int(row["scur"]) + _int(row["qcur"]))
-            found.setdefault(row["pxname"], {})[row["svname"]] = report
-    return found
 
 
 def _figures(row: dict[str, str]) -> dict[str, float]:

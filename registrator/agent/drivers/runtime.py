@@ -18,7 +18,7 @@ from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
 from runtime.errors import ContainerNotFound, ImageNotFound, NoVxlan, RuntimeFault
 from runtime.errors import EngineAway as Away
-from runtime.host import Host
+from runtime.host import Host, HostPaths
 from runtime.images.build import build_image, link
 from runtime.model import Container, ContainerSpec, ImageConfig, Limits, LogLimits, MemoryFile, Mount, State, Ulimit
 from runtime.networks import overlay
@@ -132,6 +132,12 @@ class Local:
         with _mapped():
             return [image.ref for image in self._host.images.load(path)]
 
+    def fetch(self, image: str, path: Path) -> None:
+        """Pull an image unless it is here, and write it to an archive at `path`. Raises NotFound, EngineFault."""
+        with _mapped():
+            self._host.catalog.pull(image)
+            self._host.catalog.save([image], path)
+
     def has(self, instance: str) -> bool:
         """Whether the instance's container is on this host."""
         with _mapped():
@@ -187,6 +193,13 @@ def _is_there(host: Host, name: str) -> bool:
     except ContainerNotFound:
         return False
     return True
+
+
+def traces(lib: Path, run: Path) -> tuple[list[Path], str]:
+    """Where containers of a host are in the kernel: the pins of their network namespaces, and what the names of their
+    control groups begin with."""
+    paths = HostPaths(lib / "runtime", run / "runtime")
+    return sorted(paths.netns.glob("*")), paths.cgroup("")
 
 
 def build_layout(layout: Path, name: str, layers: Sequence[Mapping[str, bytes | str]], command: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ async def test_every_request_is_counted_as_what_it_met() -> None:
             writer.close()
 
     server = await asyncio.start_server(quietly, "127.0.0.1", 0)
-    generator = Generator(server.sockets[0].getsockname()[1], 4, 400.0, 100.0)
+    generator = Generator("127.0.0.1", server.sockets[0].getsockname()[1], 4, 400.0, 100.0)
     asyncio.get_running_loop().call_later(0.4, generator.stop)
     report = await generator.run()
     server.close()
@@ -68,7 +68,7 @@ async def test_nobody_listening_is_counted_too() -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    generator = Generator(port, 1, 50.0, 0.0)
+    generator = Generator("127.0.0.1", port, 1, 50.0, 0.0)
     asyncio.get_running_loop().call_later(0.1, generator.stop)
     report = await generator.run()
     assert report.sent > 0
