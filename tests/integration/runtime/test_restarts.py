@@ -22,7 +22,8 @@ FAIL = ("/bin/sh", "-c", "echo run; exit 3")
 
 
 def supervisors(root: Root) -> list[int]:
-    """The supervisors of this root, by process number."""
+    """The supervisors of this root, by process number; without their children, which look alike until they become what
+    they were made for."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -31,7 +32,14 @@ def supervisors(root: Root) -> list[int]:
             continue
         if b"runtime.supervisor" in words and str(root.lib).encode() in words:
             found.append(int(path.parent.name))
-    return found
+    return [pid for pid in found if _parent(pid) not in found]
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
 
 
 def starts(host: Host, name: str) -> int:
