@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,14 +162,14 @@ def test_start(host: Host, root: Root, place: str, when: str, monkeypatch: pytes
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("place", STOP)
 def test_stop(host: Host, root: Root, place: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.containers.create(SPEC)
+    host.containers.create(replace(SPEC, stop_signal="SIGURG"))  # passed over: it is there to be waited for
     host.containers.start("web")
     with failing_once(place, when, monkeypatch) as failed:
         with suppress(Broken):
-            host.containers.stop("web", 5.0)
+            host.containers.stop("web", 0.2)
     assert failed, "the step was not taken"
     clean(host, root)
-    assert host.containers.stop("web", 5.0).state is State.EXITED
+    assert host.containers.stop("web", 0.2).state is State.EXITED
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
