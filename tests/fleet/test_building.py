@@ -189,3 +189,8 @@ def test_a_command_on_a_host_is_in_its_network_and_has_its_settings(small: LabHe
     assert small.hosts["h1"]["address"] not in cards
     assert "h2" in small.lab("on", "h2", "hecd", "nodes").out
     assert small.lab("on", "h1", "sh", "-c", "exit 7").code == 7
+
+
+def test_an_image_that_is_here_by_name_is_brought_to_all_hosts(small: LabHere) -> None:
+    small.up("2")
+    assert small.lab("image", "hecd/sample:1").out == "hecd/sample:1\n"
