@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
@@ -29,6 +28,7 @@ class Network:
         self._paths = paths
         self._table = f"hecd_{paths.id}"
         self._checked: Bridge | None = None
+        self._nft = Nft()
         self.names = NameServer(paths, bridge.address)
 
     def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
@@ -147,10 +147,6 @@ class Network:
     @property
     def _exists(self) -> bool:
         return self.bridge.name in (name for _, name in socket.if_nameindex())
-
-    @cached_property
-    def _nft(self) -> Nft:
-        return Nft()
 
     def _ensure(self, joined: Membership | None) -> Bridge:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""

@@ -147,11 +147,9 @@ def traces(root: Root) -> list[str]:
     found += [f"process {p.parent.name}" for p in Path("/proc").glob("[0-9]*/cmdline") if _mentions(p, str(root.run))]
     for part in (root.lib / "containers", root.lib / "addresses", root.run / "containers", root.run / "oci"):
         found += [f"file {e.path}" for e in _scan(part) if not e.name.startswith(".last")]
-    nft = Nft()
     with contextlib.suppress(KernelRefused):
-        nft.run(f"list table ip hecd_{root.id}")
+        Nft().run(f"list table ip hecd_{root.id}")
         found.append("nft table")
-    nft.close()
     return found
 
 

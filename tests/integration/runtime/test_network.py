@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from runtime.errors import PortTaken
 from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
+from runtime.networks.nft import Nft
 from tests.integration.runtime.conftest import (
     Root,
     answers,
@@ -204,3 +207,31 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
 def test_a_root_remembers_its_network(runtime_host: Host, root: Root) -> None:
     reopened = Host.open(root.lib, root.run)
     assert run(reopened, "web").address.startswith(root.subnet.removesuffix(".0/24"))
+
+
+MANY_FILES = """
+import os, resource, sys
+from runtime.errors import KernelRefused
+from runtime.networks.nft import Nft
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+early = Nft()
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+early.run("list tables")
+try:
+    Nft()
+except KernelRefused as err:
+    print(err)
+"""
+
+
+def test_a_process_with_many_files_is_told_and_not_ended() -> None:
+    """libnftables itself calls abort() when its socket is beyond the first 1,024."""
+    done = subprocess.run([sys.executable, "-c", MANY_FILES], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, "files are open in this process" in done.stdout) == (0, True), done.stderr
+
+
+def test_rules_are_let_go_of_with_whoever_used_them() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        Nft().run("list tables")
+    assert len(os.listdir("/proc/self/fd")) == before
