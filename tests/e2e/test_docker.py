@@ -125,10 +125,14 @@ def test_a_podman_does_as_well(images: list[Path]) -> None:
                     victim = machine.instances()[0]["instance"]
                 assert report["failures"] == [] and report["sent"] > 100
                 machine.kill_instance(victim)
-                machine.until(lambda: healthy(machine) == 3, 15.0, "it is missed")
+                machine.until(lambda: restarts(machine, victim) == 1, 15.0, "it was started again")
                 machine.until(lambda: healthy(machine) == 4, 20.0, "it is back")
         finally:
             podman.stop()
+
+
+def restarts(machine: Machine, name: str) -> int:
+    return next((i["restarts"] for i in machine.instances() if i["instance"] == name), -1)
 
 
 def healthy(machine: Machine) -> int:

@@ -24,7 +24,7 @@ def test_the_wheel_carries_everything(tmp_path: Path) -> None:
         "registrator/spec/compose.schema.json",
         "etcdkit/proto/etcd_pb2.py",
         "runtime/host.py",
-        "confd_py/cli.py",
+        "confd_py/cli/__init__.py",
     ):
         assert any(name.endswith(wanted) for name in names), wanted
     assert not any(name.startswith("tests/") for name in names)
