@@ -63,6 +63,7 @@ class CommandApplier:
         self._keep = keep_stage_file
         self._owed = owed
         self._reloads = 0
+        self._told: Callable[[], None] = lambda: None
 
     @property
     def tally(self) -> Tally:
@@ -76,6 +77,8 @@ class CommandApplier:
             with self._all_reloads.writing(command):
                 await self._write(text)
             self._owed = bool(command)
+            if command:
+                self._told()  # should this process be ended while it reloads, the next one does it
         elif self._keep:
             dest.stage(resource.dest, text, ownership(resource))
         if self._owed and command:
@@ -84,6 +87,7 @@ class CommandApplier:
         self._owed = False
 
     async def attend(self, changed: Callable[[], None], again: Callable[[], None]) -> None:
+        self._told = changed
         await asyncio.Event().wait()
 
     async def close(self) -> None:

@@ -61,5 +61,8 @@ def stamps(folder: Path) -> dict[str, Stamp]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder, followlinks=True):
+    seen: set[str] = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        inner[:] = [name for name in inner if os.path.realpath(Path(place, name)) not in seen]  # links lead round
         yield from (Path(place, name) for name in names)

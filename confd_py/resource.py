@@ -136,8 +136,8 @@ class _Reader:
             gid=self.identity("gid", "group", lambda name: grp.getgrnam(name).gr_gid),
             owner=self.text("owner"),
             group=self.text("group"),
-            check_cmd=self.text("check_cmd"),
-            reload_cmd=self.text("reload_cmd"),
+            check_cmd=self.command("check_cmd"),
+            reload_cmd=self.command("reload_cmd"),
             check_cmd_timeout_s=self.seconds("check_cmd_timeout", 30.0),
             reload_cmd_timeout_s=self.seconds("reload_cmd_timeout", 60.0),
             min_reload_interval_s=self.seconds("min_reload_interval", 0.0),
@@ -216,6 +216,11 @@ class _Reader:
         if not isinstance(value, str):
             raise self.fault(key, f"{key} has to be a string, not {value!r}")
         return self._expand(value)
+
+    def command(self, key: str) -> str:
+        """As it stands: its variables are the shell's, which has ours as well."""
+        self.text(key)
+        return str(self._table.get(key, ""))
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self._table.get(key, [])

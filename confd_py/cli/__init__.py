@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,13 +48,16 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         if command == "convert":
             return _convert(words)
         path = values.get("config-file") or environ.get("CONFD_CONFIG_FILE")
-        config = build(values, environ, read_config_file(str(path) if path else None))
-        _log_to_stderr(config.log_level)
+
+        def settings() -> Config:
+            return build(values, environ, read_config_file(str(path) if path else None))
+
+        _log_to_stderr(settings().log_level)
         if words and words[0] in COMMANDS:
             raise UsageError(f"{words[0]} is a command and stands first: confd-py {words[0]} [FLAGS]")
         if words:  # as in confd they end the flags and mean nothing, which a person may not have meant
             _log.warning("passed over: %s; commands, which stand first, are %s", " ".join(words), ", ".join(COMMANDS))
-        return _dispatch(command, config, environ)
+        return _dispatch(command, environ, settings)
     except UsageError as err:
         print(f"{err.brief}\n{_usage()}", file=sys.stderr)
         return err.exit_code
@@ -96,9 +99,12 @@ def _convert(words: Sequence[str]) -> int:
     return 0
 
 
-def _dispatch(command: str, config: Config, environ: Mapping[str, str]) -> int:
+def _dispatch(command: str, environ: Mapping[str, str], settings: Callable[[], Config]) -> int:
+    config = settings()
     if command == "run":
-        return asyncio.run(_once(config, environ) if config.onetime else _forever(config, environ))
+        if config.mock:
+            raise ConfigFault("-mock is for check and diff: its values are written nowhere", hint="Leave it away.")
+        return asyncio.run(_once(config, environ) if config.onetime else _forever(config, environ, settings))
     from confd_py.cli import status  # only where it is needed: the service starts without it
 
     if command == "status":
@@ -120,9 +126,23 @@ async def _once(config: Config, environ: Mapping[str, str]) -> int:
     return 1 if faults else 0
 
 
-async def _forever(config: Config, environ: Mapping[str, str]) -> int:
-    """SIGTERM and SIGINT end it; SIGHUP reads conf.d and the templates again and lets go of kept entries."""
+async def _forever(config: Config, environ: Mapping[str, str], settings: Callable[[], Config]) -> int:
+    """SIGTERM and SIGINT end it; SIGHUP reads confd.toml, conf.d and the templates again, and lets go of kept
+    entries."""
+    from confd_py.confdir import read_confdir
     from confd_py.loop import Service
+
+    def readable() -> bool:
+        """Whether what is to be read again can be; else all goes on as it is."""
+        nonlocal config
+        try:
+            fresh = settings()
+            read_confdir(fresh, environ)
+        except ConfdError as err:
+            _log.error("told to read everything again, but all goes on as it was: %s", err.brief)
+            return False
+        config = fresh
+        return True
 
     loop = asyncio.get_running_loop()
     notifier = Notifier(environ)
@@ -137,7 +157,7 @@ async def _forever(config: Config, environ: Mapping[str, str]) -> int:
             if reread:
                 service.forget_memory()
             async with _observed(service, config, notifier):
-                number = await _serve(service, signals)
+                number = await _serve(service, signals, readable)
         finally:
             await store.close()
         if number != signal.SIGHUP:
@@ -163,7 +183,7 @@ async def _observed(service: Service, config: Config, notifier: Notifier) -> Asy
         if config.metrics_listen:
             from confd_py.observe.metrics import Metrics  # its library takes its time
 
-            metrics = Metrics(service.states, lambda: service.trouble)
+            metrics = Metrics(service.states, lambda: service.trouble, lambda: service.faults)
             service.listeners.append(metrics.observe)
             await stack.enter_async_context(metrics.listening(config.metrics_listen))
         tasks = [asyncio.create_task(notifier.live()), asyncio.create_task(_tell_systemd(service, notifier))]
@@ -189,13 +209,19 @@ async def _tell_systemd(service: Service, notifier: Notifier) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _serve(service: Service, signals: asyncio.Queue[signal.Signals]) -> signal.Signals:
+async def _serve(
+    service: Service, signals: asyncio.Queue[signal.Signals], readable: Callable[[], bool]
+) -> signal.Signals:
+    """Until a signal ends it, or a SIGHUP finds everything readable."""
     serving = asyncio.create_task(service.forever())
-    told = asyncio.create_task(signals.get())
-    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
-    if not told.done():
-        told.cancel()
-        raise _cause(serving.exception())
+    while True:
+        told = asyncio.create_task(signals.get())
+        await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not told.done():
+            told.cancel()
+            raise _cause(serving.exception())
+        if told.result() != signal.SIGHUP or readable():
+            break
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     return told.result()

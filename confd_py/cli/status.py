@@ -106,7 +106,7 @@ def _line(state: applied.Applied) -> str:
 
 
 async def _check_text(resource: Resource, text: str) -> None:
-    staged = dest.stage(resource.dest, text, dest.Ownership())
+    staged = dest.stage(resource.dest, text, dest.Ownership(resource.mode))
     try:
         if resource.apply == "haproxy":
             await run_program([resource.haproxy.binary, "-c", "-f", str(staged)], resource.check_cmd_timeout_s)

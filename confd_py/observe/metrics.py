@@ -7,17 +7,24 @@ import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from confd_py.applied import Applied
-from confd_py.errors import ConfigFault
+from confd_py.errors import ConfdError, ConfigFault
 
 _ASKS_S = 5.0
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+def why_not(state: Applied) -> str:
+    """Why a resource is not in effect; "" if it is."""
+    return state.error or ("" if state.applied_at else "nothing was applied yet")
+
+
 _GAUGES: dict[str, tuple[str, Callable[[Applied], float]]] = {
     "applied_revision": ("newest revision of the store that is fully in effect", lambda s: s.revision),
     "wanted_revision": ("newest revision of the store that was looked at", lambda s: s.wanted_revision),
@@ -25,7 +32,7 @@ _GAUGES: dict[str, tuple[str, Callable[[Applied], float]]] = {
         "how long it has been in effect",
         lambda s: time.time() - s.applied_at if s.applied_at else 0.0,
     ),
-    "in_effect": ("1 if what the store says is in effect", lambda s: not s.error),
+    "in_effect": ("1 if what the store says is in effect", lambda s: not why_not(s)),
     "failures": ("failures in a row", lambda s: s.failures),
     "pending_admissions": ("servers that wait for a good check", lambda s: len(s.pending_admissions)),
     "pending_removals": ("servers whose last streams are awaited", lambda s: len(s.pending_removals)),
@@ -54,11 +61,16 @@ class _States(Collector):
 
 
 class Metrics:
-    """`states` and `trouble`, what is wrong with the store, are asked at every scrape; `observe` is told how long a
-    change took until it was in effect."""
+    """`states`, `trouble` (what is wrong with the store) and `faults` (resource files that cannot be read) are asked
+    at every scrape; `observe` is told how long a change took until it was in effect."""
 
-    def __init__(self, states: Callable[[], list[Applied]], trouble: Callable[[], str]) -> None:
-        self._states, self._trouble = states, trouble
+    def __init__(
+        self,
+        states: Callable[[], list[Applied]],
+        trouble: Callable[[], str],
+        faults: Callable[[], Sequence[ConfdError]] = tuple,
+    ) -> None:
+        self._states, self._trouble, self._faults = states, trouble, faults
         self._registry = CollectorRegistry()
         self._registry.register(_States(states))
         Gauge("confd_store_answers", "1 while the store answers", registry=self._registry).set_function(
@@ -78,7 +90,8 @@ class Metrics:
         if path == "/metrics":
             return "200 OK", "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)
         if path == "/health":
-            wrong = {state.resource: state.error for state in self._states() if state.error}
+            wrong = {state.resource: why for state in self._states() if (why := why_not(state))}
+            wrong |= {fault.brief.partition(":")[0]: fault.brief for fault in self._faults()}
             body = json.dumps({"in_effect": not wrong, "errors": wrong, "store": self._trouble() or "answers"}) + "\n"
             return "503 Service Unavailable" if wrong else "200 OK", "application/json", body.encode()
         return "404 Not Found", "text/plain", b"/metrics and /health are here\n"

@@ -21,8 +21,13 @@ _ANSWER_S = 2.0
 
 def default_socket(confdir: str) -> Path:
     """One for each confdir, below the directory for run time files of who runs confd-py."""
+    return default_socket_folder() / f"{sha256(os.fspath(Path(confdir).absolute()).encode()).hexdigest()[:16]}.sock"
+
+
+def default_socket_folder() -> Path:
+    """Where sockets are that nobody named."""
     root = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/user-{os.geteuid()}")  # noqa: S108
-    return root / "confd-py" / f"{sha256(os.fspath(Path(confdir).absolute()).encode()).hexdigest()[:16]}.sock"
+    return root / "confd-py"
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +40,7 @@ async def telling(place: Path, states: Callable[[], list[Applied]], trouble: Cal
         writer.write(json.dumps(told).encode())
         writer.close()
 
-    _make_room(place)
+    made = _make_room(place)
     try:
         server = await asyncio.start_unix_server(tell, place)
     except OSError as err:
@@ -45,15 +50,20 @@ async def telling(place: Path, states: Callable[[], list[Applied]], trouble: Cal
         async with server:
             yield
     finally:
-        _take_away(place, inode)
+        _take_away(place, inode, made)
 
 
-def _make_room(place: Path) -> None:
+def _make_room(place: Path) -> bool:
+    """Whether the directory is new. What is there and no socket stays. Raises ConfigFault."""
     try:
+        made = not place.parent.exists()
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if place.exists() and not place.is_socket():
+            raise ConfigFault(f"-status-socket {place} is there and no socket", hint="Name another place.")
         place.unlink(missing_ok=True)
     except OSError as err:
         raise _unusable(place, err) from err
+    return made or place == default_socket_folder() / place.name
 
 
 def _unusable(place: Path, err: OSError) -> ConfigFault:
@@ -65,12 +75,13 @@ def _only_for_us(place: Path) -> int:
     return place.stat().st_ino
 
 
-def _take_away(place: Path, inode: int) -> None:
+def _take_away(place: Path, inode: int, made: bool) -> None:
     """Unless another confd-py of the same confdir has taken the place."""
     with contextlib.suppress(OSError):
         if place.stat().st_ino == inode:
             place.unlink()
-            place.parent.rmdir()
+            if made:
+                place.parent.rmdir()
 
 
 def ask(place: Path) -> dict[str, Any] | None:

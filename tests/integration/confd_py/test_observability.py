@@ -166,3 +166,114 @@ def test_a_store_that_is_away_is_told_and_what_is_in_effect_stays(place: Place, 
         process.wait()
         systemd.close()
         etcd.kill()
+
+
+def test_health_is_not_good_before_anything_was_applied_nor_with_a_resource_file_that_cannot_be_read(
+    place: Place,
+) -> None:
+    port = free_port()
+    listen = ["-metrics-listen", f"127.0.0.1:{port}", "-status-socket", str(place.folder / "status.sock")]
+    away = [sys.executable, "-m", "confd_py", "-watch", "-node", f"127.0.0.1:{free_port()}"]
+    process = subprocess.Popen([*away, "-confdir", str(place.folder), *listen], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "asked", lambda: fetch(port, "/health")[0] == 503)
+        assert json.loads(fetch(port, "/health")[1])["errors"] == {"t": "nothing was applied yet"}
+        assert 'confd_in_effect{resource="t"} 0.0' in fetch(port, "/metrics")[1]
+    finally:
+        process.kill()
+        process.wait()
+    process = subprocess.Popen(place.argv("-watch", *listen), cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "healthy", lambda: fetch(port, "/health")[0] == 200)
+        (place.folder / "conf.d/b.toml").write_text("[template")
+        within(5, "told", lambda: "b.toml" in fetch(port, "/health")[1])
+        assert fetch(port, "/health")[0] == 503
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_status_socket_takes_the_place_of_no_file_and_leaves_its_directory(place: Place) -> None:
+    folder = place.folder / "own"
+    folder.mkdir()
+    (folder / "file").write_text("precious")
+    done = place.run("-watch", "-status-socket", str(folder / "file"))
+    assert (done.returncode, (folder / "file").read_text()) == (1, "precious")
+    assert "is there and no socket" in done.stderr
+    (folder / "file").unlink()
+    process = subprocess.Popen(
+        place.argv("-watch", "-status-socket", str(folder / "s")), cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    try:
+        within(5, "listens", (folder / "s").is_socket)
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert folder.is_dir() and not (folder / "s").exists()
+
+
+def test_a_sighup_that_finds_nothing_to_read_changes_nothing_and_the_next_reads_confd_toml(place: Place) -> None:
+    settings = place.folder / "confd.toml"
+    settings.write_text('prefix = ""\n')
+    (place.folder / "log").write_text("")
+    with (place.folder / "log").open("w") as log:
+        argv = place.argv("-watch", "-config-file", str(settings), "-status-socket", str(place.folder / "s"))
+        process = subprocess.Popen(argv, cwd=ROOT, stderr=log)
+    try:
+        within(5, "in effect", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
+        (place.folder / "conf.d").rename(place.folder / "away")
+        process.send_signal(signal.SIGHUP)
+        within(5, "told", lambda: "all goes on as it was" in (place.folder / "log").read_text())
+        (place.folder / "away").rename(place.folder / "conf.d")
+        place.values.write_text("app: {name: db}\nnew: {app: {name: below}}\n")
+        within(5, "followed", lambda: place.out.read_text() == "name=db\n")
+        settings.write_text('prefix = "/new"\n')
+        process.send_signal(signal.SIGHUP)
+        within(5, "another prefix", lambda: place.out.read_text() == "name=below\n")
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGKILL])
+def test_a_first_reload_that_is_broken_off_is_done_again(place: Place, end: signal.Signals) -> None:
+    begun, done = place.folder / "begun", place.folder / "done"
+    reload_cmd = f"echo x >> {begun}; test -e {place.folder}/go && echo x >> {done} || sleep 5"
+    place.resource("t", 'name={{ getv("/app/name") }}\n', place.out, f'reload_cmd = "{reload_cmd}"\n')
+    argv = place.argv("-watch", "-status-socket", str(place.folder / "s"))
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(5, "reloading", begun.exists)
+        (place.folder / "go").touch()
+        process.send_signal(end)
+        if end == signal.SIGKILL:
+            process.wait()
+            process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
+        within(8, "reloaded", done.exists)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_values_of_a_mock_are_written_nowhere(place: Place) -> None:
+    done = place.run("-onetime", "-mock", str(place.values))
+    assert (done.returncode, place.out.exists()) == (1, False)
+    assert "-mock is for check and diff" in done.stderr
+
+
+def test_check_shows_nobody_what_the_file_would_not(place: Place) -> None:
+    seen = place.folder / "seen"
+    place.resource("t", "secret", place.out, f'mode = "0600"\ncheck_cmd = "stat -c %a {{{{.src}}}} > {seen}"\n')
+    assert place.run("check").returncode == 0
+    assert seen.read_text() == "600\n"
+
+
+def test_links_that_lead_round_below_templates_hold_nothing_up(place: Place) -> None:
+    for name in ("p", "q"):
+        (place.folder / "templates" / name).symlink_to(".")
+    assert place.run("-onetime").returncode == 0
+    assert place.out.read_text() == "name=web\n"

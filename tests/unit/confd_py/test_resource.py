@@ -44,6 +44,13 @@ def test_the_given_prefix_replaces_the_resources_own_as_in_confd(own: str, given
     assert found.keys == keys
 
 
+def test_variables_of_commands_are_the_shells() -> None:
+    text = """check_cmd = 'n=7; test "${n}" = 7'\nreload_cmd = "kill ${PID:-1}"\napplied_file = "${HERE:-/x}/y" """
+    found = parse(text, environ={"n": "1"})
+    assert (found.check_cmd, found.reload_cmd) == ('n=7; test "${n}" = 7', "kill ${PID:-1}")
+    assert str(found.applied_file) == "/x/y"
+
+
 def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
     assert parse('Reload_Cmd = "x"\nfoo = 1').reload_cmd == "x"
 
