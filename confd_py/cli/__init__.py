@@ -52,12 +52,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         def settings() -> Config:
             return build(values, environ, read_config_file(str(path) if path else None))
 
-        _log_to_stderr(settings().log_level)
+        config = settings()
+        _log_to_stderr(config.log_level)
         if words and words[0] in COMMANDS:
             raise UsageError(f"{words[0]} is a command and stands first: confd-py {words[0]} [FLAGS]")
         if words:  # as in confd they end the flags and mean nothing, which a person may not have meant
             _log.warning("passed over: %s; commands, which stand first, are %s", " ".join(words), ", ".join(COMMANDS))
-        return _dispatch(command, environ, settings)
+        return _dispatch(command, config, environ, settings)
     except UsageError as err:
         print(f"{err.brief}\n{_usage()}", file=sys.stderr)
         return err.exit_code
@@ -99,8 +100,7 @@ def _convert(words: Sequence[str]) -> int:
     return 0
 
 
-def _dispatch(command: str, environ: Mapping[str, str], settings: Callable[[], Config]) -> int:
-    config = settings()
+def _dispatch(command: str, config: Config, environ: Mapping[str, str], settings: Callable[[], Config]) -> int:
     if command == "run":
         if config.mock:
             raise ConfigFault("-mock is for check and diff: its values are written nowhere", hint="Leave it away.")

@@ -20,6 +20,7 @@ from typing import TextIO
 from registrator.errors import AlreadyRunning
 from registrator.lab.plan import Lab, read
 from registrator.lab.programs import programs
+from registrator.up.machine import holder_of
 from registrator.up.supervisor import Supervisor
 
 
@@ -29,16 +30,7 @@ def lock_file(folder: Path) -> Path:
 
 def running_pid(folder: Path) -> int | None:
     """The process id of the keeper of this lab; None if none runs."""
-    try:
-        with lock_file(folder).open("r+") as file:
-            text = file.read()
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(text or 0) or None
-    except FileNotFoundError:
-        pass
-    return None
+    return holder_of(lock_file(folder))
 
 
 @contextmanager

@@ -63,8 +63,13 @@ def lock(config: Config) -> Iterator[None]:
 
 def running_pid(config: Config) -> int | None:
     """The process id of the `hecd up` of this root; None if none runs."""
+    return holder_of(config.run / "up.lock")
+
+
+def holder_of(lock_file: Path) -> int | None:
+    """The process id that who holds a lock wrote into its file; None if nobody does."""
     try:
-        with (config.run / "up.lock").open("r+") as file:
+        with lock_file.open("r+") as file:
             text = file.read()
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
