@@ -62,6 +62,7 @@ class CommandApplier:
         self._sync_only = sync_only
         self._keep = keep_stage_file
         self._owed = owed
+        self._placed: str | None = None  # what was put there last: another text needs no look at the file
         self._reloads = 0
         self._told: Callable[[], None] = lambda: None
 
@@ -73,9 +74,11 @@ class CommandApplier:
         resource = self._resource
         reload_cmd = "" if self._sync_only else resource.reload_cmd
         command = fill_reload(reload_cmd, src=str(resource.dest), dest=str(resource.dest))
-        if not dest.fits(resource.dest, text, ownership(resource)):
+        differs = self._placed not in (None, text)
+        if differs or not dest.fits(resource.dest, text, ownership(resource)):
             with self._all_reloads.writing(command):
                 await self._write(text)
+            self._placed = text
             self._owed = bool(command)
             if command:
                 self._told()  # should this process be ended while it reloads, the next one does it

@@ -34,7 +34,7 @@ class Ownership:
 def read(dest: Path) -> str | None:
     """What is in `dest` now, or None. Raises WriteFailed."""
     try:
-        _refuse_irregular(dest)
+        _regular(dest)
         return dest.read_bytes().decode(ENCODING, ERRORS)  # as it is: line ends are part of it
     except FileNotFoundError:
         return None
@@ -61,30 +61,40 @@ def fits(dest: Path, text: str, owner: Ownership) -> bool:
     )
 
 
-def stage(dest: Path, text: str, owner: Ownership) -> Path:
-    """A finished copy beside `dest`, named `.<name><random>`. Raises WriteFailed, leaving nothing behind."""
+def stage(dest: Path, text: str, owner: Ownership, *, durable: bool = False) -> Path:
+    """A finished copy beside `dest`, named `.<name><random>`; with `durable` it is on the disk.
+
+    Raises WriteFailed, leaving nothing behind.
+    """
     place = _place(dest)
+    old: os.stat_result | None = None
     try:
         with contextlib.suppress(FileNotFoundError):
-            _refuse_irregular(dest)
+            old = _regular(dest)
         descriptor, staged = _create(place)
     except OSError as err:
         raise _failed(dest, err) from err
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            _own(descriptor, place, owner)
-            file.write(text.encode(ENCODING, ERRORS))
+        _own(descriptor, old, owner)
+        _label(descriptor, place)
+        _write_all(descriptor, text.encode(ENCODING, ERRORS))
+        if durable:
+            os.fsync(descriptor)
     except OSError as err:
-        staged.unlink(missing_ok=True)
+        Path(staged).unlink()
         raise _failed(dest, err) from err
-    return staged
+    finally:
+        os.close(descriptor)
+    return Path(staged)
 
 
-def swap(staged: Path, dest: Path, *, durable: bool = True) -> None:
-    """Put the staged file in the place of `dest`; with `durable` it survives a power cut. Raises WriteFailed."""
+def swap(staged: Path, dest: Path, *, durable: bool = True, flushed: bool = False) -> None:
+    """Put the staged file in the place of `dest`; with `durable` it survives a power cut, if need be by flushing first
+    what is not `flushed`. Raises WriteFailed.
+    """
     place = _place(dest)
     try:
-        if durable:
+        if durable and not flushed:
             _flush(staged)
         try:
             staged.rename(place)
@@ -114,41 +124,53 @@ def sweep(dest: Path, older_than_s: float) -> None:
 
 def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durable: bool = True) -> None:
     """Stage and swap in one. Raises WriteFailed."""
-    swap(stage(dest, text, owner or Ownership()), dest, durable=durable)
+    swap(stage(dest, text, owner or Ownership(), durable=durable), dest, durable=durable, flushed=True)
 
 
-def _refuse_irregular(dest: Path) -> None:
-    """A pipe would be waited for, and renaming over a device takes it away. Raises WriteFailed, OSError."""
-    if not (stat.S_ISREG(mode := dest.stat().st_mode) or stat.S_ISDIR(mode)):
+def _regular(dest: Path) -> os.stat_result:
+    """Of a file or directory: a pipe would be waited for, and renaming over a device takes it away.
+
+    Raises WriteFailed, OSError.
+    """
+    found = dest.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise WriteFailed(f"{dest} is no regular file", hint="Name a file as dest: pipes and devices are not written.")
+    return found
 
 
 def _place(dest: Path) -> Path:
     """Where the file itself is: a symlink stays one, and what it points to is replaced."""
-    return Path(os.path.realpath(dest)) if dest.is_symlink() else dest
+    return Path(os.path.realpath(dest)) if os.path.islink(dest) else dest  # noqa: PTH114 this is on the way of each change
 
 
-def _create(place: Path) -> tuple[int, Path]:
+def _create(place: Path) -> tuple[int, str]:
     """A new file beside `place` with digits behind its name, as confd's are: `check_cmd` may look for them."""
+    folder, name = os.path.split(place)
     for _ in range(100):
-        staged = place.parent / f".{place.name}{random.randrange(10**9, 10**10)}"  # noqa: S311 no secret
+        staged = os.path.join(folder, f".{name}{random.randrange(10**9, 10**10)}")  # noqa: PTH118, S311 no secret
         with contextlib.suppress(FileExistsError):
             return os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), staged
     raise FileExistsError(errno.EEXIST, "no name is free beside it")
 
 
-def _own(descriptor: int, place: Path, owner: Ownership) -> None:
-    """Mode, owner and label; only what differs is set, as whoever watches the directory hears of each."""
+def _own(descriptor: int, old: os.stat_result | None, owner: Ownership) -> None:
+    """Mode and owner; only what differs is set, as whoever watches the directory hears of each."""
     mode, uid, gid = owner.mode, owner.uid, owner.gid
-    with contextlib.suppress(FileNotFoundError):
-        old = place.stat()
-        mode = old.st_mode & 0o7777 if mode is None else mode
+    if old is not None:
+        mode = stat.S_IMODE(old.st_mode) if mode is None else mode
         uid, gid = (old.st_uid if uid == -1 else uid), (old.st_gid if gid == -1 else gid)
-    have = os.fstat(descriptor)
-    if uid not in (-1, have.st_uid) or gid not in (-1, have.st_gid):
-        os.fchown(descriptor, uid, gid)
+    if (uid, gid) != (-1, -1):
+        have = os.fstat(descriptor)
+        if uid not in (-1, have.st_uid) or gid not in (-1, have.st_gid):
+            os.fchown(descriptor, uid, gid)
     os.fchmod(descriptor, 0o644 if mode is None else mode)
-    _label(descriptor, place)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """All of it: one call may write less."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _write_over(place: Path, staged: Path) -> None:

@@ -11,7 +11,7 @@ from etcdkit.entry import Entry, entry_of, key_text
 from etcdkit.errors import Compacted, HistoryBroke, Unavailable
 from etcdkit.proto import etcd_pb2 as pb
 
-ASK_AFTER_S = 2.0  # a silent stream is asked for its progress, so that a frozen member is not taken for a quiet one
+ASK_AFTER_S = 5.0  # a silent stream is asked for its progress, so that a frozen member is not taken for a quiet one
 _PROGRESS = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
 
 

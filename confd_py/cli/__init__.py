@@ -195,6 +195,8 @@ async def _observed(service: Service, config: Config, notifier: Notifier) -> Asy
 
 
 async def _tell_systemd(service: Service, notifier: Notifier) -> None:
+    if not notifier.heard:
+        return
     while not service.started:  # noqa: ASYNC110 short, and once
         await asyncio.sleep(_LOOK_EVERY_S)
     notifier.say("READY=1")

@@ -19,9 +19,14 @@ class Notifier:
         every_us = environ.get("WATCHDOG_USEC", "")
         self._alive_every_s = int(every_us) / 2e6 if mine and every_us.isdigit() and int(every_us) else None
 
+    @property
+    def heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._address)
+
     def say(self, *words: str) -> None:
         """Send `NAME=value` lines; nobody there is no failure."""
-        if not self._address:
+        if not self.heard:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto("\n".join(words).encode(), self._address)
