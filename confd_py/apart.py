@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+
+_begun: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Overdue(BaseException):
@@ -29,6 +32,11 @@ def in_time(limit_s: float, call: Callable[[], str]) -> str:
         signal.signal(signal.SIGALRM, before)
 
 
+def hanging() -> bool:
+    """Whether a call is still under way that was let go."""
+    return any(thread.is_alive() for thread in _begun)
+
+
 def _interrupt(*_: object) -> None:
     raise Overdue
 
@@ -47,6 +55,7 @@ class Apart:
         outcome: Future[str] = Future()
         self._last = threading.Thread(target=_call, args=(call, outcome), daemon=True)
         self._last.start()
+        _begun.add(self._last)
         async with asyncio.timeout(self._limit_s):
             return await asyncio.wrap_future(outcome)
 

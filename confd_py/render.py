@@ -14,13 +14,8 @@ from jinja2 import (
     Template,
     TemplateError,
     TemplateSyntaxError,
-    nodes,
-    pass_context,
 )
 from jinja2.exceptions import TemplateNotFound
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
 
 from confd_py.errors import TemplateFault, UnsafeValue
 from confd_py.escape import FILTERS, Safe, finalizer
@@ -29,15 +24,12 @@ from confd_py.functions.data import JsonCache, parse_json, parse_json_as_go
 from confd_py.gotemplate import LOGIC, Ops, function, iterate, iterate_pairs, parse, shown, translate
 from confd_py.gotemplate.rounds import Rounds
 from confd_py.keyspace import KeySpace
+from confd_py.sandbox import Sandbox
 
-# Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
-_HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson")
 _WAITING = ("lookup", "include", "import", "extends")  # names of functions, and what other templates come by
 _MOST_KEYS_TOLD = 3
 _DEEPEST_INCLUDE = 10
 _LONGEST = 16 << 20  # bytes of a template
-_LARGEST = 16 << 20  # characters, items or bits of a product
-_COUNTED, _JOINED = "counted rounds", "counted characters"  # no names a template can write
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
@@ -178,53 +170,9 @@ def _where(name: str, err: Exception) -> str:
     return f"in {name}:{line}" if line else f"in {name}"
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Whose loops end, and whose products stay of a size that can be held."""
-
-    intercepted_binops = frozenset(("*", "**", "+"))
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
-        for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.iter.lineno)
-            loop.iter.set_environment(self)
-        return _Sums().visit(tree)  # type: ignore[no-any-return] # it is what it was
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _product_size(operator, left, right) > _LARGEST:
-            raise TemplateFault(f"the result of {operator} would be too large")
-        return super().call_binop(context, operator, left, right)
-
-
-class _Sums(NodeTransformer):
-    """`a ~ b ~ c` passes the filter that counts its characters."""
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        self.generic_visit(node)
-        counted = nodes.Filter(nodes.List(node.nodes), _JOINED, [], [], None, None, lineno=node.lineno)
-        counted.environment = node.environment
-        return counted
-
-
-def _joined(parts: list[Any]) -> str:
-    texts = [str(part) for part in parts]
-    if sum(map(len, texts)) > _LARGEST:
-        raise TemplateFault("the result of ~ would be too large")
-    return "".join(texts)
-
-
-def _product_size(operator: str, left: Any, right: Any) -> int:
-    """Characters or items of a repeated or joined text or list, bits of a power; 0 for what is small anyway."""
-    if operator == "+":
-        return len(left) + len(right) if hasattr(left, "__len__") and hasattr(right, "__len__") else 0
-    if operator == "**":
-        return left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
-    many, times = (left, right) if hasattr(left, "__len__") else (right, left)
-    return len(many) * times if hasattr(many, "__len__") and isinstance(times, int) else 0
-
-
 def _jinja_environment(templates: Path, target: str, rounds: Rounds) -> Environment:
-    environment = _Sandbox(
+    environment = Sandbox(
+        rounds,
         loader=FileSystemLoader(templates),
         undefined=StrictUndefined,
         finalize=finalizer(target),
@@ -234,10 +182,6 @@ def _jinja_environment(templates: Path, target: str, rounds: Rounds) -> Environm
         keep_trailing_newline=True,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
     )
-    for name in _HTML_FILTERS:
-        environment.filters.pop(name, None)
-    environment.filters[_JOINED] = pass_context(lambda _, parts: _joined(parts))
-    environment.filters[_COUNTED] = pass_context(lambda _, items: rounds.over(items))  # not while it is compiled
     environment.filters.update({**FILTERS, "go": shown, "text": Safe, "each": iterate, "pairs": iterate_pairs})
     return environment
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confd_py import __version__
+from confd_py import __version__, apart
 from confd_py.config import FLAGS, Config, build, read_config_file
 from confd_py.errors import ConfdError, ConfigFault, StoreUnavailable, UsageError
 from confd_py.flags import parse_flags, usage
@@ -31,7 +31,12 @@ COMMANDS = ("check", "diff", "status", "convert")
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    code = run(sys.argv[1:], os.environ)
+    if apart.hanging():  # a thread inside of a library in C++ aborts the process that ends before it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import re2
 
+from confd_py import sizes
 from confd_py.gotemplate.builtins import GoError
 from confd_py.gotemplate.literals import quote
 from confd_py.gotemplate.values import KVs, Strings, from_utf8, utf8
@@ -18,6 +19,7 @@ from confd_py.notation import parse_go_bool
 
 _INT = re.compile(r"[+-]?[0-9]+\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_MOST_STEPS = 1 << 28  # states of an expression times characters of a text: RE2 may go through all of them, for seconds
 
 
 def atoi(text: str) -> int:
@@ -55,11 +57,14 @@ def split(text: str, separator: str) -> Strings:
 
 def join(parts: list[Any], separator: str) -> str:
     """The parts with `separator` between them."""
-    return separator.join(map(str, parts))
+    texts = [str(part) for part in parts]
+    _bounded("join", sizes.of_joined(separator, texts))
+    return separator.join(texts)
 
 
 def replace(text: str, old: str, new: str, count: int) -> str:
     """`old` replaced `count` times, always if `count` is negative."""
+    _bounded("replace", len(text) + text.count(old) * len(new))
     return text.replace(old, new, count)
 
 
@@ -98,6 +103,7 @@ def sort_kv_by_length(items: list[Any]) -> KVs:
 
 def indent(spaces: int, text: str) -> str:
     """Every line moved to the right; nothing stays nothing."""
+    _bounded("indent", max(spaces, 0) * (text.count("\n") + 1))
     pad = " " * max(spaces, 0)
     return pad + text.replace("\n", "\n" + pad) if text else ""
 
@@ -114,8 +120,7 @@ def squote(text: str) -> str:
 
 def repeat(count: int, text: str) -> str:
     """`text`, `count` times; refuses more than 16 MiB."""
-    if count > 0 and len(text) * count > 1 << 24:
-        raise GoError("repeat: the result would be longer than 16 MiB")
+    _bounded("repeat", len(text) * count)
     return text * max(count, 0)
 
 
@@ -147,19 +152,27 @@ def sha256sum(text: str) -> str:
 
 def regex_match(pattern: str, text: str) -> bool:
     """Whether RE2's `pattern` is found in `text`."""
-    return bool(_compiled(pattern).search(text))
+    return bool(_compiled(pattern, text).search(text))
 
 
 def regex_find(pattern: str, text: str) -> str:
     """What RE2's `pattern` finds first in `text`, or nothing."""
-    found = _compiled(pattern).search(text)
+    found = _compiled(pattern, text).search(text)
     return str(found.group(0)) if found else ""
 
 
 def regex_replace_all(pattern: str, text: str, replacement: str) -> str:
     """`text` with every match replaced; `$1` and `${name}` stand for groups."""
-    compiled = _compiled(pattern)
-    return str(compiled.sub(lambda match: _expanded(replacement, match, compiled), text))
+    compiled, left = _compiled(pattern, text), sizes.LARGEST
+
+    def replaced(match: Any) -> str:
+        nonlocal left
+        put = _expanded(replacement, match, compiled)
+        left -= len(put)
+        _bounded("regexReplaceAll", sizes.LARGEST - left)
+        return put
+
+    return str(compiled.sub(replaced, text))
 
 
 _GROUP = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
@@ -177,8 +190,22 @@ def _expanded(replacement: str, match: Any, compiled: Any) -> str:
     return _GROUP.sub(one, replacement)
 
 
+def _bounded(name: str, size: int) -> None:
+    if size > sizes.LARGEST:
+        raise GoError(f"{name}: the result would be longer than {sizes.LARGEST >> 20} MiB")
+
+
+def _compiled(pattern: str, text: str) -> Any:
+    """The expression, if it is not too much for `text`: nobody can interrupt it."""
+    compiled = _parsed(pattern)
+    if compiled.programsize * len(text) > _MOST_STEPS:
+        fault = f"the expression has {compiled.programsize:,} states, too many for a text of {len(text):,} characters"
+        raise GoError(fault)
+    return compiled
+
+
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Any:
+def _parsed(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:

@@ -15,8 +15,6 @@ from confd_py.gotemplate.literals import quote
 from confd_py.gotemplate.rounds import Rounds
 from confd_py.gotemplate.signature import Function, WrongArgument
 
-_LONGEST = 16 << 20  # characters of a text a function gives: doubled in a loop, it would grow without end
-
 
 @dataclass(frozen=True)
 class Place:
@@ -79,8 +77,8 @@ class Ops:
             text = err.brief if isinstance(err, ConfdError) else str(err)
             counted = text.startswith("wrong number of args")
             raise self.sites[site].place.fault(text if counted else f"error calling {name}: {text}") from err
-        if type(found) is str and len(found) > _LONGEST:
-            raise self.sites[site].place.fault(f"{name} gives more than {_LONGEST >> 20} MiB")
+        if type(found) is str and (excess := self._rounds.excess(len(found))):
+            raise self.sites[site].place.fault(f"{name} gives {excess}")
         return found
 
     @pass_context

@@ -1,4 +1,4 @@
-"""Ends a rendering that would go on for ever: the rounds of its loops, and its output, are counted."""
+"""Ends a rendering that would go on for ever: the rounds of its loops, its output and what it makes are counted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from confd_py.errors import TemplateFault
 T = TypeVar("T")
 _MOST_ROUNDS = 10_000_000
 _MOST_CHARACTERS = 64 << 20
+_LARGEST = 16 << 20  # of one value: characters, or bytes of what is no text
+_MOST_MADE = 256 << 20  # of all values together, those that were let go included
 _BATCH = 32  # pieces of output that are held before they are counted
 _HINT = "Does a loop of the template go through more than it is meant to?"
 
@@ -24,6 +26,7 @@ class Rounds:
     def begin(self) -> None:
         """A rendering begins."""
         self._ticks: Iterator[bool] = chain(repeat(True, _MOST_ROUNDS), map(_spent, (None,)))
+        self._left = _MOST_MADE
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """The items; each takes one round, counted in C. Raises TemplateFault when none is left."""
@@ -33,6 +36,13 @@ class Rounds:
         """One round outside of a loop. Raises TemplateFault."""
         if next(self._ticks, None) is None:
             raise _fault()
+
+    def excess(self, size: int) -> str:
+        """Why a value of this size, which was made just now, is one too many; "" when it is not."""
+        self._left -= size
+        if size > _LARGEST:
+            return f"more than {_LARGEST >> 20} MiB"
+        return "" if self._left >= 0 else f"more than {_MOST_MADE >> 20} MiB with all that was made before it"
 
     def joined(self, pieces: Iterable[str]) -> str:
         """The pieces in one. Raises TemplateFault for too many characters."""

@@ -240,3 +240,20 @@ def test_the_end_during_a_command_is_silent(place: Place) -> None:
     told = (place.folder / "log").read_text()
     assert "Traceback" not in told
     assert "loop is closed" not in told
+
+
+def test_a_template_that_takes_too_long_holds_up_neither_the_others_nor_the_end(place: Place) -> None:
+    slow = '{% set x = repeat(60000, "a") %}{% for n in range(99999) %}{{ regexMatch("(a?){1000}b", x) }}{% endfor %}'
+    place.resource("slow", slow, place.folder / "slow")
+    service = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        within(10, "the other one is in effect", place.out.exists)
+        place.values.write_text("app:\n  name: api\n")
+        within(6, "a change is in effect while the slow one goes on", lambda: place.out.read_text() == "name=api\n")
+        time.sleep(0.5)  # in the middle of one
+        service.send_signal(signal.SIGTERM)
+        _, told = service.communicate(timeout=10)
+    finally:
+        service.kill()
+        service.wait()
+    assert service.returncode == 0, told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,28 @@ def test_what_is_too_long_for_a_template_is_not_read(tmp_path: Path, name: str) 
         file.truncate((16 << 20) + 1)
     with pytest.raises(TemplateFault, match="is longer than 16 MiB"):
         found.render()
+
+
+@pytest.mark.parametrize("name", ["t.tmpl", "t.j2"])
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        ('indent 10000000000 "a"', "indent: the result would be longer than 16 MiB"),
+        ('nindent 10000000000 "a"', "indent: the result would be longer than 16 MiB"),
+        ('repeat 10000000000 "a"', "repeat: the result would be longer than 16 MiB"),
+        ('replace LONG "a" LONG -1', "replace: the result would be longer than 16 MiB"),
+        ("join LIST LONG", "join: the result would be longer than 16 MiB"),
+        ('regexReplaceAll "a" LONG LONG', "regexReplaceAll: the result would be longer than 16 MiB"),
+        ('regexMatch "(a?){1000}b" LONG', "the expression has 4,005 states, too many for a text of 100,000 characters"),
+    ],
+)
+def test_what_would_be_too_much_is_not_begun(tmp_path: Path, name: str, call: str, fault: str) -> None:
+    word, *given = shlex.split(call, posix=False)
+    if name == "t.tmpl":
+        known = {"LONG": '(repeat 100000 "a")', "LIST": '(split (repeat 1000 "a") "")'}
+        text = f"{{{{{word} {' '.join(known.get(one, one) for one in given)}}}}}"
+    else:
+        known = {"LONG": 'repeat(100000, "a")', "LIST": 'split(repeat(1000, "a"), "")'}
+        text = f"{{{{ {word}({', '.join(known.get(one, one) for one in given)}) }}}}"
+    with pytest.raises(TemplateFault, match=re.escape(fault)):
+        renderer(tmp_path, name, text).render()
