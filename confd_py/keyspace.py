@@ -86,6 +86,12 @@ def common_path(paths: Iterable[str]) -> str:
     return "/" + "/".join(part for part in shared if part)
 
 
+def top_paths(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that lie below none of the others, each once."""
+    clean = sorted({path if path == "/" else path.rstrip("/") for path in paths})
+    return [path for path in clean if not covers(tuple(other for other in clean if other != path), path)]
+
+
 @lru_cache(maxsize=1024)
 def compile_glob(pattern: str) -> re.Pattern[str]:
     """What Go's path.Match takes for `pattern`."""

@@ -1,18 +1,21 @@
-"""etcd v3, through a mirror of the one path that covers all keys."""
+"""etcd v3, through a mirror of the one path that covers all keys; of several where the user may not read that one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Never, TypeVar, cast
 
 import etcdkit
 from confd_py.errors import StoreRefused, StoreUnavailable
-from confd_py.keyspace import common_path, covers
+from confd_py.keyspace import common_path, covers, top_paths
 from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
 from confd_py.stores.tls import client_context
 from confd_py.stores.unverified import UnverifiedMember
+
+T = TypeVar("T")
 
 
 class EtcdStore:
@@ -34,38 +37,60 @@ class EtcdStore:
         targets = [member.target for member in self._unverified]
         targets += [endpoint for endpoint in endpoints if endpoint not in doubtful]
         files = _read_tls(tls if not doubtful else None)
-        self._mirror: etcdkit.Mirror | None = None
+        self._mirrors: list[etcdkit.Mirror] = []
         self._client = etcdkit.Client(targets, tls=files, user=user, user_optional=True, timeout_s=5.0)
 
     @property
     def trouble(self) -> str:
-        mirror = self._mirror
-        waits = mirror is not None and not mirror.connected and mirror.last_error is not None
-        return f"etcd does not answer: {mirror.last_error}" if mirror and waits else ""
+        waiting = [mirror for mirror in self._mirrors if not mirror.connected and mirror.last_error is not None]
+        return f"etcd does not answer: {waiting[0].last_error}" if waiting else ""
 
     async def read(self, keys: Sequence[str]) -> Batch:
         await self._open()
-        path = common_path(keys)
         try:
-            snapshot = await self._client.get_prefix(path)
+            return await self._as_may_be(keys, self._read)
         except etcdkit.Unavailable as err:
             raise StoreUnavailable(f"etcd does not answer: {err}", hint="Check -node.") from err
-        except etcdkit.EtcdError as err:
-            raise StoreRefused(f"etcd refused: {err}", hint="Check -username, -password and certificates.") from err
-        return _first(snapshot)
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         await self._open()
-        path = common_path(keys)
-        self._mirror = mirror = etcdkit.Mirror(self._client, path)
-        async with mirror:
+        await self._as_may_be(keys, lambda paths: self._follow(paths, deliver))
+
+    async def _as_may_be(self, keys: Sequence[str], get: Callable[[list[str]], Awaitable[T]]) -> T:
+        """What is got of one path, which shows a transaction at once; else of each path. Raises StoreRefused."""
+        paths = top_paths(keys)
+        try:
             try:
-                await mirror.ready()
-            except etcdkit.EtcdError as err:
-                raise StoreRefused(f"etcd refused: {err}", hint="Check -username, -password and certificates.") from err
-            mirror.listen(lambda changes: deliver(_later(mirror.snapshot(), changes)))
-            deliver(_first(mirror.snapshot()))
-            await asyncio.Event().wait()
+                return await get([common_path(keys)])
+            except etcdkit.Unauthorized:
+                if len(paths) < 2:
+                    raise
+            return await get(paths)
+        except etcdkit.Unavailable:
+            raise
+        except etcdkit.EtcdError as err:
+            hint = f"Check -username, -password, certificates, and that the user may read {', '.join(paths)}."
+            raise StoreRefused(f"etcd refused: {err}", hint=hint) from err
+
+    async def _read(self, paths: list[str]) -> Batch:
+        return _first([await self._client.get_prefix(path) for path in paths])
+
+    async def _follow(self, paths: list[str], deliver: Callable[[Batch], None]) -> Never:
+        mirrors = [etcdkit.Mirror(self._client, path) for path in paths]
+        async with contextlib.AsyncExitStack() as stack:
+            for mirror in mirrors:
+                await stack.enter_async_context(mirror)
+            self._mirrors = mirrors
+            await asyncio.gather(*(mirror.ready() for mirror in mirrors))
+
+            def snapshots() -> list[etcdkit.Snapshot]:
+                return [mirror.snapshot() for mirror in mirrors]
+
+            for mirror in mirrors:
+                mirror.listen(lambda changes: deliver(_later(snapshots(), changes)))
+            deliver(_first(snapshots()))
+            while True:
+                await asyncio.Event().wait()
 
     def covers(self, paths: Sequence[str], key: str) -> bool:
         return covers(tuple(paths), key)
@@ -95,14 +120,19 @@ def _read_tls(files: tuple[str, str, str] | None) -> etcdkit.TLS | None:
     return etcdkit.TLS(*(Path(name).read_bytes() if name else None for name in files))
 
 
-def _first(snapshot: etcdkit.Snapshot) -> Batch:
-    changes = (Change(key, None, _entry(entry), "first") for key, entry in snapshot.entries.items())
-    return Batch(snapshot.revision, tuple(changes), snapshot.cluster_id, snapshot.epoch)
+def _first(snapshots: Sequence[etcdkit.Snapshot]) -> Batch:
+    entries = {key: entry for snapshot in snapshots for key, entry in snapshot.entries.items()}
+    return _batch(snapshots, (Change(key, None, _entry(entry), "first") for key, entry in entries.items()))
 
 
-def _later(snapshot: etcdkit.Snapshot, changes: Sequence[etcdkit.Change]) -> Batch:
-    mine = tuple(Change(c.key, _maybe(c.old), _maybe(c.new), cast(Cause, c.cause)) for c in changes)
-    return Batch(snapshot.revision, mine, snapshot.cluster_id, snapshot.epoch)
+def _later(snapshots: Sequence[etcdkit.Snapshot], changes: Sequence[etcdkit.Change]) -> Batch:
+    return _batch(snapshots, (Change(c.key, _maybe(c.old), _maybe(c.new), cast(Cause, c.cause)) for c in changes))
+
+
+def _batch(snapshots: Sequence[etcdkit.Snapshot], changes: Iterable[Change]) -> Batch:
+    newest = max(snapshots, key=lambda snapshot: snapshot.revision)
+    epoch = sum(snapshot.epoch for snapshot in snapshots)  # grows when that of any does
+    return Batch(newest.revision, tuple(changes), newest.cluster_id, epoch)
 
 
 def _maybe(entry: etcdkit.Entry | None) -> Entry | None:

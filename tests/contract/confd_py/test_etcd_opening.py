@@ -45,10 +45,10 @@ def plain(tmp_path: Path) -> Iterator[EtcdServer]:
     server.kill()
 
 
-async def read(**flags: object) -> dict[str, str]:
+async def read(keys: tuple[str, ...] = ("/",), **flags: object) -> dict[str, str]:
     store = open_store(Config(backend="etcdv3", **flags), {})  # type: ignore[arg-type]
     try:
-        batch = await store.read(("/",))
+        batch = await store.read(keys)
     finally:
         await store.close()
     return {change.key: change.new.value for change in batch.changes if change.new}
@@ -143,6 +143,45 @@ async def test_a_user(plain: EtcdServer) -> None:
     for wrong in ({**user, "password": "wrong"}, {"node": (plain.endpoint,)}):
         with pytest.raises(StoreRefused):
             await read(**wrong)
+
+
+async def test_a_user_who_may_read_two_paths_only(plain: EtcdServer) -> None:
+    rights = [("role", "grant-permission", "web", "--prefix=true", "read", path) for path in ("/app", "/zone")]
+    given = [("user", "grant-role", "root", "root"), ("user", "grant-role", "web", "web")]
+    made = [
+        ("user", "add", "root:secret"),
+        ("user", "add", "web:secret"),
+        ("role", "add", "root"),
+        ("role", "add", "web"),
+    ]
+    for words in (("put", "/zone/name", "a"), ("put", "/other", "b"), *made, *rights, *given):
+        plain.etcdctl(*words)
+    plain.etcdctl("auth", "enable")
+    user = {"node": (plain.endpoint,), "basic_auth": True, "username": "web", "password": "secret"}
+    assert await read(keys=("/app", "/app/port", "/zone"), **user) == {"/app/port": "8080", "/zone/name": "a"}
+    with pytest.raises(StoreRefused, match="permission denied") as refused:
+        await read(keys=("/app", "/other"), **user)
+    assert "may read /app, /other" in refused.value.hint
+
+    store, batches = open_store(Config(backend="etcdv3", **user), {}), []
+    task = asyncio.create_task(store.follow(("/zone", "/app"), batches.append))
+    try:
+        await until(lambda: batches)
+        assert sorted(change.key for change in batches[0].changes) == ["/app/port", "/zone/name"]
+        for key, value in (("/app/port", "1"), ("/zone/name", "z"), ("/other", "unseen"), ("/app/port", "2")):
+            await asyncio.to_thread(plain.etcdctl, "put", key, value, user="root:secret")
+        await until(lambda: len(batches) == 4)
+        assert [(c.key, c.new.value) for batch in batches[1:] for c in batch.changes] == [
+            ("/app/port", "1"),
+            ("/zone/name", "z"),
+            ("/app/port", "2"),
+        ]
+        assert [batch.revision for batch in batches] == sorted(batch.revision for batch in batches)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await store.close()
 
 
 async def test_a_user_where_etcd_asks_for_none(plain: EtcdServer) -> None:
