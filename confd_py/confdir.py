@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confd_py.config import Config
 from confd_py.errors import ConfigFault, ResourceFault
 from confd_py.functions import environment_expander
+from confd_py.notation import line_of
 from confd_py.resource import Resource, parse_resource
 
 _log = logging.getLogger("confd-py")
@@ -34,16 +35,38 @@ def read_confdir(config: Config, environ: Mapping[str, str]) -> Confdir:
     if not folder.is_dir():
         raise ConfigFault(f"there is no directory {folder}", hint="Name its parent with -confdir.")
     expand = environment_expander(environ)
-    resources, faults = {}, []
+    resources: dict[Path, Resource] = {}
+    faults = []
     for path in sorted(path for path in folder.rglob("*toml") if path.is_file()):
         try:
-            resources[path] = parse_resource(str(path), path.read_text(), prefix=config.prefix, expand=expand)
+            text = path.read_text()
+            resource = parse_resource(str(path), text, prefix=config.prefix, expand=expand)
+            resource = replace(resource, name=_name(path, folder))
+            _refuse_another_writer(path, text, resource, resources)
+            resources[path] = resource
         except ResourceFault as err:
             faults.append(err)
         except (OSError, UnicodeDecodeError) as err:
             why = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
             faults.append(ResourceFault(str(path), f"cannot be read: {why}"))
     return Confdir(resources, tuple(faults))
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Its path in conf.d: two directories may have files of one name."""
+    return str(path.relative_to(folder)).removesuffix(".toml")
+
+
+def _refuse_another_writer(path: Path, text: str, resource: Resource, others: Mapping[Path, Resource]) -> None:
+    """Two that write one file would put it back in turns without end. Raises ResourceFault."""
+    mine = {"dest": os.path.realpath(resource.dest), "applied_file": os.path.realpath(resource.applied_file)}
+    for other, its in others.items():
+        theirs = {os.path.realpath(its.dest), os.path.realpath(its.applied_file)}
+        for key, place in mine.items():
+            if place in theirs:
+                line = line_of(text, key) or line_of(text, "dest")
+                fault = f"{other} writes {place}, too"
+                raise ResourceFault(str(path), fault, line=line, hint=f"Give one of them another {key}.")
 
 
 def stamp(path: Path) -> Stamp:

@@ -16,6 +16,10 @@ from confd_py.errors import WriteFailed
 
 ENCODING, ERRORS = "utf-8", "surrogateescape"
 _HINTS = {
+    errno.ENOENT: "Create its directory; it is tried again.",
+    errno.EACCES: "Run confd-py as a user who may write there.",
+    errno.EISDIR: "Name a file as dest, or take the directory away.",
+    errno.EROFS: "Its file system is read-only: name another place as dest, or mount it to be written.",
     errno.ENOSPC: "Free some space; it is tried again.",
     errno.ELOOP: "Its symbolic links lead round in a circle: take one away.",
 }

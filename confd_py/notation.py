@@ -71,7 +71,9 @@ def parse_mode(text: str) -> tuple[int, str] | None:
         return None
     if mode & 0o777 != confds & 0o777:
         return mode & 0o777, "confd takes it for decimal"
-    return mode & 0o777, "it is decimal, as in confd" if text[0] in "123456789" and confds > 7 else ""
+    if text[0] in "123456789" and confds > 7:
+        return mode & 0o777, "it is decimal, as in confd"
+    return mode & 0o777, "what is beyond 0777 is cut off, as in confd" if mode > 0o777 else ""
 
 
 def parse_share(value: object) -> float | None:

@@ -60,7 +60,7 @@ class Records:
 
     def failed(self, err: ConfdError, failures: int, wait_s: float) -> None:
         """It is not in effect, for the n-th time in a row, and is tried again in `wait_s`."""
-        if err.brief != self.state.error:
+        if err.brief != self.state.error and not self._onetime:  # whoever asked once is told at the end
             level = logging.INFO if isinstance(err, Away | Deferred) else logging.ERROR
             words = " | ".join(err.details)
             _log.log(level, "not applied resource=%s error=%s %s", self.state.resource, err.brief, words)

@@ -125,6 +125,8 @@ class _Reader:
         for key in ("src", "dest"):
             if not self.text(key):
                 raise self.fault(key, f"{key} is needed")
+        if self.text("applied_file") and Path(self.text("applied_file")) == dest:
+            raise self.fault("applied_file", "applied_file has to be another file than dest")
         return Resource(
             name=Path(self._path).name.removesuffix(".toml"),
             src=self.text("src"),

@@ -31,6 +31,7 @@ COMMANDS = ("check", "diff", "status", "convert")
 
 def main() -> None:
     """The console script."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # values may be no text at all
     code = run(sys.argv[1:], os.environ)
     if apart.hanging():  # a thread inside of a library in C++ aborts the process that ends before it
         sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ from typing import Any
 from confd_py.applied import Applied
 from confd_py.errors import ConfigFault
 
+_log = logging.getLogger("confd-py")
 _ANSWER_S = 2.0
 
 
@@ -60,6 +62,8 @@ def _make_room(place: Path) -> bool:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if place.exists() and not place.is_socket():
             raise ConfigFault(f"-status-socket {place} is there and no socket", hint="Name another place.")
+        if ask(place) is not None:
+            _log.warning("another confd-py answers there, and from now on this one does status_socket=%s", place)
         place.unlink(missing_ok=True)
     except OSError as err:
         raise _unusable(place, err) from err
@@ -67,7 +71,8 @@ def _make_room(place: Path) -> bool:
 
 
 def _unusable(place: Path, err: OSError) -> ConfigFault:
-    return ConfigFault(f"-status-socket {place}: {err.strerror}", hint="Name a place that can be written.")
+    why = err.strerror or str(err)  # a path that is too long has no number
+    return ConfigFault(f"-status-socket {place}: {why}", hint="Name a short path that can be written.")
 
 
 def _only_for_us(place: Path) -> int:

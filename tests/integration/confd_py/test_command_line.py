@@ -257,3 +257,43 @@ def test_a_template_that_takes_too_long_holds_up_neither_the_others_nor_the_end(
         service.kill()
         service.wait()
     assert service.returncode == 0, told
+
+
+def test_a_second_one_of_the_same_confdir_says_that_it_takes_over_the_status(place: Place) -> None:
+    socket = place.folder / "status.sock"
+    argv = place.argv("-watch", "-status-socket", str(socket))
+    running = [subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)]
+    try:
+        within(10, "the first one tells", lambda: place.run("status", "-status-socket", str(socket)).returncode == 0)
+        running.append(subprocess.Popen(argv, cwd=ROOT, stderr=(place.folder / "log").open("w")))
+        told = f"another confd-py answers there, and from now on this one does status_socket={socket}"
+        within(10, "the second one warns", lambda: told in (place.folder / "log").read_text())
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def test_a_socket_whose_path_is_too_long_is_told(place: Place) -> None:
+    done = subprocess.run(
+        place.argv("-watch", "-status-socket", str(place.folder / ("x" * 120))),
+        cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "None" in done.stderr) == (1, False)
+    assert "AF_UNIX path too long\n    Name a short path that can be written." in done.stderr
+
+
+def test_what_fails_when_asked_once_is_told_once(place: Place) -> None:
+    place.resource("bad", "{{ getv('/app/absent') }}", place.folder / "bad")
+    done = place.run("-onetime")
+    assert (done.returncode, done.stderr.count("/app/absent")) == (1, 1), done.stderr
+
+
+def test_a_difference_is_shown_on_a_terminal_that_cannot_show_it(place: Place) -> None:
+    place.values.write_text('app:\n  name: "b\u00fccher"\n')
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(
+        place.argv("diff"), cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert "+name=b\\xfccher" in done.stdout, done.stderr
+    assert "Traceback" not in done.stderr

@@ -161,7 +161,7 @@ def test_a_circle_of_links_says_so(tmp_path: Path) -> None:
 def test_an_old_file_is_spoken_of_only_where_there_is_one(tmp_path: Path) -> None:
     with pytest.raises(WriteFailed) as caught:
         dest.stage(tmp_path / "gone" / "out", "", dest.Ownership())
-    assert caught.value.hint == ""
+    assert caught.value.hint == "Create its directory; it is tried again."
 
 
 def test_words_of_a_long_name_are_found_in_linear_time() -> None:

@@ -45,10 +45,15 @@ def test_the_given_prefix_replaces_the_resources_own_as_in_confd(own: str, given
 
 
 def test_variables_of_commands_are_the_shells() -> None:
-    text = """check_cmd = 'n=7; test "${n}" = 7'\nreload_cmd = "kill ${PID:-1}"\napplied_file = "${HERE:-/x}/y" """
+    text = """check_cmd = 'n=7; test "${n}" = 7'\nreload_cmd = "kill ${PID:-1}"\napplied_file = "${HERE:-/x}/z" """
     found = parse(text, environ={"n": "1"})
     assert (found.check_cmd, found.reload_cmd) == ('n=7; test "${n}" = 7', "kill ${PID:-1}")
-    assert str(found.applied_file) == "/x/y"
+    assert str(found.applied_file) == "/x/z"
+
+
+def test_the_applied_state_has_a_file_of_its_own() -> None:
+    with pytest.raises(ResourceFault, match=r"app\.toml:4: applied_file has to be another file than dest"):
+        parse(f'applied_file = "{parse("").dest}"')
 
 
 def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
@@ -66,13 +71,13 @@ def test_keys_match_without_case_and_unknown_ones_are_left_alone() -> None:
         ("493", 0o755, True),
         ("999", 0o747, True),
         ("0_644", 0o644, False),
-        ("01777", 0o777, False),
+        ("01777", 0o777, True),
         ("0o640", 0o640, False),
         ("0O600", 0o600, False),
         ("0x1a4", 0o644, False),
         ("0b110", 0o6, False),
-        ("04755", 0o755, False),
-        ("0100644", 0o644, False),
+        ("04755", 0o755, True),
+        ("0100644", 0o644, True),
     ],
 )
 def test_mode_is_octal_and_what_may_surprise_is_said(written: str, mode: int, warned: bool) -> None:
@@ -84,6 +89,7 @@ def test_mode_is_octal_and_what_may_surprise_is_said(written: str, mode: int, wa
 
 def test_whether_a_mode_was_octal_or_decimal_is_told_with_what_to_write() -> None:
     assert parse('mode = "644"').warnings[0].endswith('confd takes it for decimal. Write "0644".')
+    assert parse('mode = "04755"').warnings[0].endswith('beyond 0777 is cut off, as in confd. Write "0755".')
     assert parse('mode = "999"').warnings[0].endswith('it is decimal, as in confd. Write "0747".')
 
 
