@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from confd_py.apart import Apart, Overdue, in_time
 from confd_py.applied import Applied
 from confd_py.apply import Applier
 from confd_py.confdir import Stamp, stamp
+from confd_py.deadline import Beside, Overdue, in_time
 from confd_py.errors import Away, ConfdError, Deferred, TemplateFault
+from confd_py.pacing import Pacing
 from confd_py.records import Records
 from confd_py.render import Renderer
-from confd_py.renders import Renders
 from confd_py.resource import Resource
 from confd_py.store import Batch, LeaseFate
 from confd_py.view import View
@@ -60,8 +60,8 @@ class Worker:
         self._applying = self._tried = False
         self._doubted = self._edited = False  # told while it was being applied: the outcome does not answer it
         self._changed_s: float | None = None  # when the first change came that is not in effect
-        self._renders = Renders(parts.resource.apply)
-        self._apart = Apart(_RENDER_LIMIT_S)
+        self._pacing = Pacing(parts.resource.apply)
+        self._beside = Beside(_RENDER_LIMIT_S)
         self._slow = False  # it took longer than others can wait for
         self._next_try_s: float | None = None
         self._ask_s: float | None = None
@@ -73,7 +73,7 @@ class Worker:
         """The store changed."""
         mine = self._view.relevant(batch)
         if mine.changes or not self._view.ready:
-            self._renders.changed(alone=self._changed_s is None)
+            self._pacing.changed(alone=self._changed_s is None)
             self._changed_s = self._changed_s or time.monotonic()
             self._inbox.append(mine)
             self._bell.set()
@@ -191,11 +191,11 @@ class Worker:
 
     async def _attempt_soon(self) -> None:
         """At once, or a little later when changes come in a storm: the last of them counts."""
-        wait_s = max(0.0 if self._parts.onetime else self._renders.wait_s(), self._unsettled_s())
+        wait_s = max(0.0 if self._parts.onetime else self._pacing.wait_s(), self._unsettled_s())
         if wait_s > 0:
             self._next_try_s = time.monotonic() + wait_s
             return
-        self._renders.take()
+        self._pacing.take()
         self._applying = self._tried = True
         try:
             await self._attempt()
@@ -236,7 +236,7 @@ class Worker:
             except Overdue:
                 self._slow = True
         try:
-            return await self._apart.run(renderer.render)
+            return await self._beside.run(renderer.render)
         except TimeoutError as err:
             fault = f"{self.resource.src}: rendering took longer than {_RENDER_LIMIT_S:g} s"
             hint = "Does it loop for long, or ask name servers (lookup…) that do not answer?"

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confd_py import __version__, apart
+from confd_py import __version__, deadline
 from confd_py.config import FLAGS, Config, build, read_config_file
 from confd_py.errors import ConfdError, ConfigFault, StoreUnavailable, UsageError
 from confd_py.flags import parse_flags, usage
@@ -33,7 +33,7 @@ def main() -> None:
     """The console script."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # values may be no text at all
     code = run(sys.argv[1:], os.environ)
-    if apart.hanging():  # a thread inside of a library in C++ aborts the process that ends before it
+    if deadline.hanging():  # a thread inside of a library in C++ aborts the process that ends before it
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from confd_py import dest
-from confd_py.apart import Apart
 from confd_py.apply import CommandApplier, Tally
+from confd_py.deadline import Beside
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, TemplateFault, WriteFailed
 from confd_py.guard import Limits
 from confd_py.keyspace import KeySpace
@@ -285,7 +285,7 @@ async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
         return [(None, None, None, "", ("10.0.0.1", 0))]
 
     monkeypatch.setattr("confd_py.functions.host.socket.getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("confd_py.worker.Apart", lambda limit_s: Apart(0.2))
+    monkeypatch.setattr("confd_py.worker.Beside", lambda limit_s: Beside(0.2))
     bench = Bench(tmp_path, '{{ lookupIP("db")|join }}')
     try:
         bench.tell("/app/a", "1", cause="first")
@@ -312,7 +312,7 @@ async def test_a_template_that_loops_for_long_holds_up_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("confd_py.worker._AT_ONCE_S", 0.05)
-    monkeypatch.setattr("confd_py.worker.Apart", lambda limit_s: Apart(0.1))
+    monkeypatch.setattr("confd_py.worker.Beside", lambda limit_s: Beside(0.1))
     turns = "{% for a in range(40000) %}{% for b in range(2000) %}{% endfor %}{% endfor %}"
     bench = Bench(tmp_path, turns)
     bench.tell("/app/a", "1", cause="first")

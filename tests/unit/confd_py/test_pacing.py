@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from confd_py.renders import Renders
+from confd_py.pacing import Pacing
 
 
 class Clock:
@@ -18,11 +18,11 @@ class Clock:
 def renders_within_a_second(apply: str, *, alone: bool) -> int:
     """One change a millisecond; `alone`: each was in effect before the next came."""
     clock, count = Clock(), 0
-    renders = Renders(apply, clock)
+    pacing = Pacing(apply, clock)
     for _ in range(1000):
-        renders.changed(alone=alone or count == 0)
-        if renders.wait_s() == 0:
-            renders.take()
+        pacing.changed(alone=alone or count == 0)
+        if pacing.wait_s() == 0:
+            pacing.take()
             count += 1
         clock.now_s += 0.001
     return count
@@ -45,13 +45,13 @@ def test_renders(apply: str, alone: bool, least: int, most: int) -> None:
 
 def test_one_that_overtakes_another_waits_only_after_several() -> None:
     clock = Clock()
-    renders = Renders("haproxy", clock)
+    pacing = Pacing("haproxy", clock)
     waits = []
     for _ in range(5):
-        renders.changed(alone=False)
-        waits.append(renders.wait_s())
-        renders.take()
+        pacing.changed(alone=False)
+        waits.append(pacing.wait_s())
+        pacing.take()
     assert waits[:3] == [0, 0, 0]
     assert waits[3] > 0
-    renders.changed(alone=True)
-    assert renders.wait_s() == 0
+    pacing.changed(alone=True)
+    assert pacing.wait_s() == 0

@@ -41,7 +41,7 @@ def _interrupt(*_: object) -> None:
     raise Overdue
 
 
-class Apart:
+class Beside:
     """One call at a time; one that took too long is let go, and none is begun beside it."""
 
     def __init__(self, limit_s: float) -> None:

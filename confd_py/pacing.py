@@ -11,7 +11,7 @@ _RELOADING = (4, 4.0)  # at once, and a second, of what takes a reload each time
 _CROWDED = (3, 5.0)  # of what HAProxy is told while it runs: only renders for changes that overtake each other count
 
 
-class Renders:
+class Pacing:
     """Rations the renders of one resource, which is applied by `apply`."""
 
     def __init__(self, apply: str, clock: Callable[[], float] = time.monotonic) -> None:
