@@ -23,7 +23,7 @@ from confd_py.nginx.applier import NginxApplier
 from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
-from confd_py.store import Batch, Change, Entry, Store
+from confd_py.store import Batch, Change, Entry, Store, difference
 from confd_py.view import View
 from confd_py.worker import Parts, Worker
 
@@ -128,7 +128,7 @@ class Service:
             batch
         ):
             fresh = {change.key: change.new for change in batch.changes if change.new is not None}
-            batch = replace(batch, changes=_difference(self._known, fresh))
+            batch = replace(batch, changes=difference(self._known, fresh, "resync"))
         for change in batch.changes:
             if change.new is None:
                 self._known.pop(change.key, None)
@@ -265,8 +265,3 @@ def _reload_owed(resource: Resource) -> bool:
         return before.reload_owed
     written = text is not None and before.sha256 not in ("", applied.digest(text))
     return before.reload_owed or written
-
-
-def _difference(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> tuple[Change, ...]:
-    keys = sorted(old.keys() | new.keys())
-    return tuple(Change(k, old.get(k), new.get(k), "resync") for k in keys if old.get(k) != new.get(k))

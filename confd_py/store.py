@@ -43,16 +43,16 @@ class Batch:
     epoch: int = 0
 
 
+def difference(old: Mapping[str, Entry], new: Mapping[str, Entry], cause: Cause) -> tuple[Change, ...]:
+    """What turns `old` into `new`, by key, in order."""
+    keys = sorted(old.keys() | new.keys())
+    return tuple(Change(k, old.get(k), new.get(k), cause) for k in keys if old.get(k) != new.get(k))
+
+
 def changes_between(old: Mapping[str, str] | None, new: Mapping[str, str]) -> tuple[Change, ...]:
     """What a store without revisions and leases holds now, against what it held before; `old` None is a first read."""
-    before = old or {}
-    cause: Cause = "first" if old is None else "event"
-    keys = sorted(key for key in before.keys() | new.keys() if before.get(key) != new.get(key))
-    return tuple(Change(key, _entry(before, key), _entry(new, key), cause) for key in keys)
-
-
-def _entry(values: Mapping[str, str], key: str) -> Entry | None:
-    return Entry(values[key]) if key in values else None
+    before, now = ({key: Entry(value) for key, value in values.items()} for values in (old or {}, new))
+    return difference(before, now, "first" if old is None else "event")
 
 
 class Store(Protocol):
