@@ -44,8 +44,9 @@ class PodmanService:
         argv = [*self._podman(), "system", "service", "--time=0", f"unix://{self.socket}"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
-            )
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(),
+                cwd=self.folder,  # its conmon leaves `oom` where it stands
+            )  # fmt: skip
         becomes(self.socket.is_socket, 20.0, lambda: (self.folder / "log").read_text()[-4000:])
         return self
 
