@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import threading
 import weakref
@@ -23,13 +24,18 @@ def in_time(limit_s: float, call: Callable[[], str]) -> str:
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
-    before = signal.signal(signal.SIGALRM, _interrupt)
+    _listen()
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     try:
         return call()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+
+
+@functools.cache
+def _listen() -> None:
+    """Once, as this is on the way of each change."""
+    signal.signal(signal.SIGALRM, _interrupt)
 
 
 def hanging() -> bool:

@@ -29,8 +29,9 @@ class Records:
         self._view, self._applier = view, applier
         self._noop = noop
         self._onetime = onetime  # nobody stays to tell: only what is owed is noted
-        self.state = applied.load(self._file, resource.name, str(resource.dest))
-        self._renders = self.state.renders
+        self._state = applied.load(self._file, resource.name, str(resource.dest))
+        self._looked_at = self._state.wanted_revision
+        self._renders = self._state.renders
         self._base = Tally(self.state.reloads, self.state.runtime_ops, self.state.drift_repairs)
         self._reached: int | None = None  # the revision that is in effect; told once nothing holds it back
         self.due_s: float | None = None  # when what was seen has to be written down
@@ -38,9 +39,15 @@ class Records:
 
     # -- what is in effect --------------------------------------------------------------------------
 
+    @property
+    def state(self) -> Applied:
+        """What is in effect, and what is not, and why."""
+        state, wanted = self._state, self._looked_at
+        return state if state.wanted_revision == wanted else replace(state, wanted_revision=wanted)
+
     def looked_at(self, revision: int) -> None:
-        """An attempt for `revision` begins; told with its outcome."""
-        self.state = replace(self.state, wanted_revision=revision)
+        """An attempt for `revision` begins; written with its outcome."""
+        self._looked_at = revision
 
     def rendered(self) -> None:
         """Counted; told with the outcome."""
@@ -72,7 +79,7 @@ class Records:
         self._write(self.state)
 
     def _write(self, state: Applied) -> None:
-        self.state = self._with_tally(state)
+        self._state = self._with_tally(state)
         if self._noop:
             return
         if self._onetime and not self.state.reload_owed:

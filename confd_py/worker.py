@@ -150,7 +150,7 @@ class Worker:
                 remembered = self.records.load_view()
                 batch = self._view.start(batch, remembered)
                 self._owed = True
-            fates = await self._fates(self._view.questions(batch))
+            fates = await self._fates(self._view.questions(batch)) if self._view.guarded else {}
             before = len(self._view.ghosts)
             self._view.take(batch, fates, time.time())
             self.records.soon_remember()
@@ -165,7 +165,12 @@ class Worker:
                     self.resource.name,
                     len(self._view.ghosts),
                 )
-        await self._ask_again()
+        if self._view.guarded:
+            await self._ask_again()
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of what was kept long enough."""
         spared = self._view.spared
         gone = self._view.release(time.time())
         if self._view.spared - spared:
