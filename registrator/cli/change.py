@@ -1,4 +1,4 @@
-"""hecd scale, rollback, rm, restore."""
+"""hecd scale, rm, restore."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import time
 import click
 
 from registrator.cli import session
-from registrator.cli.deploy import raise_failures
 from registrator.control.backup import Backup
 from registrator.errors import HecdError
-from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.names import ServiceName
 from registrator.orders import follow, give
 from registrator.registry.world import World
 
@@ -45,25 +44,6 @@ async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
             return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
 
         await follow.until(store, there, SETTLED_WITHIN_S, "scaling", watch=next(iter(wanted)), show=_show)
-
-
-@click.command()
-@click.argument("service")
-@click.argument("release", type=int, required=False)
-@session.output_option
-@click.pass_context
-def rollback(ctx: click.Context, service: str, release: int | None, output: str) -> None:
-    """Go back to the release before the one that serves, or to RELEASE."""
-    to = session.run(_rollback(ctx, ServiceName(service), None if release is None else ReleaseNumber(release)))
-    session.print_object({"service": service, "release": to}, output, [f"{service}: release {to} serves"])
-
-
-async def _rollback(ctx: click.Context, name: ServiceName, release: ReleaseNumber | None) -> ReleaseNumber:
-    async with session.registry(ctx) as (store, world):
-        to, revision = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
-        ended = await follow.releases(store, {name: to}, after=revision, show=_show)
-    raise_failures(ended)
-    return to
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registrator.model.instance import Assignment
+from registrator.model.outcome import Outcome
 from registrator.model.rollout import Rollout
 
 
@@ -40,4 +41,12 @@ class Progress:
     reason: str
 
 
-Action = Assign | Drain | Unassign | Progress
+@dataclass(frozen=True)
+class Conclude:
+    """Enter in the history how a release ended."""
+
+    outcome: Outcome
+    reason: str
+
+
+Action = Assign | Drain | Unassign | Progress | Conclude

@@ -18,14 +18,14 @@ from registrator.registry.world import World
 
 @dataclass
 class Backup:
-    """Keeps services, releases, assignments and rollouts; records under a lease come back by themselves."""
+    """Keeps services, releases and their history, assignments, rollouts; what is under a lease comes back by itself."""
 
     path: Path
     _seen: tuple[int, ...] = field(default=())
 
     def save(self, world: World) -> None:
         """Write the file if an order changed since the last time. An empty world is not worth keeping."""
-        rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability)
+        rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability, world.history)
         orders = [record for room in rooms for record in _records(room)]
         keys = {schema.key_of(o): o for o in orders}
         seen = tuple(sorted(world.revisions.get(key, 0) for key in keys))

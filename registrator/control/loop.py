@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Drain, Progress, Unassign
+from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.backup import Backup
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
@@ -141,12 +141,16 @@ def _write(action: Action) -> Write:
             return schema.delete(assignment)
         case Progress(record):
             return schema.put(record)
+        case Conclude(outcome):
+            return schema.put(outcome)
 
 
 def _line(action: Action) -> str:
     match action:
         case Progress(record, reason):
             return f"rollout {record.service} release={record.release} state={record.state} reason={reason}"
+        case Conclude(end, reason):
+            return f"history {end.service} release={end.release} state={end.state} reason={end.reason or reason}"
         case _:
             a = action.assignment
             verb = type(action).__name__.lower()

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control.actions import Action, Assign, Drain, Progress, Unassign
+from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
+from registrator.control.history import concluded
 from registrator.control.placement import Board, NoPlace
 from registrator.control.view import ServiceView
 from registrator.model.instance import Assignment
@@ -41,6 +42,8 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     rollout, why = _advance(view, rollout, actions, now, why)
     if rollout != view.rollout:
         actions.append(Progress(rollout, why))
+        ends = concluded(view.service, view.rollout, rollout, now)
+        actions += [Conclude(end, f"release {end.release} ended {end.state}") for end in ends]
     return actions
 
 

@@ -75,6 +75,9 @@ async def rollback(
         to = earlier[-1]
     elif to not in numbers:
         raise NotFound(f"{name} has no release {to}", hint=f"Known releases: {_listed(numbers)}.")
+    elif rollout is not None and rollout.failed(to) and service.release == to:
+        hint = "Mend the cause and deploy again: the same file gets a new release."
+        raise HecdError(f"release {to} of {name} did not succeed: {rollout.reason}", hint=hint)
     changed = replace(service, release=to, updated_at=now, updated_by=who)
     return to, await store.commit([schema.put(changed)], [_unchanged(service, world)])
 
@@ -106,6 +109,7 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
     gone: list[Write] = [schema.delete(service)]
     gone += [schema.delete(r) for (s, _), r in world.releases.items() if s == name]
     gone += [schema.delete(r) for s, r in world.rollouts.items() if s == name]
+    gone += [schema.delete(r) for (s, _), r in world.history.items() if s == name]
     await store.commit(gone, [_unchanged(service, world)])
 
 
@@ -115,6 +119,17 @@ async def restore(store: Store, world: World, kept: Sequence[Put], *, now: float
     gone: list[Write] = [Delete(key) for key in sorted(stale - {put.key for put in kept})]
     await store.commit([*kept, *gone, schema.put(Ledger(now, who))])
     return len(kept)
+
+
+def chosen(world: World, name: str | None) -> Service:
+    """The service of that name, or the only one there is. Raises NotFound, HecdError."""
+    if name is not None:
+        return service_named(world, ServiceName(name))
+    if len(world.services) == 1:
+        return next(iter(world.services.values()))
+    if not world.services:
+        raise NotFound("there are no services", hint="`hecd deploy -f compose.yaml` makes some.")
+    raise HecdError("which service?", hint=f"Name one of: {_listed(sorted(world.services))}.")
 
 
 def service_named(world: World, name: ServiceName) -> Service:

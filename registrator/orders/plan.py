@@ -117,6 +117,8 @@ def _forgotten(service: ServiceName, world: World) -> Iterator[Delete]:
     for release in mine[: -(KEPT_RELEASES - 1)]:
         if release.number not in used:
             yield schema.delete(release)
+            if (outcome := world.history.get((service, release.number))) is not None:
+                yield schema.delete(outcome)
 
 
 def _clashes(wanted: Mapping[ServiceName, Traffic], world: World) -> Iterator[str]:

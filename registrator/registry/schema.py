@@ -9,6 +9,7 @@ from registrator.model.claim import Claim
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.node import Edge, Node
+from registrator.model.outcome import Outcome
 from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
@@ -20,7 +21,7 @@ ROOT = "/hecd/"
 LEADER = "/hecd/control/leader"
 LEDGER = "/hecd/control/ledger"
 
-Record = Node | Service | Release | Assignment | Instance | Edge | Claim | Rollout | Ledger | Availability
+Record = Node | Service | Release | Assignment | Instance | Edge | Claim | Rollout | Ledger | Availability | Outcome
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ ROOMS = (
     Room("claims", Claim, 1),
     Room("rollouts", Rollout, 1),
     Room("availability", Availability, 1),
+    Room("history", Outcome, 2),
 )
 
 
@@ -66,6 +68,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}rollouts/{record.service}"
         case Availability():
             return f"{ROOT}availability/{record.node}"
+        case Outcome():
+            return f"{ROOT}history/{record.service}/{record.release}"
         case Ledger():
             return LEDGER
 

@@ -12,6 +12,7 @@ from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node
+from registrator.model.outcome import Outcome
 from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
@@ -39,6 +40,7 @@ class World:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
     availability: Mapping[NodeName, Availability] = field(default_factory=dict)
+    history: Mapping[tuple[ServiceName, ReleaseNumber], Outcome] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change
@@ -111,7 +113,7 @@ class Reader:
 
 
 def _index(word: str, words: tuple[str, ...]) -> Any:
-    if word == "releases":
+    if word in ("releases", "history"):
         return words[0], int(words[1]) if words[1].isdigit() else -1
     if word == "assignments":
         return words

@@ -37,8 +37,11 @@ def test_deploy_look_scale_roll_back_and_remove(machine: Machine) -> None:
     assert machine.hecd("exec", name, "--", "/bin/busybox", "false").code == 1
     assert "listens on port 8080" in machine.hecd("logs", "web").out
 
-    back = machine.hecd("rollback", "web")
-    assert back.code == 0, back.err
+    past = machine.hecd("history", "-o", "json").json()
+    assert [(e["release"], e["outcome"], e["serves"]) for e in past] == [(2, "done", True), (1, "done", False)]
+    back = machine.hecd("rollback")
+    assert (back.code, back.out) == (0, "web: release 1 serves\n"), back.err
+    assert "went back to it, by" in machine.hecd("history", "web").out
     assert {i["release"] for i in machine.instances()} == {1}
     assert machine.hecd("rm", "web").out == "web: removed\n"
     assert machine.instances() == []

@@ -8,10 +8,12 @@ from registrator.errors import HecdError, NotFound
 from registrator.model.instance import Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.outcome import Outcome
 from registrator.model.release import Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Project, ServiceSpec, Traffic
 from registrator.orders import give
+from registrator.orders.history import history
 from registrator.orders.plan import Change, plan
 from registrator.registry import schema
 from registrator.registry.world import Reader, World
@@ -181,3 +183,47 @@ async def test_a_service_is_removed_in_two_steps() -> None:
     await give.forget(desk.store, desk.world(), WEB)
     assert not desk.world().services
     assert not desk.world().releases
+
+
+async def test_the_history_is_newest_first_with_what_became_of_each() -> None:
+    desk = Desk()
+    for n in range(12):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    await desk.ended("rolling", 12, proven=(11,))
+    outcome = Outcome(WEB, ReleaseNumber(10), "rolled-back", "exit code 3", "me", 1.0, 2.0)
+    await desk.store.commit([schema.put(outcome)])
+    found = history(desk.world(), WEB)
+    assert [e.release for e in found] == list(range(12, 2, -1))
+    assert [e.outcome for e in found[:4]] == ["rolling", "done", "rolled-back", "waiting"]
+    assert [e.serves for e in found[:2]] == [True, False]
+    assert (found[2].reason, found[2].ended_at, found[0].digest, found[0].by) == ("exit code 3", 2.0, "sha256:11", "me")
+
+
+async def test_what_is_forgotten_takes_its_history_along() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    await desk.store.commit([schema.put(Outcome(WEB, ReleaseNumber(1), "done"))])
+    for n in range(10):
+        await desk.deploy(spec(), digest=f"sha256:{n}x")
+    assert not desk.world().history
+
+
+async def test_a_release_that_failed_is_not_gone_back_to() -> None:
+    desk = Desk()
+    for n in range(2):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    await desk.ended("rolled-back", 2, proven=(1,))
+    with pytest.raises(HecdError, match="release 2 of web did not succeed"):
+        await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(2), now=1.0, who="me")
+
+
+async def test_a_service_need_not_be_named_where_it_is_the_only_one() -> None:
+    desk = Desk()
+    with pytest.raises(NotFound, match="no services"):
+        give.chosen(desk.world(), None)
+    await desk.deploy(spec())
+    assert give.chosen(desk.world(), None).service == WEB
+    await desk.deploy(spec("api", published=81))
+    with pytest.raises(HecdError, match="which service") as caught:
+        give.chosen(desk.world(), None)
+    assert "api, web" in caught.value.hint

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from registrator.control import rollout
-from registrator.control.actions import Assign, Drain, Progress, Unassign
+from registrator.control.actions import Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.outcome import Outcome
 from registrator.model.release import Release, Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic, Update
@@ -36,6 +37,7 @@ class Stage:
         self.edge_error: str | None = None
         self.bad_releases: set[int] = set()
         self.log: list[str] = []
+        self.history: dict[int, Outcome] = {}
         self.least_serving = 10_000
         self.most_live = 0
 
@@ -73,6 +75,8 @@ class Stage:
                     del self.assignments[assignment.instance]
                 case Progress(record):
                     self.rollout = record
+                case Conclude(outcome):
+                    self.history[outcome.release] = outcome
             self.log.append(type(action).__name__)
         self.most_live = max(self.most_live, len(self.assignments))
         return actions
@@ -369,3 +373,44 @@ def test_the_same_state_decides_the_same() -> None:
     stage.play("done")
     stage.want(2)
     assert stage.decide() == stage.decide()
+
+
+@pytest.mark.parametrize(("action", "state"), [("rollback", "rolled-back"), ("pause", "paused")])
+def test_the_history_tells_how_each_release_ended(action: str, state: str) -> None:
+    stage = Stage(2, failure_action=action)
+    stage.play("done")
+    stage.bad_releases = {2}
+    stage.want(2)
+    stage.play(state)
+    assert {n: o.state for n, o in stage.history.items()} == {1: "done", 2: state}
+    assert "exit code 3" in stage.history[2].reason
+    assert stage.history[2].ended_at >= stage.history[2].started_at > stage.history[1].ended_at
+
+
+def test_a_release_that_another_one_overtakes_is_told_so() -> None:
+    stage = Stage(2)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.service = replace(stage.service, release=ReleaseNumber(3), updated_by="ann@host")
+    stage.play("done")
+    assert stage.history[2].state == "overtaken"
+    assert stage.history[2].reason == "release 3 was wanted, by ann@host"
+    assert stage.history[3].ordered_by == "ann@host"
+
+
+def test_going_back_by_order_keeps_what_runs_and_is_told() -> None:
+    stage = Stage(4, parallelism=1, monitor_s=60.0)
+    stage.play("done", passes=400)
+    before = set(stage.assignments)
+    stage.want(2)
+    for _ in range(5):  # half-way
+        stage.step()
+        stage.agents()
+    kept = {n for n, a in stage.assignments.items() if a.release == 1 and not a.drain}
+    assert 0 < len(kept) < 4
+    stage.service = replace(stage.service, release=ReleaseNumber(1), updated_by="ann@host")
+    stage.play("done", passes=400)
+    assert kept <= set(stage.assignments)
+    assert kept <= before
+    assert stage.history[1].reason == "went back to it, by ann@host"

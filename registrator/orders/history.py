@@ -1,0 +1,52 @@
+"""The releases of a service with what became of each, newest first. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.rollout import ENDED
+from registrator.registry.world import World
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One release. `serves`: it is what instances should be of now."""
+
+    release: ReleaseNumber
+    serves: bool
+    outcome: str  # a state of model.outcome or, of one under way, of model.rollout; "waiting": nothing was done yet
+    reason: str
+    image: str
+    digest: str
+    by: str
+    at: float  # when it was made, seconds since the epoch
+    ended_at: float
+
+
+def history(world: World, name: ServiceName) -> list[Entry]:
+    """The kept releases of `name`."""
+    numbers = sorted((n for s, n in world.releases if s == name), reverse=True)
+    return [_entry(world, name, number) for number in numbers]
+
+
+def _entry(world: World, name: ServiceName, number: ReleaseNumber) -> Entry:
+    release = world.releases[name, number]
+    rollout = world.rollouts.get(name)
+    outcome = world.history.get((name, number))
+    state, reason = (outcome.state, outcome.reason) if outcome else ("waiting", "")
+    if rollout is not None and rollout.release == number and rollout.state not in ENDED:
+        state, reason = rollout.state, rollout.reason
+    elif outcome is None and rollout is not None and number in rollout.proven:
+        state = "done"  # it ended before there was a history
+    return Entry(
+        number,
+        rollout is not None and rollout.target == number,
+        state,
+        reason,
+        release.settings.image,
+        release.settings.digest,
+        release.created_by,
+        release.created_at,
+        outcome.ended_at if outcome else 0.0,
+    )
