@@ -20,6 +20,7 @@ COMMANDS = {
     "lab": ("lab", "A fleet of hosts on this machine, and their faults."),
     "deploy": ("deploy", "Bring the services of a compose file up, release by release."),
     "plan": ("deploy", "Show what `deploy` would change."),
+    "rollout": ("rollout", "Follow, pause, resume, promote or abort a release under way."),
     "ps": ("look", "List the instances."),
     "services": ("look", "List the services."),
     "nodes": ("look", "List the nodes."),

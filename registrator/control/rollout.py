@@ -6,6 +6,8 @@ Every call looks at the whole state again, so a new leader goes on where the las
      └─────────── too many failures, or no progress ───────────┐ (failure_action)
                                      rolling-back <────────────┤ rollback
                         rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
+
+Operators steer it besides: see steering.py.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import replace
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.placement import Board, NoPlace
+from registrator.control.steering import steer
 from registrator.control.view import ServiceView
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber, instance_name, instance_number
@@ -28,12 +31,15 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     `now` is seconds since the epoch; `since` is when this leader began: time without a leader is no lack of progress.
     """
     rollout, why = _follow_wanted(view, now)
-    rollout, why = _judge(view, rollout, now, why, since)
+    rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
+    rollout, why = _judge(view, rollout, now, told or why, since)
     if view.service.placement.every_node:
         rollout = replace(rollout, wanted=view.service.replicas)
     actions: list[Action] = [*_forget(view), *_adopt(view)]
-    if rollout.state == "paused":
+    if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
         actions += _shrink(view)
+    elif rollout.state == "held":
+        actions += _keep_up(view, rollout, board)
     elif not view.unclaimed:
         steps, blocked = _steps(view, rollout, board, now)
         actions += steps
@@ -55,7 +61,10 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
     seen = [instance_number(n) for n in (*view.instances, *(a.instance for a in view.assignments))]
     fresh = Rollout(service.service, service.release, ReleaseNumber(0), started_at=now, progress_at=now)
     if before is not None:
-        fresh = replace(fresh, stable=before.stable, proven=before.proven, next_number=before.next_number)
+        old_wish = view.steering is not None and view.steering.release != service.release
+        obeyed = view.steering.at if view.steering is not None and old_wish else before.obeyed
+        fresh = replace(fresh, stable=before.stable, proven=before.proven, obeyed=obeyed)
+        fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
     return fresh, f"release {service.release} is wanted"
 
@@ -97,7 +106,7 @@ def _turn_back(
         if part
     )
     reason = f"release {rollout.release} failed: {blame or 'an instance broke'}"
-    can_return = rollout.stable not in (0, rollout.release) and rollout.stable in view.known_releases
+    can_return = _can_return(view, rollout)
     back = view.service.update.failure_action == "rollback" and can_return
     if not back and not can_return:
         reason += "; there is no earlier release to go back to"
@@ -105,6 +114,10 @@ def _turn_back(
     state = "rolling-back" if back else "paused"
     ended_at = 0.0 if back else now
     return replace(rollout, state=state, reason=reason, log_tail=tail, progress_at=now, ended_at=ended_at), reason
+
+
+def _can_return(view: ServiceView, rollout: Rollout) -> bool:
+    return rollout.stable not in (0, rollout.release) and rollout.stable in view.known_releases
 
 
 def _edge_trouble(view: ServiceView) -> str:
@@ -134,13 +147,19 @@ def _shrink(view: ServiceView) -> Iterator[Action]:
         yield Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
 
 
+def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
+    """A release that is held makes no step, but what died is replaced, by the release that is known to be good."""
+    release = rollout.stable if _can_return(view, rollout) else rollout.release
+    yield from _start(view, rollout, board, max(0, view.service.replicas - len(view.live)), release)[0]
+
+
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
     """The steps to be made now, and why some can't be, "" if all can."""
     new = view.of_target(rollout.target)
     good = {a.instance for a in new}
     old = [a for a in view.live if a.instance not in good]
     starts, drains = _budget(view, rollout, new, old, now)
-    actions, blocked = _start(view, rollout, board, starts)
+    actions, blocked = _start(view, rollout, board, starts, rollout.target)
     victims = _victims(view, old)[:drains] if old else _victims(view, new)[: max(0, len(new) - view.service.replicas)]
     for victim in victims:
         reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
@@ -160,9 +179,11 @@ def _budget(
             missing = min(missing, max(0, want - len(new) - len(view.draining)))
         return missing, 0
     at_once = update.parallelism or max(want, 1)
+    if rollout.promoted and update.order != "stop-first":
+        at_once = max(want, 1)
     ready = sum(view.ready(a) for a in new)
     waiting = len(new) - ready
-    paced = bool(new) and now - rollout.progress_at < update.delay_s
+    paced = bool(new) and not rollout.promoted and now - rollout.progress_at < update.delay_s
     if update.order == "stop-first":
         underway = waiting + len(view.draining)
         room = max(0, want - len(new) - len(old) - len(view.draining))
@@ -176,15 +197,17 @@ def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment
     return sorted(candidates, key=lambda a: (not view.broken(a), view.ready(a), -instance_number(a.instance)))
 
 
-def _start(view: ServiceView, rollout: Rollout, board: Board, count: int) -> tuple[list[Action], str]:
+def _start(
+    view: ServiceView, rollout: Rollout, board: Board, count: int, release: ReleaseNumber
+) -> tuple[list[Action], str]:
     service = view.service
     actions: list[Action] = []
     for number in range(rollout.next_number, rollout.next_number + count):
-        place = board.place(service, rollout.target)
+        place = board.place(service, release)
         if isinstance(place, NoPlace):
             return actions, f"{count - len(actions)} can't be placed: {place.reason}"
         name = instance_name(service.service, number)
-        order = Assignment(name, service.service, rollout.target, place.node, reason=place.reason)
+        order = Assignment(name, service.service, release, place.node, reason=place.reason)
         actions.append(Assign(order, place.reason))
     return actions, ""
 
@@ -203,7 +226,7 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         return replace(rollout, state="monitoring", progress_at=now), "all steps are made"
     if rollout.state == "rolling-back" and settled and not view.draining:
         return replace(rollout, state="rolled-back", ended_at=now), rollout.reason
-    quiet = now - rollout.progress_at >= view.service.update.monitor_s
+    quiet = rollout.promoted or now - rollout.progress_at >= view.service.update.monitor_s
     if rollout.state == "monitoring" and quiet and not view.draining:
         proven = tuple(sorted({*rollout.proven, rollout.release}))
         done = replace(rollout, state="done", stable=rollout.release, proven=proven, ended_at=now)

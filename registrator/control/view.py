@@ -11,6 +11,7 @@ from registrator.model.names import InstanceName, NodeName, ReleaseNumber, insta
 from registrator.model.node import Edge
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
+from registrator.model.steering import Steering
 from registrator.registry.acknowledgement import admitted
 from registrator.registry.world import World
 
@@ -28,6 +29,7 @@ class ServiceView:
     admitted: frozenset[InstanceName]
     known_releases: frozenset[int]
     leaving: Mapping[InstanceName, str] = field(default_factory=dict)  # must not stay where they are -> why
+    steering: Steering | None = None
 
     @classmethod
     def of(
@@ -44,7 +46,8 @@ class ServiceView:
         assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
         releases = frozenset(number for name, number in world.releases if name == service.service)
         rollout = world.rollouts.get(service.service)
-        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {})
+        wish = world.steering.get(service.service)
+        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish)
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:

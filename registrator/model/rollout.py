@@ -10,6 +10,7 @@ from registrator.model.names import ReleaseNumber, ServiceName
 # rolling: steps are being made towards `release`
 # monitoring: all steps made, failures still count until the window ends
 # done: `release` is the stable one
+# held: an operator holds it where it is; its deadline stands still
 # rolling-back: `release` failed; steps are made back towards `stable`
 # rolled-back: `stable` serves again; `reason` says why
 # paused: failed with failure_action pause; somebody must decide
@@ -32,6 +33,8 @@ class Rollout:
     started_at: float = 0.0  # seconds since the epoch, as the next three
     progress_at: float = 0.0  # last step
     ended_at: float = 0.0
+    obeyed: float = 0.0  # `at` of the steering that was obeyed last
+    promoted: bool = False  # an operator wants the rest of it now
     wanted: int = 0  # of a service that is on every node: how many that is now
 
     def failed(self, release: ReleaseNumber) -> bool:

@@ -85,7 +85,7 @@ async def worlds(store: Store) -> AsyncIterator[World]:
 async def until(
     store: Store,
     good: Callable[[World], bool],
-    within_s: float,
+    within_s: float | None,
     what: str,
     *,
     watch: ServiceName | None = None,
@@ -93,7 +93,7 @@ async def until(
 ) -> World:
     """The first world that is `good`; `show` is handed each step of the service `watch` meanwhile.
 
-    Raises HecdError when `within_s` passes.
+    Raises HecdError when `within_s` passes; None waits for ever.
     """
     shown: Standing | None = None
     try:

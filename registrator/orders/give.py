@@ -10,7 +10,9 @@ from registrator.errors import HecdError, NotFound
 from registrator.model.ledger import Ledger
 from registrator.model.names import NodeName, ReleaseNumber, ServiceName
 from registrator.model.placement import Availability
+from registrator.model.rollout import Rollout
 from registrator.model.service import Service, Traffic
+from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
@@ -82,6 +84,40 @@ async def rollback(
     return to, await store.commit([schema.put(changed)], [_unchanged(service, world)])
 
 
+async def steer(
+    store: Store, world: World, name: ServiceName, order: str, message: str = "", *, now: float, who: str
+) -> Steering:
+    """Say something about the rollout of `name`: one of model.steering.MAY. Raises HecdError where there is nothing to
+    say it about, NotFound, Conflict."""
+    service = service_named(world, name)
+    rollout = world.rollouts.get(name)
+    if rollout is None or rollout.release != service.release or rollout.state not in MAY[order]:
+        raise _nothing_to(order, service, rollout)
+    if order == "abort" and rollout.state == "paused" and rollout.stable in (0, rollout.release):
+        hint = f"Mend the cause and deploy again, or `hecd rm {name}`."
+        raise HecdError(f"{name} has no earlier release to go back to: {rollout.reason}", hint=hint)
+    wish = Steering(name, rollout.release, order, now, who, message)
+    await store.commit([schema.put(wish)], [_unchanged(service, world)])
+    return wish
+
+
+def _nothing_to(order: str, service: Service, rollout: Rollout | None) -> HecdError:
+    name = service.service
+    if rollout is None or rollout.release != service.release:
+        hint = "Has it just been ordered? Then try again in a second; else `hecd status` tells what is missing."
+        return HecdError(f"there is nothing to {order}: no rollout of {name} has begun", hint=hint)
+    told = f"release {rollout.release} of {name} is {rollout.state}"
+    hints = {
+        "done": f"`hecd rollback {name}` goes back to an earlier release.",
+        "rolled-back": f"Release {rollout.stable} serves. Deploy again to try again.",
+        "rolling-back": f"It goes back to release {rollout.stable}; `hecd rollout status -f {name}` follows it.",
+        "held": f"`hecd rollout resume {name}` goes on, `promote` finishes it, `abort` goes back.",
+        "paused": f"It failed. `hecd rollout resume {name}` tries on, `abort` goes back.",
+    }
+    usual = f"It goes on by itself; `hecd rollout status -f {name}` follows it."
+    return HecdError(f"there is nothing to {order}: {told}", hint=hints.get(rollout.state, usual))
+
+
 async def retire(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> int:
     """First half of a removal: no replicas are wanted any more; the revision. Also ends what lost its service."""
     service = known(world, name)
@@ -110,6 +146,7 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
     gone += [schema.delete(r) for (s, _), r in world.releases.items() if s == name]
     gone += [schema.delete(r) for s, r in world.rollouts.items() if s == name]
     gone += [schema.delete(r) for (s, _), r in world.history.items() if s == name]
+    gone += [schema.delete(r) for s, r in world.steering.items() if s == name]
     await store.commit(gone, [_unchanged(service, world)])
 
 

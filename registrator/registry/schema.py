@@ -14,6 +14,7 @@ from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
+from registrator.model.steering import Steering
 from registrator.registry.codec import encode
 from registrator.registry.store import Delete, Put
 
@@ -21,7 +22,20 @@ ROOT = "/hecd/"
 LEADER = "/hecd/control/leader"
 LEDGER = "/hecd/control/ledger"
 
-Record = Node | Service | Release | Assignment | Instance | Edge | Claim | Rollout | Ledger | Availability | Outcome
+Record = (
+    Node
+    | Service
+    | Release
+    | Assignment
+    | Instance
+    | Edge
+    | Claim
+    | Rollout
+    | Ledger
+    | Availability
+    | Outcome
+    | Steering
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ ROOMS = (
     Room("rollouts", Rollout, 1),
     Room("availability", Availability, 1),
     Room("history", Outcome, 2),
+    Room("steering", Steering, 1),
 )
 
 
@@ -70,6 +85,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}availability/{record.node}"
         case Outcome():
             return f"{ROOT}history/{record.service}/{record.release}"
+        case Steering():
+            return f"{ROOT}steering/{record.service}"
         case Ledger():
             return LEDGER
 

@@ -17,6 +17,7 @@ from registrator.model.placement import Availability
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
+from registrator.model.steering import Steering
 from registrator.registry import schema
 from registrator.registry.codec import CodecFault, decode
 from registrator.registry.store import Raw, Snapshot
@@ -41,6 +42,7 @@ class World:
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
     availability: Mapping[NodeName, Availability] = field(default_factory=dict)
     history: Mapping[tuple[ServiceName, ReleaseNumber], Outcome] = field(default_factory=dict)
+    steering: Mapping[ServiceName, Steering] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change

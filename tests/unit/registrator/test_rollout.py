@@ -17,6 +17,7 @@ from registrator.model.outcome import Outcome
 from registrator.model.release import Release, Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic, Update
+from registrator.model.steering import Steering
 from registrator.registry.world import World
 
 WEB = ServiceName("web")
@@ -38,6 +39,7 @@ class Stage:
         self.bad_releases: set[int] = set()
         self.log: list[str] = []
         self.history: dict[int, Outcome] = {}
+        self.steering: Steering | None = None
         self.least_serving = 10_000
         self.most_live = 0
 
@@ -56,6 +58,7 @@ class Stage:
             instances=self.instances,
             edges={N1: edge},
             rollouts={WEB: self.rollout} if self.rollout else {},
+            steering={WEB: self.steering} if self.steering else {},
         )
 
     def decide(self, lost: frozenset[NodeName] = frozenset()) -> list[object]:
@@ -118,6 +121,9 @@ class Stage:
             self.agents()
             self.now += 0.5
         raise AssertionError(f"not {until}: {self.rollout}")
+
+    def say(self, order: str, message: str = "") -> None:
+        self.steering = Steering(WEB, self.service.release, order, self.now, "ann@host", message)
 
     def want(self, release: int) -> None:
         self.service = replace(self.service, release=ReleaseNumber(release))
