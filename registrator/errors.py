@@ -38,6 +38,10 @@ class Conflict(HecdError):
     """Somebody else changed the same record first."""
 
 
+class Locked(HecdError):
+    """Somebody else alone may change it just now."""
+
+
 class LeaseLost(HecdError):
     """The lease that a record was to stand under has ended."""
 

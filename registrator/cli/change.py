@@ -57,11 +57,14 @@ def rm(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
 
 
 async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
-    async with session.registry(ctx) as (store, world):
+    async with (
+        session.registry(ctx) as (store, _),
+        session.locked(ctx, store, sorted(names), "removes it") as (world, lock),
+    ):
         for name in names:
             give.known(world, name)  # all or none
         for name in names:
-            revision = await give.retire(store, world, name, now=time.time(), who=session.who())
+            revision = await give.retire(store, world, name, now=time.time(), who=session.who(), under=lock)
             empty = functools.partial(_empty, name=name, since=revision)
             gone = await follow.until(store, empty, SETTLED_WITHIN_S, f"removing {name}", watch=name, show=_show)
             await give.forget(store, gone, name)

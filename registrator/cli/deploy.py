@@ -16,8 +16,11 @@ from registrator.model.names import ServiceName
 from registrator.model.rollout import Rollout
 from registrator.model.service import Project
 from registrator.orders import follow, give
+from registrator.orders.moved import moved, unmoved
 from registrator.orders.plan import Change
 from registrator.orders.plan import plan as make_plan
+from registrator.orders.steps import steps
+from registrator.registry.store import Guard
 from registrator.registry.world import World
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -28,16 +31,21 @@ _file = click.option("-f", "--file", "file", metavar="FILE", help="The compose f
 @click.command()
 @_file
 @click.option("-d", "--detach", is_flag=True, help="Do not wait for the release to end.")
+@click.option("--check-index", type=click.IntRange(1), metavar="REVISION", help="Refuse if what `plan` read moved on.")
 @session.output_option
 @click.pass_context
-def deploy(ctx: click.Context, file: str | None, detach: bool, output: str) -> None:
+def deploy(ctx: click.Context, file: str | None, detach: bool, check_index: int | None, output: str) -> None:
     """Bring the services of a compose file up.
 
     A service whose image or settings changed gets a new release, rolled out without losing a request. A release that
-    fails is taken back, and this command ends with code 5.
+    fails is taken back, and this command ends with code 5. Nobody else deploys these services meanwhile.
+
+    \b
+    hecd deploy -f compose.yaml
+    hecd plan && hecd deploy --check-index 812     # just what the plan said, or nothing
     """
     project = _project(file)
-    session.run(_deploy(ctx, project, _digests(ctx, project), detach, output))
+    session.run(_deploy(ctx, project, _digests(ctx, project), detach, check_index, output))
 
 
 @click.command()
@@ -45,7 +53,10 @@ def deploy(ctx: click.Context, file: str | None, detach: bool, output: str) -> N
 @session.output_option
 @click.pass_context
 def plan(ctx: click.Context, file: str | None, output: str) -> None:
-    """Show what `hecd deploy` would change, and whether HAProxy would have to reload."""
+    """Show what `hecd deploy` would change: each step in order, what HAProxy is told, and whether it would reload.
+
+    The revision at its end is for `hecd deploy --check-index`.
+    """
     project = _project(file)
     session.run(_plan(ctx, project, _digests(ctx, project), output))
 
@@ -61,16 +72,35 @@ async def _plan(ctx: click.Context, project: Project, digests: dict[str, str], o
             "reasons": c.reasons,
             "reloads": c.reloads,
             "places": c.places,
+            "steps": _steps(c, world),
+            "revision": world.revision,
         }
         for c in changes
     ]
-    session.print_object(
-        rows, output, [line for c in changes for line in (*_lines(c), *(f"    → {p}" for p in c.places))]
-    )
+    lines = [line for c in changes for line in (*_lines(c), *(f"    → {p}" for p in c.places), *_numbered(c, world))]
+    lines.append(f"revision {world.revision}: `hecd deploy --check-index {world.revision}` does just this, or refuses")
+    session.print_object(rows, output, lines)
 
 
-async def _deploy(ctx: click.Context, project: Project, digests: dict[str, str], detach: bool, output: str) -> None:
-    async with session.registry(ctx) as (store, world):
+def _steps(change: Change, world: World) -> list[str]:
+    if change.service_record is None:
+        return []
+    return steps(world, change.service_record, change.release_record)
+
+
+def _numbered(change: Change, world: World) -> list[str]:
+    return [f"    {n}. {step}" for n, step in enumerate(_steps(change, world), 1)]
+
+
+async def _deploy(
+    ctx: click.Context, project: Project, digests: dict[str, str], detach: bool, since: int | None, output: str
+) -> None:
+    names = sorted(spec.name for spec in project.services)
+    async with (
+        session.registry(ctx) as (store, _),
+        session.locked(ctx, store, names, "deploys") as (world, lock),
+    ):
+        still = _unmoved(world, names, since)
         changes = make_plan(project, world, digests, now=time.time(), who=session.who())
         for warning in project.warnings:
             session.progress(f"note: {warning}")
@@ -78,7 +108,7 @@ async def _deploy(ctx: click.Context, project: Project, digests: dict[str, str],
             for line in _lines(change):
                 session.progress(line)
         started = time.monotonic()
-        revision = await give.deploy(store, changes, now=time.time(), who=session.who())
+        revision = await give.deploy(store, changes, now=time.time(), who=session.who(), under=[*lock, *still])
         if detach:
             return
         _need_helpers(world)
@@ -94,6 +124,19 @@ async def _deploy(ctx: click.Context, project: Project, digests: dict[str, str],
         [f"{n}: release {r.release} serves ({took_s:.1f} s)" for n, r in ended.items() if r.state == "done"],
     )
     raise_failures(ended)
+
+
+def _unmoved(world: World, names: list[ServiceName], since: int | None) -> list[Guard]:
+    """Guards that what a plan read at `since` is as it was. Raises HecdError naming what is not."""
+    if since is None:
+        return []
+    if since > world.revision:
+        hint = "Is it the number that `hecd plan` printed here? After etcd lost its data, plan again."
+        raise HecdError(f"revision {since} has not been yet: etcd is at {world.revision}", hint=hint)
+    if changed := moved(world, names, since):
+        hint = "`hecd plan` shows what would be done now, and its revision."
+        raise HecdError(f"the world moved on since revision {since}", details=tuple(changed), hint=hint)
+    return unmoved(world, names)
 
 
 def _need_helpers(world: World) -> None:

@@ -71,8 +71,11 @@ async def _rollback(ctx: click.Context, words: tuple[str, ...]) -> tuple[Service
     async with session.registry(ctx) as (store, world):
         service, release = _read(words, world)
         name = give.chosen(world, service).service
-        to, revision = await give.rollback(store, world, name, release, now=time.time(), who=session.who())
-        ended = await follow.releases(store, {name: to}, after=revision, show=_show)
+        async with session.locked(ctx, store, [name], "rolls back") as (world, lock):
+            to, revision = await give.rollback(
+                store, world, name, release, now=time.time(), who=session.who(), under=lock
+            )
+            ended = await follow.releases(store, {name: to}, after=revision, show=_show)
     raise_failures(ended)
     return name, to
 

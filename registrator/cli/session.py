@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, is_dataclass
@@ -18,8 +19,11 @@ import click
 
 from registrator import config
 from registrator.config import Config
-from registrator.errors import RegistryUnavailable
+from registrator.errors import Conflict, RegistryUnavailable
+from registrator.model.names import ServiceName
+from registrator.registry import lock
 from registrator.registry.etcd import EtcdStore, open_store
+from registrator.registry.store import Guard, Store
 from registrator.registry.world import Reader, World
 from registrator.up import machine
 
@@ -45,6 +49,23 @@ async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]
         )
     async with open_store(config_.access, ready_within_s=ANSWER_WITHIN_S) as store:
         yield store, Reader().read(store.snapshot())
+
+
+@asynccontextmanager
+async def locked(
+    ctx: click.Context, store: Store, services: Sequence[ServiceName], what: str
+) -> AsyncIterator[tuple[World, Sequence[Guard]]]:
+    """While the services' locks are held: the world as it is under them, and the guards for every write.
+
+    Raises Locked, which names who has one; HecdError where the lock was lost before a write.
+    """
+    ttl_s = settings(ctx).lease_ttl
+    async with lock.held(store, services, who(), what, ttl_s=ttl_s, now=time.time()) as mine:
+        try:
+            yield Reader().read(await mine.snapshot()), mine.guards
+        except Conflict:
+            await mine.check()
+            raise
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:

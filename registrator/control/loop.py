@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from registrator.control import rollout
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
+from registrator.control.audit import surplus
 from registrator.control.backup import Backup
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
@@ -112,7 +114,14 @@ class Control:
             elif (after_s := rollout.wake_after_s(view, now)) is not None:
                 wait_s = min(wait_s, after_s + 0.001)
         self.backup.save(world)
+        await self._forget(world, leadership)
         return wait_s
+
+    async def _forget(self, world: World, leadership: Leadership) -> None:
+        """Keep the audit from growing without end."""
+        if (old := surplus(world.audit.values())) and world.revision >= self._acted_at:
+            with suppress(Conflict, RegistryUnavailable):
+                await self.store.commit([schema.delete(deed) for deed in old], [leadership.guard])
 
     async def _act(self, actions: list[Action], leadership: Leadership) -> None:
         for action in actions:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from secrets import token_hex
 from typing import Any
 
 from registrator.errors import HecdError, NotFound
+from registrator.model.deed import Deed
 from registrator.model.ledger import Ledger
+from registrator.model.lock import Lock
 from registrator.model.names import NodeName, ReleaseNumber, ServiceName
 from registrator.model.placement import Availability
 from registrator.model.rollout import Rollout
@@ -19,11 +22,25 @@ from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchan
 from registrator.registry.world import World
 
 
-async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: str) -> int:
-    """Write all changes at once, and confirm with them that etcd's records are what is wanted. Raises Conflict."""
+async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: str, under: Sequence[Guard] = ()) -> int:
+    """Write all changes at once, and confirm with them that etcd's records are what is wanted; the revision.
+
+    `under` are further guards, such as those of a lock. Raises Conflict.
+    """
     writes: list[Write] = [write for change in changes for write in change.writes]
+    writes += [deed(now, who, "deploy", c.service, _deployed(c)) for c in changes if c.kind != "nothing"]
     guards: list[Guard] = [guard for change in changes for guard in change.guards]
-    return await store.commit([*writes, schema.put(Ledger(now, who))], guards)
+    return await store.commit([*writes, schema.put(Ledger(now, who))], [*guards, *under])
+
+
+def deed(now: float, who: str, what: str, target: str, detail: str = "") -> Put:
+    """The write that enters an order in the audit: it belongs to the order's own transaction."""
+    return schema.put(Deed(f"{int(now * 1000):013d}-{token_hex(4)}", now, who, what, target, detail))
+
+
+def _deployed(change: Change) -> str:
+    what = "settings of" if change.kind == "update" else ""
+    return f"{what} release {change.release}: {'; '.join(change.reasons)[:300]}".strip()
 
 
 async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> None:
@@ -35,7 +52,8 @@ async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *
     for name in (name for name, service in services.items() if service.placement.every_node):
         raise HecdError(f"{name} has one instance on each node", hint="`deploy.mode: replicated` has a number of them.")
     changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
-    await store.commit([schema.put(s) for s in changed], [_unchanged(s, world) for s in changed])
+    told = [deed(now, who, "scale", s.service, f"{services[s.service].replicas} -> {s.replicas}") for s in changed]
+    await store.commit([*(schema.put(s) for s in changed), *told], [_unchanged(s, world) for s in changed])
 
 
 async def set_availability(store: Store, world: World, name: NodeName, state: str, *, now: float, who: str) -> int:
@@ -43,7 +61,8 @@ async def set_availability(store: Store, world: World, name: NodeName, state: st
     if name not in world.nodes and name not in world.availability and not any(n == name for n, _ in world.assignments):
         raise NotFound(f"there is no node {name!r}", hint=f"Nodes: {_listed(sorted(world.nodes)) or 'none'}.")
     record = Availability(name, state, now, who)
-    return await store.commit([schema.delete(record) if state == "active" else schema.put(record)])
+    told = deed(now, who, {"active": "activate", "cordoned": "cordon", "drained": "drain"}[state], name)
+    return await store.commit([schema.delete(record) if state == "active" else schema.put(record), told])
 
 
 async def serve(store: Store, world: World, name: ServiceName, traffic: Traffic, *, now: float, who: str) -> int:
@@ -55,11 +74,18 @@ async def serve(store: Store, world: World, name: ServiceName, traffic: Traffic,
     refuse_clashes({name: traffic}, world)
     service = Service(name, ReleaseNumber(0), 0, traffic=traffic, updated_at=now, updated_by=who)
     guard = _unchanged(before, world) if before else Absent(schema.key_of(service))
-    return await store.commit([schema.put(service)], [guard])
+    return await store.commit([schema.put(service), deed(now, who, "serve", name)], [guard])
 
 
 async def rollback(
-    store: Store, world: World, name: ServiceName, to: ReleaseNumber | None, *, now: float, who: str
+    store: Store,
+    world: World,
+    name: ServiceName,
+    to: ReleaseNumber | None,
+    *,
+    now: float,
+    who: str,
+    under: Sequence[Guard] = (),
 ) -> tuple[ReleaseNumber, int]:
     """Want an earlier release again: `to`, else the newest before the one that serves that has served before.
 
@@ -81,7 +107,8 @@ async def rollback(
         hint = "Mend the cause and deploy again: the same file gets a new release."
         raise HecdError(f"release {to} of {name} did not succeed: {rollout.reason}", hint=hint)
     changed = replace(service, release=to, updated_at=now, updated_by=who)
-    return to, await store.commit([schema.put(changed)], [_unchanged(service, world)])
+    told = deed(now, who, "rollback", name, f"release {serving} -> {to}")
+    return to, await store.commit([schema.put(changed), told], [_unchanged(service, world), *under])
 
 
 async def steer(
@@ -97,7 +124,8 @@ async def steer(
         hint = f"Mend the cause and deploy again, or `hecd rm {name}`."
         raise HecdError(f"{name} has no earlier release to go back to: {rollout.reason}", hint=hint)
     wish = Steering(name, rollout.release, order, now, who, message)
-    await store.commit([schema.put(wish)], [_unchanged(service, world)])
+    told = deed(now, who, f"rollout {order}", name, f"release {rollout.release} {message}".strip())
+    await store.commit([schema.put(wish), told], [_unchanged(service, world)])
     return wish
 
 
@@ -118,7 +146,20 @@ def _nothing_to(order: str, service: Service, rollout: Rollout | None) -> HecdEr
     return HecdError(f"there is nothing to {order}: {told}", hint=hints.get(rollout.state, usual))
 
 
-async def retire(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> int:
+async def unlock(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> Lock:
+    """Take the lock on `name` away, whoever has it; which one it was. Raises NotFound, Conflict."""
+    found = world.locks.get(name)
+    if found is None:
+        raise NotFound(f"{name} is not locked", hint="`hecd audit` tells who locked what.")
+    told = deed(now, who, "unlock", name, f"held by {found.holder} {found.message}".strip())
+    guard = Unchanged(schema.key_of(found), world.revisions[schema.key_of(found)])
+    await store.commit([schema.delete(found), told], [guard])
+    return found
+
+
+async def retire(
+    store: Store, world: World, name: ServiceName, *, now: float, who: str, under: Sequence[Guard] = ()
+) -> int:
     """First half of a removal: no replicas are wanted any more; the revision. Also ends what lost its service."""
     service = known(world, name)
     guard: Guard
@@ -127,7 +168,8 @@ async def retire(store: Store, world: World, name: ServiceName, *, now: float, w
         guard = Absent(schema.key_of(service))
     else:
         guard = _unchanged(service, world)
-    return await store.commit([schema.put(replace(service, replicas=0, updated_at=now, updated_by=who))], [guard])
+    retired = replace(service, replicas=0, updated_at=now, updated_by=who)
+    return await store.commit([schema.put(retired), deed(now, who, "rm", name)], [guard, *under])
 
 
 def known(world: World, name: ServiceName) -> Service | None:
@@ -154,7 +196,8 @@ async def restore(store: Store, world: World, kept: Sequence[Put], *, now: float
     """Bring back the kept orders and confirm them; records newer than the backup are overwritten. How many."""
     stale = {schema.key_of(r) for room in (world.assignments, world.rollouts) for r in _values(room)}
     gone: list[Write] = [Delete(key) for key in sorted(stale - {put.key for put in kept})]
-    await store.commit([*kept, *gone, schema.put(Ledger(now, who))])
+    told = deed(now, who, "restore", "all", f"{len(kept)} records")
+    await store.commit([*kept, *gone, schema.put(Ledger(now, who)), told])
     return len(kept)
 
 

@@ -33,6 +33,8 @@ class Change:
     places: tuple[str, ...] = ()  # where its instances would go now, and why, or why not
     writes: tuple[Write, ...] = ()
     guards: tuple[Guard, ...] = ()
+    service_record: Service | None = None  # what is written; None: nothing
+    release_record: Release | None = None
 
 
 def plan(project: Project, world: World, digests: Mapping[str, str], *, now: float, who: str) -> list[Change]:
@@ -73,12 +75,13 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if kind == "nothing":
         return Change(spec.name, kind, number, (f"release {number} is what the file asks for",))
     writes: list[Write] = [schema.put(service)]
-    if not same:
-        writes += [schema.put(Release(spec.name, number, settings, now, who)), *_forgotten(spec.name, world)]
+    release = None if same else Release(spec.name, number, settings, now, who)
+    if release is not None:
+        writes += [schema.put(release), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
     places = () if same else tuple(_places(service, world))
     guards = (_guard(service, before, world),)
-    return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards)
+    return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards, service, release)
 
 
 def _places(service: Service, world: World) -> Iterator[str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from registrator.model.claim import Claim
+from registrator.model.deed import Deed
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
+from registrator.model.lock import Lock
 from registrator.model.node import Edge, Node
 from registrator.model.outcome import Outcome
 from registrator.model.placement import Availability
@@ -35,6 +37,8 @@ Record = (
     | Availability
     | Outcome
     | Steering
+    | Lock
+    | Deed
 )
 
 
@@ -59,6 +63,8 @@ ROOMS = (
     Room("availability", Availability, 1),
     Room("history", Outcome, 2),
     Room("steering", Steering, 1),
+    Room("locks", Lock, 1),
+    Room("audit", Deed, 1),
 )
 
 
@@ -87,6 +93,10 @@ def key_of(record: Record) -> str:
             return f"{ROOT}history/{record.service}/{record.release}"
         case Steering():
             return f"{ROOT}steering/{record.service}"
+        case Lock():
+            return f"{ROOT}locks/{record.service}"
+        case Deed():
+            return f"{ROOT}audit/{record.id}"
         case Ledger():
             return LEDGER
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registrator.model.claim import Claim
+from registrator.model.deed import Deed
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
+from registrator.model.lock import Lock
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node
 from registrator.model.outcome import Outcome
@@ -43,6 +45,8 @@ class World:
     availability: Mapping[NodeName, Availability] = field(default_factory=dict)
     history: Mapping[tuple[ServiceName, ReleaseNumber], Outcome] = field(default_factory=dict)
     steering: Mapping[ServiceName, Steering] = field(default_factory=dict)
+    locks: Mapping[ServiceName, Lock] = field(default_factory=dict)
+    audit: Mapping[str, Deed] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change

@@ -65,6 +65,10 @@ def test_a_deploy_that_is_overtaken_ends_and_says_so(machine: Machine) -> None:
     deployer = threading.Thread(target=lambda: results.append(machine.deploy_text(slow)))
     deployer.start()
     machine.until(lambda: any(i["release"] == 2 for i in machine.instances()), 10.0, "the first one is under way")
+    refused = machine.deploy_text(text(machine, more="A: b"))
+    assert refused.code == 1
+    assert "web is locked by" in refused.err
+    assert machine.hecd("unlock", "web").code == 0
     second = machine.deploy_text(text(machine, more="A: b"))
     deployer.join(30)
     assert second.code == 0, second.err

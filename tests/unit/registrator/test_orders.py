@@ -5,17 +5,22 @@ from __future__ import annotations
 import pytest
 
 from registrator.errors import HecdError, NotFound
-from registrator.model.instance import Instance
+from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
+from registrator.model.lock import Lock
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.node import Edge, Node
 from registrator.model.outcome import Outcome
 from registrator.model.release import Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Project, ServiceSpec, Traffic
 from registrator.orders import give
 from registrator.orders.history import history
+from registrator.orders.moved import moved, unmoved
 from registrator.orders.plan import Change, plan
+from registrator.orders.steps import steps
 from registrator.registry import schema
+from registrator.registry.lock import lock
 from registrator.registry.world import Reader, World
 from tests.fakes.store import FakeStore
 
@@ -227,3 +232,86 @@ async def test_a_service_need_not_be_named_where_it_is_the_only_one() -> None:
     with pytest.raises(HecdError, match="which service") as caught:
         give.chosen(desk.world(), None)
     assert "api, web" in caught.value.hint
+
+
+async def test_every_order_is_in_the_audit_with_who_and_when() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    await desk.deploy(spec(), digest="sha256:2")
+    await desk.ended("done", 2, proven=(1, 2))
+    await give.scale(desk.store, desk.world(), {WEB: 5}, now=6.0, who="ann")
+    await give.rollback(desk.store, desk.world(), WEB, None, now=7.0, who="bob")
+    await lock(desk.store, Lock(WEB, "bob", 8.0), give.deed(8.0, "bob", "lock", WEB, "moving"))
+    assert (await give.unlock(desk.store, desk.world(), WEB, now=9.0, who="ann")).holder == "bob"
+    await give.retire(desk.store, desk.world(), WEB, now=10.0, who="ann")
+    deeds = [deed for _, deed in sorted(desk.world().audit.items())]
+    assert [(d.who, d.what, d.target, d.at) for d in deeds[2:]] == [
+        ("ann", "scale", "web", 6.0),
+        ("bob", "rollback", "web", 7.0),
+        ("bob", "lock", "web", 8.0),
+        ("ann", "unlock", "web", 9.0),
+        ("ann", "rm", "web", 10.0),
+    ]
+    assert sorted(d.detail[:9] for d in deeds[:2]) == ["release 1", "release 2"]
+    assert [d.detail for d in deeds[2:4]] == ["2 -> 5", "release 2 -> 1"]
+    with pytest.raises(NotFound, match="not locked"):
+        await give.unlock(desk.store, desk.world(), WEB, now=9.0, who="ann")
+
+
+async def test_a_refused_order_is_not_in_the_audit() -> None:
+    desk = Desk()
+    changes = desk.plan(spec())
+    await desk.deploy(spec(replicas=7))
+    before = desk.world().audit
+    with pytest.raises(HecdError):
+        await give.deploy(desk.store, changes, now=6.0, who="me")
+    assert desk.world().audit == before
+
+
+async def test_what_moved_on_since_a_plan_is_named() -> None:
+    desk = Desk()
+    await desk.deploy(spec(), spec("api", published=81))
+    since = desk.world().revision
+    await give.scale(desk.store, desk.world(), {ServiceName("api"): 5}, now=6.0, who="ann")
+    assert moved(desk.world(), [WEB], since) == []
+    guards = unmoved(desk.world(), [WEB])
+    await give.scale(desk.store, desk.world(), {WEB: 5}, now=6.0, who="ann")
+    found = " | ".join(moved(desk.world(), [WEB], since))
+    assert "services/web changed at revision" in found
+    assert "ann at revision" in found
+    with pytest.raises(HecdError):
+        await give.deploy(desk.store, desk.plan(spec(replicas=9)), now=6.0, who="me", under=guards)
+
+
+async def test_a_service_that_was_removed_since_has_moved_on() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    since = desk.world().revision
+    await give.retire(desk.store, desk.world(), WEB, now=6.0, who="ann")
+    await give.forget(desk.store, desk.world(), WEB)
+    assert "rm web" in " ".join(moved(desk.world(), [WEB], since))
+
+
+async def test_the_steps_of_a_release_are_those_that_will_be_made() -> None:
+    desk = Desk()
+    await desk.store.commit([schema.put(Node(NodeName("n1"))), schema.put(Edge(NodeName("n1")))])
+    (first,) = desk.plan(spec(replicas=2))
+    assert first.service_record is not None
+    made = steps(desk.world(), first.service_record, first.release_record)
+    assert [line.split(" (")[0] for line in made] == [
+        "start web.1 of release 1 on n1",
+        "start web.2 of release 1 on n1",
+    ]
+    assert made[0].endswith("HAProxy: add server web.8080/web.1")
+    await give.deploy(desk.store, [first], now=5.0, who="me")
+    for name in ("web.1", "web.2"):
+        order = Assignment(InstanceName(name), WEB, ReleaseNumber(1), NodeName("n1"))
+        endpoints = {"8080": "10.0.0.1:8080"}
+        await desk.store.commit(
+            [schema.put(order), schema.put(Instance(order.instance, WEB, order.release, order.node, endpoints))]
+        )
+    await desk.ended("done", 1, proven=(1,))
+    (second,) = desk.plan(spec(replicas=2), digest="sha256:2")
+    assert second.service_record is not None
+    made = steps(desk.world(), second.service_record, second.release_record)
+    assert [" ".join(line.split()[:2]) for line in made] == ["start web.3", "drain web.2", "start web.4", "drain web.1"]

@@ -1,0 +1,34 @@
+"""hecd audit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import click
+
+from registrator.cli import session
+from registrator.registry.world import World
+
+
+@click.command()
+@click.argument("target", required=False, metavar="[SERVICE|NODE]")
+@click.option("-n", "--last", type=click.IntRange(1), default=30, show_default=True, help="So many, the newest.")
+@session.output_option
+@click.pass_context
+def audit(ctx: click.Context, target: str | None, last: int, output: str) -> None:
+    """List who ordered what, and when, the newest last: of all, or of one service or node. 1,000 orders are kept.
+
+    \b
+    hecd audit web -n 5
+    """
+    world = session.run(_world(ctx))
+    deeds = sorted((d for d in world.audit.values() if target in (None, d.target)), key=lambda deed: deed.id)[-last:]
+    when = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(deed.at)) for deed in deeds]
+    rows = [{**asdict(deed), "when": at} for deed, at in zip(deeds, when, strict=True)]
+    session.print_rows(rows, ("when", "who", "what", "target", "detail"), output, "nothing has been ordered yet")
+
+
+async def _world(ctx: click.Context) -> World:
+    async with session.registry(ctx) as (_, world):
+        return world
