@@ -229,7 +229,8 @@ def words_changed(known: HaproxyConfig, config: HaproxyConfig) -> bool:
             continue
         if any(s.name in before and before[s.name].words != s.words for s in servers.values()):
             return True
-        if any(not s.dynamic and s != before.get(s.name) for s in servers.values()):
+        fixed = [s for s in servers.values() if not s.dynamic]  # by name, or at a socket: only its weight may change
+        if any(s.name not in before or s.address != before[s.name].address for s in fixed):
             return True
     return False
 

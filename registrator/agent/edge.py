@@ -96,7 +96,8 @@ def dead(servers: Mapping[str, Mapping[str, ServerReport]], world: World) -> lis
 
 def _unsettled(report: BalancerReport) -> bool:
     """Whether a server is on its way in or out, so that the next change is awaited by somebody."""
-    return any(not r.open for servers in report.servers.values() for r in servers.values())
+    named = ((name, report) for servers in report.servers.values() for name, report in servers.items())
+    return any(not server.open and not name.startswith("hecd-") for name, server in named)
 
 
 def _news(said: Edge, edge: Edge, now: float) -> bool:

@@ -162,6 +162,9 @@ def _faults(world: World) -> Iterator[str]:
     for name in lost:
         count = sum(1 for _ in world.of_service(name))
         yield f"{count} instances of {name} run that nobody ordered: `hecd deploy`, `hecd restore` or `hecd rm {name}`"
+    for hold in world.holds.values():
+        told = "requests wait" if hold.kind == "wait" else "answers 503"
+        yield f"{hold.service}: {told}, by {hold.by}{': ' if hold.message else ''}{hold.message}"
     for service in world.services.values():
         view = ServiceView.of(world, service)
         if view.rollout is not None and view.rollout.reason:

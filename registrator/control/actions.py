@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from registrator.model.hold import Hold
 from registrator.model.instance import Assignment
 from registrator.model.outcome import Outcome
 from registrator.model.rollout import Rollout
@@ -49,4 +50,20 @@ class Conclude:
     reason: str
 
 
-Action = Assign | Drain | Unassign | Progress | Conclude
+@dataclass(frozen=True)
+class HoldBack:
+    """Let requests wait at the load balancers."""
+
+    hold: Hold
+    reason: str
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """End a hold."""
+
+    hold: Hold
+    reason: str
+
+
+Action = Assign | Drain | Unassign | Progress | Conclude | HoldBack | LetGo

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
+from registrator.control.actions import Action, Assign, Conclude, Drain, HoldBack, LetGo, Progress, Unassign
 from registrator.control.audit import surplus
 from registrator.control.backup import Backup
+from registrator.control.holding import ended
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.errors import Conflict, RegistryUnavailable
@@ -101,6 +102,9 @@ class Control:
         board = Board(world.nodes, world.assignments.values(), lost, world.services, world.availability)
         ends = (since + self.node_lost_after_s - now for since in self._missing_since.values())
         wait_s = min([5.0, *(end + 0.001 for end in ends if end > 0)])
+        if over := ended(world.holds.values(), now):
+            await self._act(over, leadership)
+        wait_s = min([wait_s, *(hold.until - now + 0.001 for hold in world.holds.values() if hold.until > now)])
         for service in world.services.values():
             if service.foreign:
                 continue
@@ -152,6 +156,10 @@ def _write(action: Action) -> Write:
             return schema.put(record)
         case Conclude(outcome):
             return schema.put(outcome)
+        case HoldBack(hold):
+            return schema.put(hold)
+        case LetGo(hold):
+            return schema.delete(hold)
 
 
 def _line(action: Action) -> str:
@@ -160,6 +168,8 @@ def _line(action: Action) -> str:
             return f"rollout {record.service} release={record.release} state={record.state} reason={reason}"
         case Conclude(end, reason):
             return f"history {end.service} release={end.release} state={end.state} reason={end.reason or reason}"
+        case HoldBack(hold, reason) | LetGo(hold, reason):
+            return f"{type(action).__name__.lower()} {hold.service} owner={hold.owner} reason={reason}"
         case _:
             a = action.assignment
             verb = type(action).__name__.lower()

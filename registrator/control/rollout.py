@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
+from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
 from registrator.control.placement import Board, NoPlace
 from registrator.control.steering import steer
 from registrator.control.view import ServiceView
@@ -45,6 +46,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
         actions += steps
         if rollout.state in ("rolling", "done"):
             rollout = replace(rollout, reason=blocked)
+    actions = holding(view, rollout, actions, now)
     rollout, why = _advance(view, rollout, actions, now, why)
     if rollout != view.rollout:
         actions.append(Progress(rollout, why))
@@ -240,5 +242,6 @@ def wake_after_s(view: ServiceView, now: float) -> float | None:
     if rollout is None or rollout.state not in ("rolling", "monitoring", "rolling-back"):
         return None
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]
+    ends += [hold.since + ACKNOWLEDGED_WITHIN_S for hold in view.holds.values()]
     later = [end - now for end in ends if end > now]
     return min(later, default=1.0)

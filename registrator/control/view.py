@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from registrator.model.hold import Hold
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, instance_number
 from registrator.model.node import Edge
@@ -30,6 +31,7 @@ class ServiceView:
     known_releases: frozenset[int]
     leaving: Mapping[InstanceName, str] = field(default_factory=dict)  # must not stay where they are -> why
     steering: Steering | None = None
+    holds: Mapping[str, Hold] = field(default_factory=dict)  # by owner
 
     @classmethod
     def of(
@@ -42,12 +44,14 @@ class ServiceView:
         """Pick what belongs to `service` out of `world`."""
         instances = {i.instance: i for i in world.of_service(service.service)}
         edges = tuple(world.edges.values())
-        ready = frozenset(n for n, i in instances.items() if admitted(i, service.traffic, edges))
+        holds = {owner: hold for (name, owner), hold in world.holds.items() if name == service.service}
+        held = bool(holds)
+        ready = frozenset(n for n, i in instances.items() if admitted(i, service.traffic, edges, held=held))
         assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
         releases = frozenset(number for name, number in world.releases if name == service.service)
         rollout = world.rollouts.get(service.service)
         wish = world.steering.get(service.service)
-        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish)
+        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds)
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:

@@ -11,12 +11,13 @@ from registrator.lab.namespace import Namespace
 from registrator.lab.plan import CLIENT_PORT, PEER_PORT, Host, Lab
 from registrator.up.programs import Program, haproxy, haproxy_config, haproxy_environment
 
-ETCD, CONFD, HAPROXY, CONTROL, AGENT = "etcd", "confd-py", "haproxy", "control", "agent"
+ETCD, CONFD, HOLDER, HAPROXY = "etcd", "confd-py", "holder", "haproxy"
+CONTROL, AGENT = "control", "agent"
 
 
 def names(host: Host) -> tuple[str, ...]:
     """The programs that the host has by its roles."""
-    of_role = {"etcd": (ETCD,), "edge": (CONFD, HAPROXY), "control": (CONTROL,), "worker": ()}
+    of_role = {"etcd": (ETCD,), "edge": (CONFD, HOLDER, HAPROXY), "control": (CONTROL,), "worker": ()}
     return (*(name for role in ("etcd", "edge", "control") if role in host.roles for name in of_role[role]), AGENT)
 
 
@@ -36,6 +37,7 @@ def _of_host(lab: Lab, host: Host) -> Iterator[Program]:
     words: dict[str, tuple[str, ...]] = {
         ETCD: etcd_member(lab, host, config.lib / "etcd"),
         CONFD: _confd(lab, config),
+        HOLDER: (sys.executable, "-m", "registrator", "holder"),
         HAPROXY: haproxy(config),
         CONTROL: (sys.executable, "-m", "registrator", "control"),
         AGENT: (sys.executable, "-m", "registrator", "agent"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from registrator.errors import HecdError, NotFound
 from registrator.model.deed import Deed
+from registrator.model.hold import OPERATOR, Hold
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
 from registrator.model.names import NodeName, ReleaseNumber, ServiceName
@@ -18,6 +19,7 @@ from registrator.model.service import Service, Traffic
 from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
+from registrator.registry.acknowledgement import without_holder
 from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
 from registrator.registry.world import World
 
@@ -146,6 +148,56 @@ def _nothing_to(order: str, service: Service, rollout: Rollout | None) -> HecdEr
     return HecdError(f"there is nothing to {order}: {told}", hint=hints.get(rollout.state, usual))
 
 
+async def hold(
+    store: Store, world: World, name: ServiceName, kind: str, for_s: float, message: str = "", *, now: float, who: str
+) -> int:
+    """Let the requests of a service wait ("wait", `for_s` seconds at most) or be told to come again ("sorry"); the
+    revision. Raises HecdError where that can't be, NotFound, Conflict."""
+    service = service_named(world, name)
+    before = world.holds.get((name, OPERATOR))
+    if before is not None:
+        undo = f"hecd resume {name}" if before.kind == "wait" else f"hecd maintenance {name} off"
+        told = {"wait": "paused", "sorry": "under maintenance"}[before.kind]
+        raise HecdError(f"{name} is {told} already, by {before.by}: {before.message or 'no reason given'}", hint=undo)
+    _refuse_hold(service, world, kind)
+    wanted = Hold(name, OPERATOR, kind, now, now + for_s if for_s else 0.0, who, message)
+    words = {"wait": f"for {for_s:g} s at most", "sorry": "on"}[kind]
+    entry = deed(now, who, {"wait": "pause", "sorry": "maintenance"}[kind], name, f"{words} {message}".strip())
+    guards: list[Guard] = [_unchanged(service, world), Absent(schema.key_of(wanted))]
+    return await store.commit([schema.put(wanted), entry], guards)
+
+
+def _refuse_hold(service: Service, world: World, kind: str) -> None:
+    name = service.service
+    if not service.traffic.ports:
+        raise HecdError(f"{name} gets no requests from load balancers: it publishes no port")
+    if kind == "sorry" and not any(port.mode == "http" for port in service.traffic.ports):
+        raise HecdError(f"{name} speaks no HTTP: nobody could be told to come again", hint=f"hecd pause {name}")
+    if not world.edges:
+        raise HecdError("no load balancer is alive", hint="`hecd status` tells more.")
+    if kind == "wait" and (lacking := without_holder(service, world.edges.values())):
+        hint = "`hecd up` starts one; elsewhere run `hecd holder` beside HAProxy. `hecd maintenance` needs none."
+        raise HecdError(f"nothing runs in which requests could wait, on {_listed(lacking)}", hint=hint)
+
+
+async def let_go(store: Store, world: World, name: ServiceName, kind: str, *, now: float, who: str) -> int:
+    """End the operator's hold of that kind; the revision. Raises HecdError where there is none, NotFound, Conflict."""
+    service_named(world, name)
+    found = world.holds.get((name, OPERATOR))
+    if found is None or found.kind != kind:
+        told = {"wait": "paused", "sorry": "under maintenance"}[kind]
+        raise HecdError(f"{name} is not {told}", hint=_other_hold(name, found))
+    entry = deed(now, who, {"wait": "resume", "sorry": "maintenance off"}[kind], name)
+    guard = Unchanged(schema.key_of(found), world.revisions[schema.key_of(found)])
+    return await store.commit([schema.delete(found), entry], [guard])
+
+
+def _other_hold(name: str, found: Hold | None) -> str:
+    if found is None:
+        return f"`hecd audit {name}` tells what was ordered; a pause ends by itself."
+    return f"hecd {'resume ' + name if found.kind == 'wait' else 'maintenance ' + name + ' off'}"
+
+
 async def unlock(store: Store, world: World, name: ServiceName, *, now: float, who: str) -> Lock:
     """Take the lock on `name` away, whoever has it; which one it was. Raises NotFound, Conflict."""
     found = world.locks.get(name)
@@ -189,6 +241,7 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
     gone += [schema.delete(r) for s, r in world.rollouts.items() if s == name]
     gone += [schema.delete(r) for (s, _), r in world.history.items() if s == name]
     gone += [schema.delete(r) for s, r in world.steering.items() if s == name]
+    gone += [schema.delete(r) for (s, _), r in world.holds.items() if s == name]
     await store.commit(gone, [_unchanged(service, world)])
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Drain, Progress, Unassign
+from registrator.control.actions import Action, Assign, Drain, HoldBack, LetGo, Progress, Unassign
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
+from registrator.model.hold import HOLD_SERVER
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, backend_name
 from registrator.model.node import ServerReport
@@ -72,6 +73,11 @@ class _Play:
             case Drain(a, reason):
                 told = "".join(f"; HAProxy: set server {b}/{a.instance} weight 0, del server" for b in backends)
                 yield f"drain {a.instance} of release {a.release} on {a.node} ({reason}){told}"
+            case HoldBack(_, reason):
+                told = "".join(f"; HAProxy: set server {b}/{HOLD_SERVER} weight 1, of the others 0" for b in backends)
+                yield f"let requests wait ({reason}){told}"
+            case LetGo(_, reason):
+                yield f"let the requests go on ({reason})"
 
 
 def _of(world: World, name: str) -> list[Assignment]:
@@ -88,6 +94,10 @@ def _after(world: World, action: Action) -> World:
             return replace(world, assignments=gone, instances=instances)
         case Progress(record):
             return replace(world, rollouts={**world.rollouts, record.service: record})
+        case HoldBack(hold):
+            return replace(world, holds={**world.holds, (hold.service, hold.owner): hold})
+        case LetGo(hold):
+            return replace(world, holds={k: v for k, v in world.holds.items() if k != (hold.service, hold.owner)})
         case _:
             return world
 
@@ -98,7 +108,10 @@ def _served(world: World, service: Service) -> World:
     for a in _of(world, service.service):
         ports = {str(p.target): f"{a.node}:{p.target}" for p in service.traffic.ports}
         running[a.instance] = Instance(a.instance, a.service, a.release, a.node, ports, "running", "healthy")
-    up = {str(i.instance): ServerReport("UP", 100) for i in running.values() if i.service == service.service}
+    held = any(name == service.service for name, _ in world.holds)
+    weight = 0 if held else 100
+    up = {str(i.instance): ServerReport("UP", weight) for i in running.values() if i.service == service.service}
+    up[HOLD_SERVER] = ServerReport("UP", int(held))
     backends = {backend_name(service.service, p.target): up for p in service.traffic.ports}
     edges = {n: replace(e, servers={**e.servers, **backends}, error=None) for n, e in world.edges.items()}
     return replace(world, instances=running, edges=edges)

@@ -7,6 +7,7 @@ from typing import Any
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
+from registrator.model.hold import Hold
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -39,6 +40,7 @@ Record = (
     | Steering
     | Lock
     | Deed
+    | Hold
 )
 
 
@@ -65,6 +67,7 @@ ROOMS = (
     Room("steering", Steering, 1),
     Room("locks", Lock, 1),
     Room("audit", Deed, 1),
+    Room("holds", Hold, 2),
 )
 
 
@@ -97,6 +100,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}locks/{record.service}"
         case Deed():
             return f"{ROOT}audit/{record.id}"
+        case Hold():
+            return f"{ROOT}holds/{record.service}/{record.owner}"
         case Ledger():
             return LEDGER
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
+from registrator.model.hold import Hold
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -47,6 +48,7 @@ class World:
     steering: Mapping[ServiceName, Steering] = field(default_factory=dict)
     locks: Mapping[ServiceName, Lock] = field(default_factory=dict)
     audit: Mapping[str, Deed] = field(default_factory=dict)
+    holds: Mapping[tuple[ServiceName, str], Hold] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change
@@ -121,7 +123,7 @@ class Reader:
 def _index(word: str, words: tuple[str, ...]) -> Any:
     if word in ("releases", "history"):
         return words[0], int(words[1]) if words[1].isdigit() else -1
-    if word == "assignments":
+    if word in ("assignments", "holds"):
         return words
     return words[-1]
 

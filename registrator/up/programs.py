@@ -25,6 +25,7 @@ def programs(config: Config, *, etcd_port: int, peer_port: int) -> tuple[Program
     return (
         Program("etcd", _etcd(config, etcd_port, peer_port)),
         Program("confd-py", _confd(config, etcd_port), haproxy_environment(config)),
+        Program("holder", (sys.executable, "-m", "registrator", "holder"), ours),
         Program("haproxy", haproxy(config), haproxy_environment(config), after=(haproxy_config(config),)),
         Program("control", (sys.executable, "-m", "registrator", "control"), ours),
         Program("agent", (sys.executable, "-m", "registrator", "agent"), ours),

@@ -11,7 +11,7 @@ services:
   web:
     image: hecd/sample:{release}
     ports: ["{machine.port}:8080"]
-    deploy: {{replicas: {replicas}, update_config: {{order: {order}, delay: 2s, monitor: 1s}}}}
+    deploy: {{replicas: {replicas}, update_config: {{order: {order}, delay: 1s, monitor: 1s}}}}
     x-hecd: {{drain_timeout: 5s, check: {{path: /health}}{more}}}
 """
 

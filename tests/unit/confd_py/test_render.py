@@ -197,7 +197,7 @@ def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, addr
         return [w for w in words if w not in ("hash-type", "option", "http-check")]
 
     assert directives(text) == directives(model)
-    assert len(parse(text).backends["web.80"]) == 1
+    assert len(parse(text).backends["web.80"].keys() - {"hecd-hold", "hecd-sorry"}) == 1
 
 
 def record(service: str, number: int, **changes: object) -> str:
@@ -227,6 +227,15 @@ CASES = {
         "/instances/web/web.3": record("web", 3, state="starting"),
         "/instances/web/web.4": record("web", 4, health="unhealthy"),
         "/instances/web/web.5": record("web", 5, weight=1),
+    },
+    "held": {
+        "/services/web": service("web", port(8080)),
+        "/instances/web/web.1": record("web", 1),
+        "/holds/web/operator": json.dumps({"service": "web", "owner": "operator", "kind": "wait", "since": 1.0}),
+        "/services/shop": service("shop", port(8081)),
+        "/instances/shop/shop.1": record("shop", 1),
+        "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "sorry", "since": 1.0}),
+        "/holds/shop/release": json.dumps({"service": "shop", "owner": "release", "kind": "wait", "since": 1.0}),
     },
     "many": {
         "/services/api": service("api", port(8080, hostnames=("api.example", "*.wild.example")), balance="leastconn"),

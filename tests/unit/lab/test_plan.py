@@ -23,9 +23,9 @@ def test_the_first_hosts_carry_etcd_and_control_and_the_last_a_load_balancer() -
     lab = made()
     assert [names(host) for host in lab.hosts] == [
         *[("etcd", "control", "agent")] * 3,
-        *[("confd-py", "haproxy", "agent")] * 2,
+        *[("confd-py", "holder", "haproxy", "agent")] * 2,
     ]
-    assert names(made(1, 1, 1).hosts[0]) == ("etcd", "confd-py", "haproxy", "control", "agent")
+    assert names(made(1, 1, 1).hosts[0]) == ("etcd", "confd-py", "holder", "haproxy", "control", "agent")
     assert lab.endpoints == ("10.99.0.1:2379", "10.99.0.2:2379", "10.99.0.3:2379")
 
 
