@@ -89,9 +89,12 @@ def heal(lab: Lab, host: Host) -> None:
 
 
 def _of_program(lab: Lab, host: Host, program: str) -> set[int]:
-    word = {"control": "registrator control", "agent": "registrator agent", "confd-py": "confd-py"}.get(
-        program, f"{program} "
-    )
+    word = {
+        "control": "registrator control",
+        "agent": "registrator agent",
+        "holder": "registrator holder",
+        "confd-py": "confd-py",
+    }.get(program, f"{program} ")
     return processes.named(power.within(lab, host), word)
 
 

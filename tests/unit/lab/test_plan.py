@@ -61,7 +61,7 @@ def test_a_hosts_settings_are_a_nodes_own(tmp_path: Path) -> None:
 def test_a_program_runs_only_while_it_and_its_host_are_switched_on() -> None:
     lab = made()
     found = {program.name: program for program in programs(lab)}
-    assert len(found) == 5 + 3 * 2 + 2 * 2
+    assert len(found) == 5 + 3 * 2 + 2 * 3
     for host in lab.hosts:
         for name in names(host):
             after = found[f"{host.name}/{name}"].after
