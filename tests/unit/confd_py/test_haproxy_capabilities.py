@@ -12,7 +12,7 @@ from confd_py.haproxy.capabilities import OLDEST, capabilities_of
 from confd_py.haproxy.config import Server, parse, read_server
 from confd_py.haproxy.master import parse_processes
 from confd_py.haproxy.plan import add_command
-from confd_py.haproxy.process import members_changed
+from confd_py.haproxy.process import members_changed, words_changed
 from confd_py.haproxy.reload import Reloader
 from confd_py.haproxy.runtime import Runtime
 from confd_py.haproxy.session import Session
@@ -82,6 +82,15 @@ def test_members_changed() -> None:
     )
     assert members_changed(old, new) == [(), ("check",), ()]
     assert members_changed(new, new) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reloads"),
+    [("unix@/a.sock weight 1", False), ("unix@/b.sock weight 0", True), ("unix@/a.sock weight 0 check", True)],
+)
+def test_of_a_server_at_a_socket_only_the_weight_changes_while_it_runs(line: str, reloads: bool) -> None:
+    old = parse("backend b\n server a unix@/a.sock weight 0\n")
+    assert words_changed(old, parse(f"backend b\n server a {line}\n")) is reloads
 
 
 def test_parse_processes_of_the_oldest_version() -> None:
