@@ -1,4 +1,4 @@
-"""An edge's word: what its load balancer has applied, in one key, as soon as it changes and at most so often."""
+"""An edge's word, in one key: what its load balancer has applied, as soon as it changes; its figures, once a second."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from registrator.agent.ports import Balancer, BalancerReport
+from registrator.agent.ports import Answers, Balancer, BalancerReport
+from registrator.agent.releases import Releases
+from registrator.agent.usage import Counts
 from registrator.errors import HecdError
-from registrator.model.names import NodeName
+from registrator.model.names import NodeName, service_of
 from registrator.model.node import Edge, ServerReport
 from registrator.registry import schema
 from registrator.registry.store import Lease, Store
 from registrator.registry.world import Reader, World
 
 log = logging.getLogger(__name__)
+Trial = tuple[str, str]  # service, release
 
 CALM_S = 1.0  # between looks at usage figures
 CLOSE_S = 0.02  # between looks while a server is being drained or admitted
+WATCHED_S = 0.1  # between looks while a release is on trial
 
 
 @dataclass
@@ -29,26 +33,67 @@ class EdgeReporter:
 
     store: Store
     balancer: Balancer
+    answers: Answers
     node: NodeName
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _said: Edge | None = None
     _lease: int = 0
     _reader: Reader = field(default_factory=Reader)
+    _world: World = field(default_factory=World)
+    _read_at: float = 0.0  # time.monotonic()
+    _releases: Releases = field(default_factory=Releases)
 
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
         """Report until cancelled. `lease_of` gives the agent's lease of the moment."""
         loop = asyncio.get_running_loop()
         stop = self.balancer.watch(functools.partial(self._ring, loop))
+        counts = self._begin()
         try:
             while True:
                 self._bell.clear()
                 report = await asyncio.to_thread(self.balancer.read)
+                self._look(report)
+                edge = self._edge(report, counts)
                 if (lease := lease_of()) is not None:
-                    await self._say(report, lease)
+                    await self._say(edge, lease)
                 await self._give_up(report)
-                await self._wait(CLOSE_S if _unsettled(report) else CALM_S)
+                await self._wait(CLOSE_S if _unsettled(report) else WATCHED_S if _on_trial(self._world) else CALM_S)
         finally:
+            self.answers.close()
             stop()
+
+    def _begin(self) -> Counts | None:
+        """The counting of answers; None where they can't be heard."""
+        try:
+            self.answers.open()
+        except OSError as err:
+            log.warning("no figures of what is answered: HAProxy's log can't be heard reason=%s", err)
+            return None
+        return Counts(time.time())
+
+    def _look(self, report: BalancerReport) -> None:
+        """Read the world again: not at each look, as it is not free with thousands of instances."""
+        if (now := time.monotonic()) - self._read_at >= WATCHED_S:
+            self._read_at = now
+            self._world = self._reader.read(self.store.snapshot())
+            self._releases.learn(self._world, (name for servers in report.servers.values() for name in servers))
+
+    def _edge(self, report: BalancerReport, counts: Counts | None) -> Edge:
+        edge = Edge(
+            self.node,
+            report.applied_revision,
+            report.servers,
+            report.reloads,
+            report.error,
+            report.doubt,
+            uncounted=report.uncounted,
+        )
+        if counts is None:
+            return edge
+        now = time.time()
+        counts.add(self.answers.take(), self._releases.of, now)
+        usage = counts.usage(report.servers, report.queues, self._releases.of, now)
+        return replace(edge, usage=usage, counted_since=counts.since)
 
     async def _give_up(self, report: BalancerReport) -> None:
         """End what waits for the answer of a host that died: no packet tells a connection that its other end did."""
@@ -61,10 +106,9 @@ class EdgeReporter:
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self._bell.set)
 
-    async def _say(self, report: BalancerReport, lease: Lease) -> None:
-        edge = Edge(self.node, **{name: getattr(report, name) for name in BalancerReport.__dataclass_fields__})
-        now = time.time()
-        if lease.id == self._lease and self._said is not None and not _news(self._said, edge, now):
+    async def _say(self, edge: Edge, lease: Lease) -> None:
+        now, said = time.time(), self._said
+        if lease.id == self._lease and said is not None and not _news(said, edge, now, _on_trial(self._world)):
             return
         edge = replace(edge, at=now)
         try:
@@ -100,12 +144,28 @@ def _unsettled(report: BalancerReport) -> bool:
     return any(not server.open and not name.startswith("hecd-") for name, server in named)
 
 
-def _news(said: Edge, edge: Edge, now: float) -> bool:
+def _news(said: Edge, edge: Edge, now: float, on_trial: Collection[Trial]) -> bool:
     """Whether `edge` says something that cannot wait, or the usage figures are due."""
     urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads)
     if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads):
         return True
+    if _failed(said, on_trial) != _failed(edge, on_trial):
+        return True
     return now - said.at >= CALM_S and (said.usage, said.servers) != (edge.usage, edge.servers)
+
+
+def _on_trial(world: World) -> frozenset[Trial]:
+    """The releases that get some requests to be judged by: each of their failures is told at once."""
+    return frozenset((r.service, str(r.release)) for r in world.rollouts.values() if r.state == "canary")
+
+
+def _failed(edge: Edge, on_trial: Collection[Trial]) -> int:
+    return sum(
+        usage.total.failed
+        for backend, releases in edge.usage.items()
+        for release, usage in releases.items()
+        if (service_of(backend), release) in on_trial
+    )
 
 
 def _states(edge: Edge) -> dict[str, dict[str, tuple[str, int, bool]]]:

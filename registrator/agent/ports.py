@@ -93,7 +93,33 @@ class BalancerReport:
     reloads: int = 0
     error: str | None = None
     doubt: str | None = None
-    usage: dict[str, dict[str, float]] = field(default_factory=dict)
+    uncounted: int = 0
+    queues: dict[str, dict[str, int]] = field(default_factory=dict)  # backend -> server -> requests that wait there
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How `count` requests ended alike. `server` is "" where none had them; `ms` None where no time is known."""
+
+    backend: str
+    server: str
+    count: int
+    ms: int | None
+    http_5xx: bool = False
+    error: bool = False  # broken off by the server without a 5xx
+
+
+class Answers(Protocol):
+    """The load balancer's word on every single request."""
+
+    def open(self) -> None:
+        """Hear of what is answered from now on. Raises OSError."""
+
+    def take(self) -> list[Answered]:
+        """What was answered since the last call."""
+
+    def close(self) -> None:
+        """Hear no more."""
 
 
 class Balancer(Protocol):

@@ -12,6 +12,7 @@ import click
 from registrator import __version__
 from registrator.agent.announcer import Announcer
 from registrator.agent.claim import claim, keep, remembered
+from registrator.agent.drivers.answers import AnswerLog
 from registrator.agent.drivers.haproxy import HaproxyBalancer
 from registrator.agent.drivers.probes import Probes
 from registrator.agent.drivers.runtime import NoOverlay, RuntimeEngine, RuntimeTunnel, open_host
@@ -125,7 +126,8 @@ def _tunnel(config: Config, engine: RuntimeEngine) -> RuntimeTunnel | None:
 
 def _reporter(config: Config, store: EtcdStore, node: Node) -> EdgeReporter:
     applied = haproxy_config(config).with_suffix(".cfg.applied")
-    return EdgeReporter(store, HaproxyBalancer(haproxy_run(config) / "admin.sock", applied), node.node)
+    balancer = HaproxyBalancer(haproxy_run(config) / "admin.sock", applied)
+    return EdgeReporter(store, balancer, AnswerLog(haproxy_run(config) / "log.sock"), node.node)
 
 
 def _capacity(config: Config) -> Capacity:

@@ -41,3 +41,8 @@ def instance_number(name: str) -> int:
 def backend_name(service: str, target_port: int) -> str:
     """HAProxy's backend for one port of a service; templates/haproxy writes the same."""
     return f"{service}.{target_port}"
+
+
+def service_of(backend: str) -> str:
+    """The service of such a backend."""
+    return backend.rpartition(".")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.names import NodeName
+from registrator.model.usage import Usage
 
 ROLES = ("worker", "edge", "etcd", "control")
 
@@ -73,5 +74,7 @@ class Edge:
     reloads: int = 0
     error: str | None = None
     doubt: str | None = None  # why the load balancer keeps servers that etcd no longer names
-    usage: dict[str, dict[str, float]] = field(default_factory=dict)  # service -> figure -> value
+    usage: dict[str, dict[str, Usage]] = field(default_factory=dict)  # backend -> release -> what it answered
+    counted_since: float = 0.0  # seconds since the epoch: the totals in `usage` began then; 0: nobody counts
+    uncounted: int = 0  # answers since the last reload that the load balancer told of faster than they were read
     at: float = 0.0  # seconds since the epoch

@@ -22,7 +22,6 @@ from registrator.model.node import ServerReport
 log = logging.getLogger(__name__)
 
 _SERVERS_AND_BACKENDS = 4 | 2
-_FIGURES = {"rate": "rate", "requests": "stot", "sessions": "scur", "queue": "qcur", "http_5xx": "hrsp_5xx"}
 
 
 class HaproxyBalancer:
@@ -36,7 +35,7 @@ class HaproxyBalancer:
     def read(self) -> BalancerReport:
         applied = self._read_applied()
         try:
-            rows = self._show_stat()
+            rows, info = self._show()
         except OSError as err:
             fault = f"HAProxy does not answer ({err.strerror or err})"
             return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
@@ -46,7 +45,8 @@ class HaproxyBalancer:
             reloads=_int(applied.get("reloads")),
             error=_text(applied.get("error")),
             doubt=_text(applied.get("doubt")),
-            usage={row["pxname"]: _figures(row) for row in rows if row["svname"] == "BACKEND" and "." in row["pxname"]},
+            uncounted=_int(info.get("DroppedLogs")),
+            queues=_queues(rows),
         )
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
@@ -85,9 +85,11 @@ class HaproxyBalancer:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def _show_stat(self) -> list[dict[str, str]]:
-        answer = self._ask(f"show stat -1 {_SERVERS_AND_BACKENDS} -1")
-        return list(csv.DictReader(answer.lstrip("# ").strip().splitlines()))
+    def _show(self) -> tuple[list[dict[str, str]], dict[str, str]]:
+        """The rows of its statistics, and what it says of itself."""
+        stat, _, info = self._ask(f"show stat -1 {_SERVERS_AND_BACKENDS} -1;show info").partition("\n\n")
+        rows = list(csv.DictReader(stat.lstrip("# ").strip().splitlines()))
+        return rows, dict(line.split(": ", 1) for line in info.splitlines() if ": " in line)
 
     def _ask(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as sock:
@@ -110,8 +112,14 @@ class _Ringer(FileSystemEventHandler):
             self._ring()
 
 
-def _figures(row: dict[str, str]) -> dict[str, float]:
-    return {name: float(_int(row.get(column))) for name, column in _FIGURES.items()}
+def _queues(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
+    """Where requests wait; a backend's own queue has the name ""."""
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if waiting := _int(row["qcur"]):
+            server = "" if row["svname"] == "BACKEND" else row["svname"]
+            found.setdefault(row["pxname"], {})[server] = waiting
+    return found
 
 
 def _text(value: object) -> str | None:

@@ -45,6 +45,10 @@ class Ring:
         answer = json.loads(self.etcd.etcdctl("del", key, "-w", "json"))
         return int(answer["header"]["revision"])
 
+    def version(self, key: str) -> int:
+        """How often it was written since it was created."""
+        return int(json.loads(self.etcd.etcdctl("get", key, "-w", "json"))["kvs"][0]["version"])
+
     def lease(self, ttl_s: int) -> str:
         return self.etcd.etcdctl("lease", "grant", str(ttl_s)).split()[1]
 

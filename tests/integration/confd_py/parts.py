@@ -48,6 +48,7 @@ class Web(threading.Thread):
         self.checks: Counter[str] = Counter()
         self.delay_s: dict[str, float] = {}
         self.sick: set[str] = set()
+        self.failing: set[str] = set()  # these answer every request with 500
         self.start()
 
     def run(self) -> None:
@@ -90,6 +91,7 @@ class Web(threading.Thread):
         if not check:
             await asyncio.sleep(self.delay_s.get(name, 0.0))
         status = b"503 Sick" if check and name in self.sick else b"200 OK"
+        status = b"500 Broken" if not check and name in self.failing else status
         body = name.encode()
         writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
         await writer.drain()
