@@ -2,8 +2,8 @@
 
 Every call looks at the whole state again, so a new leader goes on where the last one stopped. The table:
 
-  rolling ──all steps made──> monitoring ──window passed──> done
-     └─────────── too many failures, or no progress ───────────┐ (failure_action)
+  canary ──> rolling ──all steps made──> monitoring ──window passed──> done
+     └──────────┴── too many failures, or no progress ─────────┐ (failure_action)
                                      rolling-back <────────────┤ rollback
                         rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from registrator.control import canary
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
@@ -33,23 +34,26 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     """
     rollout, why = _follow_wanted(view, now)
     rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
+    rollout = canary.steered(view, rollout) if told else rollout
     rollout, why = _judge(view, rollout, now, told or why, since)
+    rollout = replace(rollout, weights=canary.weights(view, rollout))
     if view.service.placement.every_node:
         rollout = replace(rollout, wanted=view.service.replicas)
     actions: list[Action] = [*_forget(view), *_adopt(view)]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
-        actions += _shrink(view)
+        actions += _shrink(view, canary.kept(view, rollout))
     elif rollout.state == "held":
         actions += _keep_up(view, rollout, board)
     elif not view.unclaimed:
-        steps, blocked = _steps(view, rollout, board, now)
+        steps, blocked = (_beside if rollout.state == "canary" else _steps)(view, rollout, board, now)
         actions += steps
-        if rollout.state in ("rolling", "done"):
+        if rollout.state in ("canary", "rolling", "done"):
             rollout = replace(rollout, reason=blocked)
     actions = holding(view, rollout, actions, now)
     rollout, why = _advance(view, rollout, actions, now, why)
+    rollout = replace(rollout, weights=canary.weights(view, rollout))
     if rollout != view.rollout:
-        actions.append(Progress(rollout, why))
+        actions.append(Progress(rollout, why or f"weights {rollout.weights or 'as usual'}"))
         ends = concluded(view.service, view.rollout, rollout, now)
         actions += [Conclude(end, f"release {end.release} ended {end.state}") for end in ends]
     return actions
@@ -66,19 +70,21 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         old_wish = view.steering is not None and view.steering.release != service.release
         obeyed = view.steering.at if view.steering is not None and old_wish else before.obeyed
         fresh = replace(fresh, stable=before.stable, proven=before.proven, obeyed=obeyed)
+        unproven = before.trial is not None and before.release not in before.proven
+        fresh = replace(fresh, weights={str(before.release): 0} if unproven else {})
         fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
-    return fresh, f"release {service.release} is wanted"
+    return canary.begun(view, fresh), f"release {service.release} is wanted"
 
 
 def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: float) -> tuple[Rollout, str]:
     """Turn back when too much of the new release failed, or when nothing has moved for too long."""
     update = view.service.update
-    if rollout.state not in ("rolling", "monitoring", "rolling-back"):
+    if rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
         return rollout, why
     failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
-    stuck_for_s = now - max(rollout.progress_at, since)
+    stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
         reason = f"{rollout.reason}; and going back made no progress for {update.deadline_s:g} s"
         return replace(rollout, state="paused", reason=reason, ended_at=now), reason
@@ -87,9 +93,13 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     allowed = update.max_failure_ratio * max(view.service.replicas, 1)
     if len(failed) > allowed:
         return _turn_back(view, rollout, failed[0], now)
-    if rollout.state == "rolling" and stuck_for_s > update.deadline_s:
+    if fault := canary.fault(view, rollout):
+        return _turn_back(view, rollout, None, now, fault)
+    if rollout.state in ("canary", "rolling") and stuck_for_s > update.deadline_s:
         stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
-        return _turn_back(view, rollout, stuck, now, f"no progress for {update.deadline_s:g} s")
+        missing = canary.hindrance(view, rollout) if rollout.state == "canary" and not stuck else ""
+        cause = ": ".join(filter(None, (f"no progress for {update.deadline_s:g} s", missing)))
+        return _turn_back(view, rollout, stuck, now, cause)
     return rollout, why
 
 
@@ -142,9 +152,13 @@ def _adopt(view: ServiceView) -> Iterator[Action]:
         yield Assign(order, "it runs already; its order had been lost")
 
 
-def _shrink(view: ServiceView) -> Iterator[Action]:
-    """A paused service is not touched, but what is not wanted at all may go: it must be possible to remove it."""
-    for victim in _victims(view, list(view.live))[: max(0, len(view.live) - view.service.replicas)]:
+def _shrink(view: ServiceView, beside: int) -> Iterator[Action]:
+    """A paused service is not touched, but what is not wanted at all may go: it must be possible to remove it.
+
+    `beside` instances are there besides the replicas, to be looked at.
+    """
+    most = view.service.replicas + beside if view.service.replicas else 0
+    for victim in _victims(view, list(view.live))[: max(0, len(view.live) - most)]:
         reason = f"{view.service.replicas} replicas are wanted"
         yield Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
 
@@ -152,7 +166,8 @@ def _shrink(view: ServiceView) -> Iterator[Action]:
 def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
     """A release that is held makes no step, but what died is replaced, by the release that is known to be good."""
     release = rollout.stable if _can_return(view, rollout) else rollout.release
-    yield from _start(view, rollout, board, max(0, view.service.replicas - len(view.live)), release)[0]
+    wanted = view.service.replicas + canary.kept(view, rollout)
+    yield from _start(view, rollout, board, max(0, wanted - len(view.live)), release)[0]
 
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
@@ -168,6 +183,26 @@ def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tup
         reason = view.leaving.get(victim.instance, reason)
         actions.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
     return actions, blocked
+
+
+def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
+    """The steps of a canary: the old release stays whole, the new one gets as many as its share takes."""
+    new, old = view.of_target(rollout.release), canary.old_ones(view, rollout)
+    rest = [a for a in view.live if a not in new and a not in old]
+    want, most = view.service.replicas, canary.wanted(view, rollout)
+    waiting = sum(not view.ready(a) for a in new)
+    room = (view.service.update.parallelism or most) - waiting
+    actions, blocked = _start(view, rollout, board, max(0, want - len(old)), rollout.stable)
+    more, short = _start(view, rollout, board, max(0, min(most - len(new), room)), rollout.release, len(actions))
+    going = _victims(view, rest)[: max(0, sum(map(view.ready, old)) + len(rest) - want)]
+    for victim in [
+        *going,
+        *_victims(view, old)[: max(0, len(old) - want)],
+        *_victims(view, new)[: max(0, len(new) - most)],
+    ]:
+        reason = view.leaving.get(victim.instance, "not wanted beside a canary")
+        more.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
+    return [*actions, *more], blocked or short
 
 
 def _budget(
@@ -200,11 +235,13 @@ def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment
 
 
 def _start(
-    view: ServiceView, rollout: Rollout, board: Board, count: int, release: ReleaseNumber
+    view: ServiceView, rollout: Rollout, board: Board, count: int, release: ReleaseNumber, taken: int = 0
 ) -> tuple[list[Action], str]:
+    """Orders for `count` instances of `release`; `taken` numbers have been given out in this pass already."""
     service = view.service
     actions: list[Action] = []
-    for number in range(rollout.next_number, rollout.next_number + count):
+    first = rollout.next_number + taken
+    for number in range(first, first + count):
         place = board.place(service, release)
         if isinstance(place, NoPlace):
             return actions, f"{count - len(actions)} can't be placed: {place.reason}"
@@ -222,6 +259,8 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         rollout = replace(rollout, next_number=max(rollout.next_number, max(started) + 1))
     if moved:
         return replace(rollout, progress_at=now), why or moved[0].reason
+    if rollout.state == "canary":
+        return canary.advance(view, rollout, now, why)
     new = view.of_target(rollout.target)
     settled = len(new) == view.service.replicas == len(view.live) and all(view.ready(a) for a in new)
     if rollout.state == "rolling" and settled and not actions:
@@ -239,8 +278,10 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
 def wake_after_s(view: ServiceView, now: float) -> float | None:
     """When `decide` must be asked again though nothing changed: a delay, a window or a deadline ends. None: never."""
     rollout, update = view.rollout, view.service.update
-    if rollout is None or rollout.state not in ("rolling", "monitoring", "rolling-back"):
+    if rollout is None or rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
         return None
+    if rollout.state == "canary":
+        return min((end - now for end in canary.ends(view, rollout) if end > now), default=1.0)
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]
     ends += [hold.since + ACKNOWLEDGED_WITHIN_S for hold in view.holds.values()]
     later = [end - now for end in ends if end > now]

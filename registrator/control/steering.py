@@ -1,9 +1,11 @@
 """What an operator's word does to a rollout. Pure.
 
-rolling, monitoring ──pause──> held ──resume──> rolling     steps and deadline stand still meanwhile
-rolling, monitoring, held ──promote──> rolling              without delays, all at once, no window
-rolling, monitoring, held, paused ──abort──> rolling-back   paused where there is nothing to go back to
-paused (it failed) ──resume──> rolling                      once more, from where it is
+canary, rolling, monitoring ──pause──> held ──resume──> rolling     steps and deadline stand still meanwhile
+canary, rolling, monitoring, held ──promote──> rolling              without delays, all at once, no window
+canary, rolling, monitoring, held, paused ──abort──> rolling-back   paused where there is nothing to go back to
+paused (it failed) ──resume──> rolling                              once more, from where it is
+
+A canary that was held or paused goes on as one: see canary.steered.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 
+USUAL_WEIGHT = 100  # with it, one percent of another release's is a whole number
+
 # `state` is one of:
 # starting: being pulled, created or not yet healthy for the first time
 # running: was healthy once; `health` says whether it is now
@@ -29,7 +31,7 @@ class Instance:
     endpoints: dict[str, str] = field(default_factory=dict)  # target port -> "ip:port"
     state: str = "starting"
     health: str = "unknown"
-    weight: int = 100
+    weight: int = USUAL_WEIGHT
     check_path: str = ""  # where its release answers health checks over HTTP, "" if nowhere known
     restarts: int = 0
     reason: str = ""  # why it is not running well; one line

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from registrator.model.canary import Trial
 from registrator.model.names import ReleaseNumber, ServiceName
 
 # `state` is one of:
+# canary: `release` serves beside `stable`, with a share of the requests by which it is judged
 # rolling: steps are being made towards `release`
 # monitoring: all steps made, failures still count until the window ends
 # done: `release` is the stable one
@@ -35,6 +37,8 @@ class Rollout:
     ended_at: float = 0.0
     obeyed: float = 0.0  # `at` of the steering that was obeyed last
     promoted: bool = False  # an operator wants the rest of it now
+    trial: Trial | None = None  # how far its canary is, or what came of it
+    weights: dict[str, int] = field(default_factory=dict)  # release -> weight of each server, where not the usual one
     wanted: int = 0  # of a service that is on every node: how many that is now
 
     def failed(self, release: ReleaseNumber) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from registrator.model.canary import Step
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.placement import Placement
 from registrator.model.release import Settings
@@ -20,6 +21,7 @@ class Update:
     failure_action: str = "rollback"  # | "pause" | "continue"
     max_failure_ratio: float = 0.0
     deadline_s: float = 120.0  # x-hecd.progress_deadline: without any step for so long, the release has failed
+    canary: tuple[Step, ...] = ()  # x-hecd.canary: what a new release has to pass before it replaces the old one
 
 
 @dataclass(frozen=True)

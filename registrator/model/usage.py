@@ -31,6 +31,11 @@ class Figures:
         """How many did not get what they asked for, and not by their own fault."""
         return self.http_5xx + self.errors
 
+    @property
+    def timeless(self) -> Figures:
+        """The same without latencies."""
+        return Figures(self.requests, self.http_5xx, self.errors)
+
     def __add__(self, other: Figures) -> Figures:
         return self._with(other, 1)
 

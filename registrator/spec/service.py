@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from registrator.model.names import ServiceName
 from registrator.model.release import Limits, Settings
-from registrator.model.service import ServiceSpec, Traffic, Update
+from registrator.model.service import Port, ServiceSpec, Traffic, Update
+from registrator.spec.canary import canary_of
 from registrator.spec.command import words_of
 from registrator.spec.environment import environment_of, labels_of
 from registrator.spec.field import Field
@@ -63,7 +64,7 @@ def service_of(
             wishes=wishes_of(place, top, base_dir, variables),
         ),
         replicas=place["deploy"]["replicas"].whole(1, most=MAX_REPLICAS),
-        update=_update(place["deploy"]["update_config"], extra),
+        update=_update(place["deploy"]["update_config"], extra, ports),
         traffic=Traffic(
             ports=ports,
             balance=extra["balance"].text(usual.balance),
@@ -88,9 +89,10 @@ def _limits(place: Field) -> Limits:
     )
 
 
-def _update(place: Field, extra: Field) -> Update:
+def _update(place: Field, extra: Field, ports: Sequence[Port]) -> Update:
     usual = Update()
     return Update(
+        canary=canary_of(extra, place, ports),
         parallelism=place["parallelism"].whole(usual.parallelism, most=MAX_REPLICAS),
         delay_s=place["delay"].duration_s(usual.delay_s),
         monitor_s=place["monitor"].duration_s(usual.monitor_s),

@@ -1,9 +1,7 @@
 """What HAProxy logs of each request, heard on a datagram socket: the one place where every answer's time is told.
 
 Its statistics have averages only, and they start anew with every reload. The log has no such gap: an old process, too,
-tells of what it still finishes. It costs HAProxy 2 to 4 us a request and the agent 5. The other ways were measured:
-counters in a stick table cost HAProxy the same, and a reload empties them; a ring that forwards to a socket costs
-less, but HAProxy 2.6 spins on a whole core while nobody listens there. See docs/releases.md.
+tells of what it still finishes. docs/releases.md has what this costs, and why it is neither a stick table nor a ring.
 """
 
 from __future__ import annotations

@@ -237,6 +237,15 @@ CASES = {
         "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "sorry", "since": 1.0}),
         "/holds/shop/release": json.dumps({"service": "shop", "owner": "release", "kind": "wait", "since": 1.0}),
     },
+    "canary": {
+        "/services/web": service("web", port(8080)),
+        "/rollouts/web": json.dumps({"service": "web", "release": 2, "weights": {"1": 99, "2": 1, "3": 0}}),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, release=2),
+        "/instances/web/web.3": record("web", 3, release=3),
+        "/instances/web/web.4": record("web", 4, release=1, state="draining"),
+        "/instances/web/web.5": record("web", 5, release=0, weight=7),
+    },
     "many": {
         "/services/api": service("api", port(8080, hostnames=("api.example", "*.wild.example")), balance="leastconn"),
         "/services/db": service("db", port(5432, "tcp"), check={"path": None}, balance="source-hash"),

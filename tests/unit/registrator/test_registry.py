@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registrator.model.canary import Mark, Trial
 from registrator.model.claim import Claim
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
@@ -45,6 +46,17 @@ RECORDS = [
     (Edge(N1, usage={"web.80": {"2": Usage(Figures(9, 1, 1, {"3": 9}), 4.5, 3.0)}}), "/hecd/edges/n1"),
     (Claim("10.87.0.0/24", N1), "/hecd/claims/10.87.0.0-24"),
     (Rollout(WEB, ReleaseNumber(2), ReleaseNumber(1)), "/hecd/rollouts/web"),
+    (
+        Rollout(
+            WEB,
+            ReleaseNumber(2),
+            ReleaseNumber(1),
+            "canary",
+            trial=Trial(0, 5.0, {"n1": Mark(1.0, Figures(9, 1, 0, {"3": 9}))}, Figures(90), Figures(1)),
+            weights={"1": 99, "2": 1},
+        ),
+        "/hecd/rollouts/web",
+    ),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from registrator.model.canary import Step
 from registrator.model.names import ServiceName
 from registrator.model.release import (
     Healthcheck,
@@ -167,6 +168,18 @@ def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
     assert web.settings.mounts == (
         Mount("volume", "/data", "shop_data"), Mount("volume", "/named", "its-own", read_only=True),
     )  # fmt: skip
+
+
+def canary(steps: str, more: str = "") -> str:
+    return f"ports: [1:1]\nx-hecd: {{canary: [{steps}]{more}}}"
+
+
+def test_a_canary_is_read(one: Callable[..., ServiceSpec]) -> None:
+    assert one("").update.canary == ()
+    assert one(canary("{weight: 1, for: 60s}, {weight: '25', for: 5m}")).update.canary == (
+        Step(1, 60.0),
+        Step(25, 300.0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -362,6 +375,28 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("ports: [1:1]\nx-hecd: {hostnames: 'a }\\n'}", "x-hecd.hostnames: must be a host name"),
         ("ports: [1:1]\nx-hecd: {mode: tcp, hostnames: a.b}", "x-hecd.hostnames: needs a port of mode http"),
         ("ports: [1:1]\nx-hecd: {mode: tcp, balance: uri-hash}", "x-hecd.balance: uri-hash needs mode http"),
+        (canary("{weight: 0, for: 1s}"), "x-hecd.canary[0].weight: must be from 1 to 99; is 0"),
+        (canary("{weight: 100, for: 1s}"), "x-hecd.canary[0].weight: must be from 1 to 99; is 100"),
+        (canary("{weight: 1.5, for: 1s}"), "x-hecd.canary[0].weight: must be a whole number, 0 or more; is 1.5"),
+        (
+            canary("{weight: 5, for: 1s}, {weight: 5, for: 1s}"),
+            "[1].weight: must be more than the step before, which has 5",
+        ),
+        (canary("{weight: 5, for: 10}"), "x-hecd.canary[0].for: must be a time with units"),
+        (canary("{weight: 5, for: 10ms}"), "x-hecd.canary[0].for: must be 1 s or longer; is '10ms'"),
+        (canary("{weight: 5}"), "x-hecd.canary[0].for: is required"),
+        (canary("{wait: 5s, weight: 1, for: 1s}"), "x-hecd.canary[0].wait: is not a key of x-hecd here"),
+        ("ports: [1:1]\nx-hecd: {canary: 5}", "x-hecd.canary: must be a list of steps, such as {weight: 1, for: 60s}"),
+        ("x-hecd: {canary: [{weight: 1, for: 1s}]}", "x-hecd.canary: needs ports"),
+        (canary("{weight: 1, for: 1s}", ", balance: leastconn"), "x-hecd.balance: does not go with canary"),
+        (
+            canary("{weight: 1, for: 1s}") + "\ndeploy: {update_config: {order: stop-first}}",
+            "deploy.update_config.order: does not go with x-hecd.canary: both releases serve side by side",
+        ),
+        (
+            canary("{weight: 1, for: 1s}") + "\ndeploy: {update_config: {failure_action: continue}}",
+            "deploy.update_config.failure_action: does not go with x-hecd.canary",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(faults: Faults, keys: str, fault: str) -> None:
