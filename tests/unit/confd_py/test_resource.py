@@ -182,7 +182,8 @@ def test_the_shipped_resource_takes_its_places_from_the_environment() -> None:
     assert (found.dest, *astuple(found.haproxy.places[0])) == (
         Path("/r/h.cfg"), "/r/admin.sock", "/r/master.sock", "/r/state",
     )  # fmt: skip
-    assert (found.keys, found.guard_grace_s) == (("/hecd/services", "/hecd/instances", "/hecd/rollouts", "/hecd/holds"), 5.0)
+    keys = ("/hecd/services", "/hecd/instances", "/hecd/rollouts", "/hecd/holds")
+    assert (found.keys, found.guard_grace_s) == (keys, 5.0)
     debian = parse_resource(str(SHIPPED), SHIPPED.read_text(), prefix="", expand=environment_expander({}))
     assert (str(debian.dest), debian.haproxy.places[0].socket) == (
         "/etc/haproxy/haproxy.cfg",
