@@ -66,9 +66,11 @@ class Counts:
         total = self._totals.get(place, Figures())
         then, before = self._past[0]
         lately = total - before.get(place, Figures())
+        seconds = max(now - then, STEP_S)
         return Usage(
             total,
-            rate=round(lately.requests / max(now - then, STEP_S), 1),
+            rate=round(lately.requests / seconds, 1),
+            failed_rate=round(lately.failed / seconds, 2),
             p50_ms=percentile_ms(lately.latency, 50),
             p99_ms=percentile_ms(lately.latency, 99),
             queue=waiting.get(place, 0),

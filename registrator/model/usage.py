@@ -59,6 +59,7 @@ class Usage:
 
     total: Figures = field(default_factory=Figures)
     rate: float = 0.0  # requests a second
+    failed_rate: float = 0.0  # those of them that failed
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     queue: int = 0  # requests that wait for a server right now
@@ -92,6 +93,7 @@ def together(usages: Iterable[Usage]) -> Usage:
     return Usage(
         sum((u.total for u in whole), Figures()),
         rate=sum(u.rate for u in whole),
+        failed_rate=sum(u.failed_rate for u in whole),
         p50_ms=max((u.p50_ms for u in whole), default=0.0),
         p99_ms=max((u.p99_ms for u in whole), default=0.0),
         queue=sum(u.queue for u in whole),

@@ -43,7 +43,7 @@ RECORDS = [
     (Assignment(I1, WEB, ReleaseNumber(2), N1, True), "/hecd/assignments/n1/web.1"),
     (Instance(I1, WEB, ReleaseNumber(2), N1, {"80": "10.0.0.1:80"}, log_tail=("x",)), "/hecd/instances/web/web.1"),
     (Edge(N1, 7, {"web.80": {"web.1": ServerReport("UP", 100, 1)}}, error=None), "/hecd/edges/n1"),
-    (Edge(N1, usage={"web.80": {"2": Usage(Figures(9, 1, 1, {"3": 9}), 4.5, 3.0)}}), "/hecd/edges/n1"),
+    (Edge(N1, usage={"web.80": {"2": Usage(Figures(9, 1, 1, {"3": 9}), 4.5, 0.5, 3.0)}}), "/hecd/edges/n1"),
     (Claim("10.87.0.0/24", N1), "/hecd/claims/10.87.0.0-24"),
     (Rollout(WEB, ReleaseNumber(2), ReleaseNumber(1)), "/hecd/rollouts/web"),
     (

@@ -76,8 +76,8 @@ def test_releases_of_one_service_are_told_apart() -> None:
     )
     counts.add([Answered("web.80", "", 2, 0, http_5xx=True)], release_of, 1001.0)
     usage = counts.usage(SERVERS, {"web.80": {"web.2": 4, "": 7}}, release_of, 1001.0)["web.80"]
-    assert usage["1"] == Usage(Figures(90, 0, 0, {"3": 90}), 90.0, 3.0, 3.0, 0, 0, 2)
-    assert usage["2"] == Usage(Figures(10, 10, 0, {"40": 10}), 10.0, 40.0, 40.0, 4, 4, 1)
+    assert usage["1"] == Usage(Figures(90, 0, 0, {"3": 90}), 90.0, 0.0, 3.0, 3.0, 0, 0, 2)
+    assert usage["2"] == Usage(Figures(10, 10, 0, {"40": 10}), 10.0, 10.0, 40.0, 40.0, 4, 4, 1)
     assert (usage[REST].total.http_5xx, usage[REST].queue) == (2, 7)
     whole = together(usage.values())
     assert (whole.total.requests, whole.total.failed, whole.p99_ms, whole.queue) == (102, 12, 40.0, 11)

@@ -1,0 +1,112 @@
+"""hecd top as a person types it, with a real etcd that is there, dies, and never was."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registrator.registry.codec import encode
+from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.unit.registrator.test_traffic import ONE, edge, world
+
+HECD = str(Path(sys.executable).with_name("hecd"))
+
+
+@pytest.fixture
+def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
+    server = EtcdServer(tmp_path).start()
+    record = edge(ONE, 1.0)
+    server.etcdctl("put", f"/hecd/edges/{ONE}", encode(record).decode())
+    for instance in world().instances.values():
+        server.etcdctl("put", f"/hecd/instances/web/{instance.instance}", encode(instance).decode())
+    yield server
+    server.kill()
+
+
+def command(endpoint: str, *words: str) -> list[str]:
+    return [HECD, "--etcd", endpoint, "top", *words]
+
+
+def test_once_it_prints_a_table_or_json(etcd: EtcdServer) -> None:
+    table = subprocess.run(command(etcd.endpoint), capture_output=True, text=True, timeout=30)
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.splitlines()[0].split()[:7] == [
+        "SERVICE",
+        "PORT",
+        "RELEASE",
+        "EDGE",
+        "STATE",
+        "SERVERS",
+        "REQ/S",
+    ]
+    assert [row.split()[:4] for row in table.stdout.splitlines()[1:]] == [
+        ["web", "80", "1", "h4"],
+        ["web", "80", "2", "h4"],
+    ]
+    plain = subprocess.run(command(etcd.endpoint, "--once", "--json"), capture_output=True, text=True, timeout=30)
+    lines = json.loads(plain.stdout)["lines"]
+    assert [(line["release"], line["share"], line["http_5xx"]) for line in lines] == [("1", 99.0, 1), ("2", 1.0, 2)]
+    none = subprocess.run(command(etcd.endpoint, "api", "--once"), capture_output=True, text=True, timeout=30)
+    assert (none.returncode, none.stdout) == (0, "") and "no load balancer tells of a service" in none.stderr
+
+
+def test_where_no_etcd_is_it_says_so_in_one_line() -> None:
+    done = subprocess.run(command(f"127.0.0.1:{free_port()}", "--once"), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr and done.stderr.startswith("hecd: ")
+
+
+def test_live_it_goes_on_without_etcd_and_ends_with_ctrl_c(etcd: EtcdServer) -> None:
+    argv = command(etcd.endpoint, "--json", "--every", "0.1")
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert json.loads(process.stdout.readline())["connected"]
+        etcd.kill()
+        end = time.monotonic() + 15
+        while (said := json.loads(process.stdout.readline()))["connected"]:
+            assert time.monotonic() < end, "etcd is gone and it does not say so"
+        assert len(said["lines"]) == 2
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, "Traceback" in err) == (0, False), err
+
+
+def test_on_a_terminal_it_draws_what_it_sees(etcd: EtcdServer) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "24"}
+    process = subprocess.Popen(command(etcd.endpoint), stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    try:
+        end = time.monotonic() + 15
+        while b"SERVICE" not in seen or b"web" not in seen:
+            assert time.monotonic() < end, seen
+            if select.select([ours], [], [], 0.2)[0]:
+                seen += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None and time.monotonic() < end:
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    seen += os.read(ours, 65536)
+                except OSError:
+                    break  # it has closed its terminal
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"Traceback" not in seen
