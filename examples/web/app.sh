@@ -8,7 +8,8 @@
 #   POST /sick /well  fail, or pass, its health check
 #   POST /leak        eat memory until the limit ends it
 #
-# SICK=1 in the environment makes it sick from the start, CRASH=1 makes it end at once with code 3.
+# SICK=1 in the environment makes it sick from the start, CRASH=1 makes it end at once with code 3, BROKEN=1 makes it
+# answer 500 to all but its health check.
 
 CR=$(printf '\r')
 
@@ -27,6 +28,7 @@ serve() { # one connection, request after request
 		done
 		body=
 		[ "$((length))" -gt 0 ] && read -r -n "$((length))" body
+		[ -n "$BROKEN" ] && [ "$path" != /health ] && answer "500 Internal Server Error" broken && continue
 		case "$method $path" in
 		"GET /health") if [ -e /tmp/sick ]; then answer "503 Service Unavailable" sick; else answer "200 OK" well; fi ;;
 		"GET /slow?"* | "POST /slow?"*) usleep "$((${path#*\?} * 1000))" && answer "200 OK" "release $HECD_RELEASE, slowly" ;;

@@ -121,6 +121,7 @@ services:
   web:
     image: hecd/sample:{release}
     ports: ["8080:8080"]
+    environment: {{BROKEN: "{broken}"}}
     stop_grace_period: 3s
     deploy:
       replicas: 10
@@ -128,6 +129,7 @@ services:
       resources: {{limits: {{pids: 128}}}}
     x-hecd:
       drain_timeout: 10s
+      canary: {canary}
       check: {{path: /health, interval: 200ms, timeout: 250ms}}
 """
 
@@ -176,10 +178,14 @@ class Fleet(LabHere):
 
     def deploy(self, *words: str, delay: str = "0s") -> None:
         """The next release; the sample app's image is the first one's, or the second's."""
-        self.release += 1
-        text = COMPOSE.format(release=1 + (self.release + 1) % 2, delay=delay)
-        done = self.hecd("deploy", "-f", "-", *words, stdin=text)
+        done = self.attempt(*words, delay=delay)
         assert done.code == 0, done.err
+
+    def attempt(self, *words: str, delay: str = "0s", canary: str = "[]", broken: str = "") -> Done:
+        """The same, whatever becomes of it; a broken one answers with errors only."""
+        self.release += 1
+        text = COMPOSE.format(release=1 + (self.release + 1) % 2, delay=delay, canary=canary, broken=broken)
+        return self.hecd("deploy", "-f", "-", *words, stdin=text)
 
     @property
     def rollout(self) -> Rollout:

@@ -145,7 +145,7 @@ class Fleet:
             for edge in self.edges
         ]
         try:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(0.3)
             yield
         finally:
             for process in running:
