@@ -116,6 +116,8 @@ async def test_an_edge_writes_once_a_second_under_load_and_nothing_when_idle(
 ) -> None:
     monkeypatch.setattr(usage, "WINDOW_S", 2.0)
     served(ring)
+    ring.put(*ring.instance_record(4, weight=0))  # one that is on its way, so that it looks often
+    within(5, "it is there", lambda: "web.4" in ring.haproxy.servers())
     async with reporting(ring) as store:
         await edge(store, lambda e: "web.80" in e.usage, "it reports")
         with load(ring.port):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registrator.control import judgement, rollout, shares
+from registrator.control import evidence, judgement, rollout, shares
 from registrator.control.actions import Drain
 from registrator.control.view import ServiceView
-from registrator.model.canary import FIRST_REQUESTS, Step
+from registrator.model.canary import FIRST_REQUESTS, Mark, Step, Trial
 from registrator.model.names import NodeName
 from registrator.model.node import Edge, ServerReport
 from registrator.model.rollout import ENDED
@@ -350,6 +350,20 @@ def test_an_edge_whose_agent_counts_anew_takes_no_failure_back() -> None:
     stage.counted_since["e1"] = 2000.0
     stage.releases[2] = Behaviour(failing=1.0)
     stage.until(lambda: stage.state() == "rolling-back", 30.0)
+
+
+def test_the_window_is_what_every_edge_counted_since_its_mark_or_since_it_counts_anew() -> None:
+    stage = Traffic(2)
+    stage.begin()
+    stage.step()
+    assert stage.rollout is not None
+    marks = {name: Mark(1.0, answers(100), answers(10, failed=1)) for name in ("e1", "e2", "e9")}
+    trial = replace(stage.rollout, trial=Trial(marks=marks))
+    stage.agents()
+    stage.counted = {(e, r): answers(n) for e, r, n in (("e1", 1, 150), ("e1", 2, 30), ("e2", 1, 7), ("e2", 2, 2))}
+    stage.counted_since["e2"] = 9.0
+    old, new = evidence.window(ServiceView.of(stage.world(), stage.service), trial)
+    assert (old.requests, new.requests, new.failed) == (50 + 7, 20 + 2, -1)
 
 
 @pytest.mark.parametrize(("order", "state"), [("promote", "rolling"), ("abort", "rolling-back")])
