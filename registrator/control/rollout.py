@@ -74,7 +74,9 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         fresh = replace(fresh, weights={str(before.release): 0} if unproven else {})
         fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
-    return canary.begun(view, fresh), f"release {service.release} is wanted"
+    fresh = canary.begun(view, fresh)
+    first = f", with {canary.FIRST.weight:g} % of the requests first" if fresh.trial else ""
+    return fresh, f"release {service.release} is wanted{first}"
 
 
 def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: float) -> tuple[Rollout, str]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
+from registrator.control import canary
 from registrator.control.view import ServiceView
 from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.names import ReleaseNumber, ServiceName
@@ -30,6 +31,7 @@ class Standing:
     draining: int = 0
     replicas: int = 0
     reason: str = ""
+    share: float = 0.0  # of the requests, in percent, while it is on trial
 
     @property
     def settled(self) -> bool:
@@ -43,7 +45,8 @@ class Standing:
         parts = [f"{self.ready}/{self.replicas} serving"]
         parts += [f"{n} {word}" for n, word in ((self.starting, "starting"), (self.old, "of the old release")) if n]
         parts += [f"{self.draining} draining"] if self.draining else []
-        return f"{self.service} release {self.release} {self.state}: {', '.join(parts)}"
+        share = f" at {self.share:g} %" if self.share else ""
+        return f"{self.service} release {self.release} {self.state}{share}: {', '.join(parts)}"
 
 
 def standing(world: World, name: ServiceName) -> Standing | None:
@@ -70,6 +73,7 @@ def standing(world: World, name: ServiceName) -> Standing | None:
         len(view.draining),
         rollout.wanted if rollout and service.placement.every_node else service.replicas,
         rollout.reason if rollout and current else "",
+        canary.step_of(view, rollout.trial).weight if rollout and rollout.trial and rollout.state == "canary" else 0.0,
     )
 
 

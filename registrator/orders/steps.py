@@ -10,11 +10,11 @@ from registrator.control.actions import Action, Assign, Drain, HoldBack, LetGo, 
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.model.hold import HOLD_SERVER
-from registrator.model.instance import Assignment, Instance
+from registrator.model.instance import USUAL_WEIGHT, Assignment, Instance
 from registrator.model.names import InstanceName, backend_name
-from registrator.model.node import ServerReport
+from registrator.model.node import Edge, ServerReport
 from registrator.model.release import Release
-from registrator.model.rollout import ENDED
+from registrator.model.rollout import ENDED, Rollout
 from registrator.model.service import Service
 from registrator.registry.world import World
 
@@ -51,7 +51,7 @@ class _Play:
             view = ServiceView.of(world, self._wanted(board, world), (), board.leaving(self.service, _of(world, name)))
             actions = rollout.decide(view, board, now)
             for action in actions:
-                yield from self._told(action)
+                yield from self._told(action, world.rollouts.get(name))
                 world = _after(world, action)
             world = _served(world, self.service)
             ended = (state := world.rollouts.get(name)) is not None and state.state in ENDED
@@ -64,7 +64,7 @@ class _Play:
     def _wanted(self, board: Board, world: World) -> Service:
         return replace(self.service, replicas=board.wanted(self.service, _of(world, self.service.service)))
 
-    def _told(self, action: Action) -> Iterator[str]:
+    def _told(self, action: Action, before: Rollout | None) -> Iterator[str]:
         backends = [backend_name(self.service.service, p.target) for p in self.service.traffic.ports]
         match action:
             case Assign(a, reason):
@@ -78,6 +78,11 @@ class _Play:
                 yield f"let requests wait ({reason}){told}"
             case LetGo(_, reason):
                 yield f"let the requests go on ({reason})"
+            case Progress(record, reason) if record.weights != (before.weights if before else {}):
+                told = "".join(
+                    f"; HAProxy: set each server of release {r} weight {w}" for r, w in record.weights.items()
+                )
+                yield f"weigh {self.service.service} ({reason})" + (told or "; HAProxy: set all servers weight 100")
 
 
 def _of(world: World, name: str) -> list[Assignment]:
@@ -109,9 +114,20 @@ def _served(world: World, service: Service) -> World:
         ports = {str(p.target): f"{a.node}:{p.target}" for p in service.traffic.ports}
         running[a.instance] = Instance(a.instance, a.service, a.release, a.node, ports, "running", "healthy")
     held = any(name == service.service for name, _ in world.holds)
-    weight = 0 if held else 100
-    up = {str(i.instance): ServerReport("UP", weight) for i in running.values() if i.service == service.service}
+    known = world.rollouts.get(service.service)
+    weights = known.weights if known else {}
+    up = {
+        str(i.instance): ServerReport("UP", 0 if held else weights.get(str(i.release), USUAL_WEIGHT))
+        for i in running.values()
+        if i.service == service.service
+    }
     up[HOLD_SERVER] = ServerReport("UP", int(held))
     backends = {backend_name(service.service, p.target): up for p in service.traffic.ports}
-    edges = {n: replace(e, servers={**e.servers, **backends}, error=None) for n, e in world.edges.items()}
+    edges = {n: _telling(replace(e, servers={**e.servers, **backends}, error=None)) for n, e in world.edges.items()}
     return replace(world, instances=running, edges=edges)
+
+
+def _telling(edge: Edge) -> Edge:
+    """One that tells what it answers: as much as until now."""
+    usage = {**{backend: {} for backend in edge.servers}, **edge.usage}
+    return replace(edge, usage=usage, counted_since=edge.counted_since or 1.0)

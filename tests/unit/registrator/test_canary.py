@@ -15,12 +15,14 @@ from registrator.control import evidence, judgement, rollout, shares
 from registrator.control.actions import Drain
 from registrator.control.view import ServiceView
 from registrator.model.canary import FIRST_REQUESTS, Mark, Step, Trial
-from registrator.model.names import NodeName
+from registrator.model.names import NodeName, ReleaseNumber
 from registrator.model.node import Edge, ServerReport
 from registrator.model.rollout import ENDED
 from registrator.model.service import Update
 from registrator.model.steering import Steering
 from registrator.model.usage import Figures, Usage, bound_of
+from registrator.orders import follow
+from registrator.orders.steps import steps
 from registrator.registry.world import World
 from tests.unit.registrator.test_rollout import WEB, Stage
 
@@ -350,6 +352,32 @@ def test_an_edge_whose_agent_counts_anew_takes_no_failure_back() -> None:
     stage.counted_since["e1"] = 2000.0
     stage.releases[2] = Behaviour(failing=1.0)
     stage.until(lambda: stage.state() == "rolling-back", 30.0)
+
+
+def test_a_plan_has_the_steps_of_a_trial_and_what_the_load_balancers_are_told() -> None:
+    stage = Traffic(4)
+    stage.play("done")
+    wanted = replace(stage.service, release=ReleaseNumber(2), updated_at=5000.0)
+    made = steps(stage.world(), wanted, None)
+    assert [line.split("; ")[0].split(" (fewest")[0] for line in made[:5]] == [
+        "start web.5 of release 2 on n1",
+        "weigh web (release 2 is wanted, with 0.1 % of the requests first)",
+        "weigh web (1 % of the requests for 60 s)",
+        "weigh web (25 % of the requests for 300 s)",
+        "weigh web (promoted: it failed 0 of 0 requests)",
+    ]
+    assert "HAProxy: set each server of release 1 weight 100; HAProxy: set each server of release 2 weight 4" in made[2]
+    assert made[4].endswith("HAProxy: set all servers weight 100")
+    assert sum(line.startswith("drain") for line in made) == 4
+
+
+def test_who_follows_a_trial_is_told_its_share() -> None:
+    stage = Traffic(4, rate=20.0)
+    stage.begin()
+    stage.until(lambda: at_step(stage, 0))
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None
+    assert now.line() == "web release 2 canary at 1 %: 1/4 serving, 4 of the old release"
 
 
 def test_the_window_is_what_every_edge_counted_since_its_mark_or_since_it_counts_anew() -> None:
