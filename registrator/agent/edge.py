@@ -73,9 +73,12 @@ class EdgeReporter:
 
     def _look(self, report: BalancerReport) -> None:
         """Read the world again: not at each look, as it is not free with thousands of instances."""
-        if (now := time.monotonic()) - self._read_at >= WATCHED_S:
-            self._read_at = now
-            self._world = self._reader.read(self.store.snapshot())
+        if (now := time.monotonic()) - self._read_at < WATCHED_S:
+            return
+        self._read_at = now
+        snapshot = self.store.snapshot()
+        if snapshot.mark != (self._world.epoch, self._world.revision):
+            self._world = self._reader.read(snapshot)
             self._releases.learn(self._world, (name for servers in report.servers.values() for name in servers))
 
     def _edge(self, report: BalancerReport, counts: Counts | None) -> Edge:

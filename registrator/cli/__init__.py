@@ -28,6 +28,7 @@ COMMANDS = {
     "drain": ("nodes", "Move everything off a node."),
     "cordon": ("nodes", "Give a node nothing more."),
     "activate": ("nodes", "Let a node take instances again."),
+    "events": ("events", "Tell what happened, and with -f what happens, and why."),
     "top": ("top", "Show what the load balancers answer, live."),
     "status": ("look", "Tell how everything is, and what to do about it."),
     "logs": ("inside", "Show what the instances of a service write."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from registrator.model.names import service_of
@@ -39,13 +39,14 @@ class Line:
 def lines(world: World, services: Collection[str] = ()) -> list[Line]:
     """Of all services or those named; the sum over the edges comes before them where there are several."""
     edges = [world.edges[name] for name in sorted(world.edges)]
+    releases = {str(name): str(i.release) for name, i in world.instances.items()}
     backends = sorted({backend for edge in edges for backend in edge.usage})
     return [
         line
         for backend in backends
         if not services or service_of(backend) in services
         for release in sorted({r for edge in edges for r in edge.usage.get(backend, {})}, key=int)
-        for line in _of_release(world, edges, backend, release)
+        for line in _of_release(world, edges, backend, release, releases)
     ]
 
 
@@ -64,9 +65,11 @@ def troubles(world: World) -> Iterator[str]:
             yield f"load balancer on {name}: {edge.uncounted} answers came too fast to be counted"
 
 
-def _of_release(world: World, edges: list[Edge], backend: str, release: str) -> Iterator[Line]:
+def _of_release(
+    world: World, edges: list[Edge], backend: str, release: str, releases: Mapping[str, str]
+) -> Iterator[Line]:
     found = {e.node: e.usage[backend][release] for e in edges if release in e.usage.get(backend, {})}
-    servers = {name: _open(world, world.edges[name], backend, release) for name in found}
+    servers = {name: _open(world.edges[name], backend, release, releases) for name in found}
     if release == REST and not any(servers.values()) and not any(u.total.requests or u.queue for u in found.values()):
         return
     if len(edges) > 1:
@@ -77,9 +80,8 @@ def _of_release(world: World, edges: list[Edge], backend: str, release: str) -> 
         yield _line(world, backend, release, str(name), servers[name], usage, every)
 
 
-def _open(world: World, edge: Edge, backend: str, release: str) -> int:
-    known = {str(name): str(i.release) for name, i in world.instances.items()}
-    return sum(r.open and known.get(n, REST) == release for n, r in edge.servers.get(backend, {}).items())
+def _open(edge: Edge, backend: str, release: str, releases: Mapping[str, str]) -> int:
+    return sum(r.open and releases.get(n, REST) == release for n, r in edge.servers.get(backend, {}).items())
 
 
 def _line(world: World, backend: str, release: str, edge: str, servers: int, usage: Usage, every: float) -> Line:

@@ -1,4 +1,4 @@
-"""hecd top as a person types it, with a real etcd that is there, dies, and never was."""
+"""hecd top and hecd events as a person types them, with a real etcd that is there, dies, and never was."""
 
 from __future__ import annotations
 
@@ -113,3 +113,25 @@ def test_on_a_terminal_it_draws_what_it_sees(etcd: EtcdServer) -> None:
         process.wait()
         os.close(ours)
     assert b"Traceback" not in seen
+
+
+def test_events_tells_of_the_past_and_goes_on_until_ctrl_c(etcd: EtcdServer) -> None:
+    argv = [HECD, "--etcd", etcd.endpoint, "events", "-f", "-o", "json", "web"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        past = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert {(event["about"], event["text"]) for event in past} == {
+            (f"web.{n}", "starting on h4") for n in (1, 2, 3)
+        }
+        gone = "/hecd/instances/web/web.2"
+        etcd.etcdctl("del", gone)
+        now = json.loads(process.stdout.readline())
+        assert (now["about"], now["text"], now["service"]) == ("web.2", "is gone from h4", "web")
+        etcd.kill()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, "Traceback" in err) == (0, False), err
