@@ -57,17 +57,23 @@ def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
     trial, stable, new = rollout.trial, str(rollout.stable), str(rollout.release)
     here = {str(i.release) for i in view.instances.values()}
     aside = {r: 0 for r, w in rollout.weights.items() if w == 0 and r in here - {str(rollout.target)}}
-    if trial is None or passed(view, rollout):
+    if trial is None:
         return aside
     old = old_ones(view, rollout)
+    if (
+        rollout.state in ("rolling-back", "paused")
+        and new in here
+        and sum(map(view.ready, old)) >= _enough(view, rollout)
+    ):
+        return {**aside, new: 0}
+    if passed(view, rollout):
+        return aside
     if rollout.state == "held":
         return rollout.weights
     if rollout.state == "canary":
         others = dict.fromkeys(here - {stable, new, "0"}, 0)
         pair = shares.weights(len(old), wanted(view, rollout), step_of(view, trial).weight / 100)
         return {**others, stable: pair[0], new: pair[1]}
-    if rollout.state in ("rolling-back", "paused") and new in here and any(view.ready(a) for a in old):
-        return {**aside, new: 0}
     return aside
 
 
@@ -147,6 +153,11 @@ def stuck_since(view: ServiceView, rollout: Rollout) -> float:
     open_since = trial.open_since if trial and rollout.state == "canary" else 0.0
     due = open_since + step_of(view, trial).for_s if trial and open_since else 0.0
     return max(rollout.progress_at, due)
+
+
+def _enough(view: ServiceView, rollout: Rollout) -> int:
+    """How many of the old release can do without the new one, that failed: any, where it had but its share."""
+    return max(1, view.service.replicas // 2) if passed(view, rollout) else 1
 
 
 def _next_step(view: ServiceView, rollout: Rollout, before: Trial, now: float) -> tuple[Rollout, str]:

@@ -292,6 +292,18 @@ def test_a_release_that_turns_bad_late_gets_nothing_from_then_on() -> None:
     assert stage.harmed <= 0.25 * 200.0 * 2 * TICK_S * 1.5
 
 
+def test_a_release_that_turns_bad_after_its_promotion_gets_nothing_while_enough_others_are_there() -> None:
+    stage = Traffic(10, rate=200.0, canary=(Step(10, 5.0),), parallelism=1)
+    stage.begin()
+    stage.until(lambda: stage.state() == "rolling")
+    stage.releases[2] = Behaviour(failing=1.0)
+    stage.until(lambda: stage.state() == "rolling-back", 5.0)
+    assert stage.weight(2) == 0
+    met = stage.harmed
+    stage.until(stage.ended)
+    assert (stage.state(), stage.harmed) == ("rolled-back", met)
+
+
 def test_a_release_is_not_blamed_for_what_the_old_one_does_too() -> None:
     stage = Traffic(4, rate=100.0, canary=(Step(10, 60.0),))
     stage.releases = {1: Behaviour(failing=0.05), 2: Behaviour(failing=0.05)}
@@ -492,8 +504,9 @@ def test_every_trial_ends_whole_and_within_its_budget(
     assert stage.rollout is not None and not stage.rollout.weights
     if failing == 1.0:
         assert stage.state() == "rolled-back"
-        # What it takes to be sure, and what comes in the second between two reports.
-        second = rate * max(canary if rate < 30 else [1]) / 100
+        # What it takes to be sure, and what comes in the second between two reports: of 5 requests a second so few are
+        # the new release's that it may be promoted before, and then it is judged while it rolls.
+        second = rate if rate < 30 else rate / 100
         assert stage.harmed <= 3 + second + 0.001 * stage.requests
 
 
