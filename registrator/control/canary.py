@@ -171,14 +171,14 @@ def _next_step(view: ServiceView, rollout: Rollout, before: Trial, now: float) -
 
 
 def _over(view: ServiceView, rollout: Rollout, trial: Trial, now: float) -> bool:
-    """The first requests are over when there were enough. Any other step takes its time, and where few requests come,
-    up to half the deadline more; where none come, nobody can be harmed."""
+    """The first requests are over when there were enough, or none failed in their time. Any other step takes its time.
+    Where it is not enough to tell, both go on for up to half the deadline; where none come, nobody can be harmed."""
     old, new = evidence.window(view, rollout)
     enough = trial.new.requests + new.requests >= FIRST_ANSWERS
     over_at = trial.open_since + step_of(view, trial).for_s
-    if trial.step == FIRST_REQUESTS:
-        return enough or now >= over_at
     late = now >= over_at + view.service.update.deadline_s / 2
+    if trial.step == FIRST_REQUESTS:
+        return enough or late or (now >= over_at and not new.failed)
     return now >= over_at and (enough or late or not old.requests + new.requests)
 
 
