@@ -116,7 +116,7 @@ class Calls:
                 elif not _is_transient(err):
                     raise _mapped(err, request) from err
                 else:
-                    self.members.leave(member)
+                    self._leave(member, token)
                     if sent and not repeatable and not _never_sent(err):
                         raise Unavailable(f"etcd did not answer: {last}", ambiguous=True) from err
             await backoff.wait()
@@ -144,12 +144,12 @@ class Calls:
             if isinstance(err, grpc.aio.AioRpcError) and self._is_stale(err):
                 self._forget(token)
                 raise Unavailable(words(err)) from err
-            self.members.leave(member)
+            self._leave(member, token)
             if isinstance(err, grpc.aio.AioRpcError) and not _is_transient(err):
                 raise _mapped(err, None) from err
             raise Unavailable(f"{member.address}: {words(err)}") from err
         except Unavailable:
-            self.members.leave(member)
+            self._leave(member, token)
             raise
         finally:
             if wire is not None:
@@ -187,6 +187,12 @@ class Calls:
             self._user = None
         else:
             self._token, self._token_at = answer.token, time.monotonic()
+
+    def _leave(self, member: Member, token: str) -> None:
+        """It did not answer. Its token goes, too: a store that was begun anew, or restored, says nothing at all to one
+        that is ahead of its raft index."""
+        self.members.leave(member)
+        self._forget(token)
 
     def _forget(self, token: str) -> None:
         """Get another token next time, unless somebody else already did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -66,6 +67,30 @@ async def test_tokens_that_a_restart_forgot_are_got_again(guarded: EtcdServer) -
             await becomes(lambda: mirror.snapshot().entries["/app/x"].value == b"2")
             before = lease.deadline
             await becomes(lambda: lease.deadline > before)
+
+
+@pytest.mark.parametrize("loss", ["restored", "wiped"])
+async def test_tokens_of_a_store_that_is_no_more_are_got_again(guarded: EtcdServer, tmp_path: Path, loss: str) -> None:
+    """A token names the raft index it was made at, and etcd answers nothing to one that is ahead of its own."""
+    guarded.stop()
+    guarded.save(tmp_path / "backup")
+    guarded.start()
+    for number in range(80):
+        guarded.etcdctl("put", f"/app/{number % 3}", "x", user="root:secret")
+    async with Client([guarded.endpoint], user=ROOT, user_optional=True) as client, Mirror(client, "/app/") as mirror:
+        await mirror.ready()
+        guarded.kill()
+        if loss == "restored":
+            guarded.restore(tmp_path / "backup")
+        else:
+            guarded.wipe()
+        guarded.start()
+        begun_s = time.monotonic()
+        await becomes(lambda: mirror.snapshot().epoch == 1 and mirror.connected)
+        assert time.monotonic() - begun_s < 2.0
+        assert not mirror.snapshot().entries
+        await client.put("/app/y", b"1", repeatable=True)
+        await becomes(lambda: "/app/y" in mirror.snapshot().entries)
 
 
 async def test_a_mirror_that_was_refused_works_once_it_may(guarded: EtcdServer) -> None:
