@@ -26,8 +26,11 @@ class Confdir:
     faults: tuple[ResourceFault, ...]
 
 
-def read_confdir(config: Config, environ: Mapping[str, str]) -> Confdir:
-    """All template resources below confdir. Raises ConfigFault."""
+def read_confdir(config: Config, environ: Mapping[str, str], running: Mapping[Path, Resource] | None = None) -> Confdir:
+    """All template resources below confdir. Of two that write one file the one that is `running` stays, else the first.
+
+    Raises ConfigFault.
+    """
     folder = Path(config.confdir) / "conf.d"
     if not folder.parent.exists():  # as confd: nothing to do is no failure
         _log.warning("there is no directory confdir=%s", folder.parent)
@@ -39,17 +42,20 @@ def read_confdir(config: Config, environ: Mapping[str, str]) -> Confdir:
     faults = []
     for path in sorted(path for path in folder.rglob("*toml") if path.is_file()):
         try:
-            text = path.read_text()
-            resource = parse_resource(str(path), text, prefix=config.prefix, expand=expand)
-            resource = replace(resource, name=_name(path, folder))
-            _refuse_another_writer(path, text, resource, resources)
-            resources[path] = resource
+            resource = parse_resource(str(path), path.read_text(), prefix=config.prefix, expand=expand)
+            resources[path] = replace(resource, name=_name(path, folder))
         except ResourceFault as err:
             faults.append(err)
         except (OSError, UnicodeDecodeError) as err:
             why = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
             faults.append(ResourceFault(str(path), f"cannot be read: {why}"))
-    return Confdir(resources, tuple(faults))
+    writers: dict[Path, Resource] = {}
+    for path in sorted(resources, key=lambda path: ((running or {}).get(path) != resources[path], path)):
+        if fault := _another_writer(path, resources[path], writers):
+            faults.append(fault)
+        else:
+            writers[path] = resources[path]
+    return Confdir({path: resources[path] for path in sorted(writers)}, tuple(faults))
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -57,16 +63,18 @@ def _name(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)).removesuffix(".toml")
 
 
-def _refuse_another_writer(path: Path, text: str, resource: Resource, others: Mapping[Path, Resource]) -> None:
-    """Two that write one file would put it back in turns without end. Raises ResourceFault."""
+def _another_writer(path: Path, resource: Resource, others: Mapping[Path, Resource]) -> ResourceFault | None:
+    """Two that write one file would put it back in turns without end."""
     mine = {"dest": os.path.realpath(resource.dest), "applied_file": os.path.realpath(resource.applied_file)}
     for other, its in others.items():
         theirs = {os.path.realpath(its.dest), os.path.realpath(its.applied_file)}
         for key, place in mine.items():
             if place in theirs:
+                text = path.read_text()
                 line = line_of(text, key) or line_of(text, "dest")
-                fault = f"{other} writes {place}, too"
-                raise ResourceFault(str(path), fault, line=line, hint=f"Give one of them another {key}.")
+                hint = f"Give one of them another {key}."
+                return ResourceFault(str(path), f"{other} writes {place}, too", line=line, hint=hint)
+    return None
 
 
 def stamp(path: Path) -> Stamp:

@@ -33,13 +33,15 @@ _LOOK_AGAIN_S = 10.0  # at files, besides being told: a network's file system ma
 
 
 class Service:
-    """The workers of one configuration, over one store."""
+    """The workers of one configuration, over one store. `reloads` of an earlier one may still be under way."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], store: Store) -> None:
+    def __init__(
+        self, config: Config, environ: Mapping[str, str], store: Store, reloads: Reloads | None = None
+    ) -> None:
         self._config = config
         self._environ = environ
         self._store = store
-        self._reloads = Reloads(limited=not config.onetime)
+        self._reloads = reloads or Reloads(limited=not config.onetime)
         self.listeners: list[Callable[[str, float], None]] = []  # resource, and seconds from a change to its effect
         self._templates = stamps(self._folder / "templates")
         self._resource_files = stamps(self._folder / "conf.d")
@@ -174,7 +176,8 @@ class Service:
         if fresh != self._resource_files:
             self._resource_files = fresh
             with contextlib.suppress(ConfdError):  # conf.d itself is gone for a moment: what runs goes on
-                self._look_at_resources(read_confdir(self._config, self._environ), tasks)
+                running = {path: worker.defined for path, worker in self._workers.items()}
+                self._look_at_resources(read_confdir(self._config, self._environ, running), tasks)
         fresh = stamps(self._folder / "templates")
         if fresh != self._templates:
             self._templates = fresh

@@ -24,7 +24,7 @@ class Records:
     """`state` is what is in effect; every change of it is written at once. With `noop` nothing is written at all."""
 
     def __init__(self, resource: Resource, view: View, applier: Applier, *, noop: bool, onetime: bool) -> None:
-        self._file = resource.applied_file
+        self._file, self._dest = resource.applied_file, resource.dest
         self._memory = Path(f"{resource.applied_file}.view")
         self._view, self._applier = view, applier
         self._noop = noop
@@ -52,6 +52,10 @@ class Records:
     def rendered(self) -> None:
         """Counted; told with the outcome."""
         self._renders += 1
+
+    def seen(self) -> None:
+        """It would be another text; with `noop` that is all that happens."""
+        self._write(replace(self.state, failures=0, next_try_at=None, error=None, error_details=(), hint=""))
 
     def succeeded(self, text: str, revision: int) -> None:
         """`text` is in effect, and with it everything up to `revision`."""
@@ -86,7 +90,10 @@ class Records:
             self._file.unlink(missing_ok=True)
             return
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if self._file.parent != self._dest.parent:  # that one has to be there: its name may be misspelt
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            elif not self._dest.parent.exists():
+                return
             applied.save(self._file, self.state)
         except (WriteFailed, OSError) as err:
             _log.error("the applied-state file could not be written error=%s", err)

@@ -84,6 +84,10 @@ class Renderer:
             self._json.turn()
             self._go_json.turn()
 
+    def give_up(self) -> None:
+        """Have a rendering that is under way in another thread end soon."""
+        self._rounds.stop()
+
     def _functions(self, json: JsonCache, *, as_go: bool) -> dict[str, Any]:
         return function_table(self._keys, self._environ, json, as_go=as_go, include=self._include)
 

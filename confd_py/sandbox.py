@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jinja2 import Environment, nodes, pass_context, pass_environment
 from jinja2.filters import make_attrgetter
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -18,7 +18,7 @@ from confd_py.gotemplate.rounds import Rounds
 
 # Filters that hand out text marked as markup, which would slip past no check here but mean nothing either.
 _HTML_FILTERS = ("e", "escape", "forceescape", "safe", "urlize", "xmlattr", "tojson", "striptags")
-_COUNTED, _JOINED = "counted rounds", "counted characters"  # no names a template can write
+_COUNTED, _JOINED, _WEIGHED = "counted rounds", "counted characters", "weighed items"  # no names templates can write
 _MOST_BITS = 1 << 16
 _SMALL = 64  # characters; there are no more of them than rounds and calls
 _HINT = "Does it grow in a loop, or is a number larger than it is meant to be?"
@@ -40,6 +40,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for name, function in self.filters.items():
             self.filters[name] = self._measured(name, function)
         self.filters[_JOINED] = pass_context(lambda _, parts: self._concatenated(parts))
+        self.filters[_WEIGHED] = pass_context(lambda _, items: self._kept("a list or map", items))
         self.filters[_COUNTED] = pass_context(lambda _, items: rounds.over(items))  # not while it is compiled
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -47,7 +48,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.iter.lineno)
             loop.iter.set_environment(self)
-        return _Sums().visit(tree)  # type: ignore[no-any-return] # it is what it was
+        return _Literals().visit(tree)  # type: ignore[no-any-return] # it is what it was
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if _few_digits(left) and _few_digits(right) and operator != "**":
@@ -59,7 +60,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self._kept(operator, self.binop_table[operator](left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **named: Any) -> Any:
+        __self._rounds.spend()  # what calls itself twice goes round without a loop
         name, owner = getattr(__obj, "__name__", "a call"), getattr(__obj, "__self__", None)
+        if isinstance(__obj, LoopContext) and args:  # a recursive one
+            args = (__self._rounds.over(args[0]), *args[1:])
         if name == "join" and isinstance(owner, str | bytes) and args:
             args = (list(args[0]), *args[1:])
             _foreseen(name, sizes.of_joined(owner, [part for part in args[0] if isinstance(part, str | bytes)]))
@@ -107,7 +111,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(start, int | float):
             return sum(items, start)
         for item in items:  # lists: each step makes a longer one
-            start = self._kept("sum", start + item)
+            start = self._counted("sum", start + item)
         return start
 
     def _concatenated(self, parts: list[Any]) -> str:
@@ -116,8 +120,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return str(self._kept("~", "".join(texts)))
 
     def _kept(self, what: str, value: Any) -> Any:
-        if type(value) is str and len(value) < _SMALL:
-            return value
+        """The value, if it is not too large with all that is inside."""
+        if isinstance(value, str | int):
+            return self._counted(what, value) if not isinstance(value, str) or len(value) > _SMALL else value
+        self._counted(what, value)
+        if sizes.weight(value, self._rounds.weights) > sizes.LARGEST:
+            told = f"the result of {what} is too large: more than {sizes.LARGEST >> 20} MiB with all that is inside"
+            raise TemplateFault(told, hint=_HINT)
+        return value
+
+    def _counted(self, what: str, value: Any) -> Any:
         if excess := self._rounds.excess(sizes.size(value)):
             raise TemplateFault(f"the result of {what} is too large: {excess}", hint=_HINT)
         return value
@@ -132,11 +144,31 @@ def _foreseen(what: str, size: int) -> None:
         raise TemplateFault(f"the result of {what} would be too large", hint=_HINT)
 
 
-class _Sums(NodeTransformer):
-    """`a ~ b ~ c` passes the filter that counts its characters."""
+class _Literals(NodeTransformer):
+    """`a ~ b ~ c` passes the filter that counts its characters, and lists and maps the one that weighs them."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        counted = nodes.Filter(nodes.List(node.nodes), _JOINED, [], [], None, None, lineno=node.lineno)
-        counted.environment = node.environment
-        return counted
+        return _filtered(nodes.List(node.nodes), _JOINED, node)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, _WEIGHED, node) if _holds_values(node.items) else node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, _WEIGHED, node) if node.ctx == "load" and _holds_values(node.items) else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        self.generic_visit(node)
+        return _filtered(node, _WEIGHED, node) if _holds_values([pair.value for pair in node.items]) else node
+
+
+def _holds_values(items: Sequence[nodes.Node]) -> bool:
+    return not all(isinstance(item, nodes.Const) for item in items)
+
+
+def _filtered(inner: nodes.Expr, name: str, place: nodes.Node) -> nodes.Filter:
+    node = nodes.Filter(inner, name, [], [], None, None, lineno=place.lineno)
+    node.environment = place.environment
+    return node

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
 LARGEST = 16 << 20  # characters, or bytes of what is no text
+MOST_PARTS = 1 << 20  # of a text that is taken apart: each takes some 60 bytes
 _WIDE = ("center", "ljust", "rjust", "zfill", "wordwrap", "batch", "slice", "to_bytes")  # as wide as a number says
-FORESEEN = frozenset((*_WIDE, "indent", "round", "format", "replace"))  # filters that make more than they are given
+FORESEEN = frozenset((*_WIDE, "indent", "round", "format", "replace", "list"))  # filters that make more
 _DIGIT = LARGEST // 256  # of a precision: 10 to the power of it is worked out
-_PERCENT = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
+_WIDTHS = re.compile(r"[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
 _NUMBER = re.compile(r"\d+")
 _MOST_DIGITS = 18  # of a width that is worth reading
 
@@ -23,6 +24,19 @@ def size(value: Any) -> int:
     if isinstance(value, int):
         return value.bit_length() >> 3
     return 8 * len(value) if isinstance(value, list | tuple | dict | set | frozenset) else 0
+
+
+def weight(value: Any, known: dict[int, tuple[object, int]]) -> int:
+    """The same with all that is inside, as often as it is reached: comparing or printing goes that way. `known` keeps
+    what was weighed before."""
+    if not isinstance(value, list | tuple | dict):
+        return size(value)
+    if found := known.get(id(value)):
+        return found[1]
+    inside = value.values() if isinstance(value, dict) else value
+    found = (value, size(value) + sum(weight(item, known) for item in inside))
+    known[id(value)] = found
+    return found[1]
 
 
 def of_operation(operator: str, left: Any, right: Any) -> int:
@@ -54,6 +68,9 @@ def of_call(name: str, value: Any, args: Sequence[Any], named: Mapping[str, Any]
         return len(value) + (numbers or 8) * count(b"\t" if isinstance(value, bytes) else "\t")
     if name == "replace" and len(given) > 1 and isinstance(given[0], type(value)):
         return len(value) + count(given[0]) * size(given[1])
+    if name in ("list", "split", "rsplit", "splitlines"):
+        parts = len(value) if name == "list" else count(given[0]) if given and given[0] else len(value) // 2
+        return parts * (LARGEST // MOST_PARTS)
     if name == "translate" and given and isinstance(given[0], Mapping):
         return len(value) * max((size(text) for text in given[0].values()), default=0)
     return 0
@@ -73,7 +90,7 @@ def of_percent(text: str | bytes, values: Any) -> int:
     values = (values,) if not isinstance(values, tuple | dict) else values
     given = list(values.values()) if isinstance(values, dict) else list(values)
     shown = text.decode("latin-1") if isinstance(text, bytes) else text
-    widths = [word for pair in _PERCENT.findall(shown) for word in pair if word]
+    widths = [word for place in _after_percents(shown) for word in _widths(shown, place) if word]
     stars = sum(abs(number) for number in given if isinstance(number, int)) if "*" in widths else 0
     return len(text) + stars + sum(_width(word) for word in widths if word != "*") + sum(map(size, given))
 
@@ -92,6 +109,26 @@ def of_format(text: str, args: Sequence[Any], named: Mapping[str, Any]) -> int:
 def of_joined(separator: str | bytes, parts: Sequence[str | bytes]) -> int:
     """What `separator.join(parts)` gives."""
     return sum(map(len, parts)) + len(separator) * len(parts)
+
+
+def _after_percents(text: str) -> Iterator[int]:
+    """Where flags and widths begin: behind each `%` and the name in brackets that may follow, brackets within."""
+    at = text.find("%")
+    while at >= 0:
+        at += 1
+        depth = 0
+        for place in range(at, len(text)) if text[at : at + 1] == "(" else ():
+            depth += (text[place] == "(") - (text[place] == ")")
+            if depth == 0:
+                at = place + 1
+                break
+        yield at
+        at = text.find("%", max(at, at + (text[at : at + 1] == "%")))
+
+
+def _widths(text: str, at: int) -> tuple[str, str]:
+    found = _WIDTHS.match(text, at)
+    return (found[1] or "", found[2] or "") if found else ("", "")
 
 
 def _bits(number: int) -> int:

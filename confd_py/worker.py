@@ -10,8 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from confd_py import dest
 from confd_py.applied import Applied
-from confd_py.apply import Applier
+from confd_py.apply import Applier, ownership
 from confd_py.confdir import Stamp, stamp
 from confd_py.deadline import Beside, Overdue, in_time
 from confd_py.errors import Away, ConfdError, Deferred, TemplateFault
@@ -243,16 +244,17 @@ class Worker:
         try:
             return await self._beside.run(renderer.render)
         except TimeoutError as err:
+            renderer.give_up()
             fault = f"{self.resource.src}: rendering took longer than {_RENDER_LIMIT_S:g} s"
             hint = "Does it loop for long, or ask name servers (lookup…) that do not answer?"
             raise TemplateFault(fault, hint=hint) from err
 
     async def _apply(self, text: str) -> None:
         self._text = None
-        if self._parts.noop:
-            _log.warning("target config out of sync, noop is set dest=%s", self.resource.dest)
-        else:
+        if not self._parts.noop:
             await self._parts.applier.apply(text)
+        elif not self._fits(text):
+            _log.warning("target config out of sync, noop is set dest=%s", self.resource.dest)
         self._text = None if self._doubted else text
 
     def _succeeded(self, text: str, revision: int) -> None:
@@ -261,7 +263,13 @@ class Worker:
             self._parts.took_effect(self.resource.name, time.monotonic() - self._changed_s)
             self._changed_s = None
         self._dest_stamp = stamp(self.resource.dest)
-        self.records.succeeded(text, revision)
+        if self._parts.noop and not self._fits(text):
+            self.records.seen()
+        else:
+            self.records.succeeded(text, revision)
+
+    def _fits(self, text: str) -> bool:
+        return dest.fits(self.resource.dest, text, ownership(self.resource))
 
     def _failed(self, err: ConfdError) -> None:
         failures = self.state.failures + (not isinstance(err, Deferred))

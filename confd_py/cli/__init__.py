@@ -137,6 +137,7 @@ async def _forever(config: Config, environ: Mapping[str, str], settings: Callabl
     entries."""
     from confd_py.confdir import read_confdir
     from confd_py.loop import Service
+    from confd_py.reloads import Reloads
 
     def readable() -> bool:
         """Whether what is to be read again can be; else all goes on as it is."""
@@ -152,6 +153,7 @@ async def _forever(config: Config, environ: Mapping[str, str], settings: Callabl
 
     loop = asyncio.get_running_loop()
     notifier = Notifier(environ)
+    reloads = Reloads()  # one that is under way when everything is read again is waited for
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
@@ -159,7 +161,7 @@ async def _forever(config: Config, environ: Mapping[str, str], settings: Callabl
     while True:
         store = open_store(config, environ)
         try:
-            service = Service(config, environ, store)
+            service = Service(config, environ, store, reloads)
             if reread:
                 service.forget_memory()
             async with _observed(service, config, notifier):

@@ -52,6 +52,8 @@ def to_lower(text: str) -> str:
 
 def split(text: str, separator: str) -> Strings:
     """The parts between separators; without one the characters."""
+    if (text.count(separator) if separator else len(text)) >= sizes.MOST_PARTS:
+        raise GoError(f"split: more than {sizes.MOST_PARTS} parts")
     return Strings(text.split(separator) if separator else list(text))
 
 
@@ -64,7 +66,8 @@ def join(parts: list[Any], separator: str) -> str:
 
 def replace(text: str, old: str, new: str, count: int) -> str:
     """`old` replaced `count` times, always if `count` is negative."""
-    _bounded("replace", len(text) + text.count(old) * len(new))
+    times = text.count(old) if count < 0 else min(count, text.count(old))
+    _bounded("replace", len(text) + times * len(new))
     return text.replace(old, new, count)
 
 

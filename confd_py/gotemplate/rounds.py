@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, compress, islice, repeat
 from typing import TypeVar
@@ -27,6 +29,12 @@ class Rounds:
         """A rendering begins."""
         self._ticks: Iterator[bool] = chain(repeat(True, _MOST_ROUNDS), map(_spent, (None,)))
         self._left = _MOST_MADE
+        self.weights: dict[int, tuple[object, int]] = {}  # of lists and maps by identity: see sizes.weight
+
+    def stop(self) -> None:
+        """Nobody waits for what is under way in another thread: its next round, wherever it is, is one too many."""
+        with contextlib.suppress(TemplateFault):
+            deque(self._ticks, maxlen=0)
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """The items; each takes one round, counted in C. Raises TemplateFault when none is left."""

@@ -11,8 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,8 +109,9 @@ class Haproxy:
 
     def __init__(self, folder: Path, binary: str = HAPROXY) -> None:
         self.binary = binary
-        self.run = folder / "run"
-        self.run.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run = Path(tempfile.mkdtemp(prefix="haproxy-"))  # the names of sockets below have to be short
+        weakref.finalize(self, shutil.rmtree, self.run, ignore_errors=True)
         self.config = self.run / "haproxy.cfg"
         self.log = folder / "haproxy.log"
         self.stats_port = free_port()
@@ -158,10 +161,12 @@ class Haproxy:
         return self._ask("master.sock", f"{command};quit")
 
     def servers(self, backend: str = "web.80") -> dict[str, tuple[str, int, int, int]]:
-        """name -> (address, operational state, admin state, weight)."""
+        """name -> (address, operational state, admin state, weight), of instances only."""
         rows = [line.split() for line in self.ask(f"show servers state {backend}").splitlines()]
         return {
-            r[3]: (f"{r[4]}:{r[18]}", int(r[5]), int(r[6]), int(r[7])) for r in rows if len(r) > 18 and r[1] == backend
+            r[3]: (f"{r[4]}:{r[18]}", int(r[5]), int(r[6]), int(r[7]))
+            for r in rows
+            if len(r) > 18 and r[1] == backend and not r[3].startswith("hecd-")
         }
 
     def serving(self, backend: str = "web.80") -> set[str]:

@@ -297,3 +297,56 @@ def test_a_difference_is_shown_on_a_terminal_that_cannot_show_it(place: Place) -
     )
     assert "+name=b\\xfccher" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_reloads_do_not_overlap_when_everything_is_read_again(place: Place) -> None:
+    seen = place.folder / "seen"
+    more = f'reload_cmd = "echo begin >> {seen}; sleep 0.7; echo end >> {seen}"\n'
+    place.resource("t", 'name={{ getv("/app/name") }}\n', place.out, more)
+    service = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        within(10, "the reload is under way", seen.exists)
+        for _ in range(2):
+            service.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
+        within(10, "what was owed is done", lambda: seen.read_text().split().count("end") >= 2)
+        time.sleep(1.0)
+        words = seen.read_text().split()
+        assert words == ["begin", "end"] * (len(words) // 2), words
+    finally:
+        service.kill()
+        service.wait()
+
+
+def test_what_runs_keeps_its_file_when_another_resource_wants_it(place: Place) -> None:
+    service = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=(place.folder / "log").open("w"))
+    try:
+        within(10, "it is in effect", place.out.exists)
+        place.resource("a", "other={{ getv('/app/name') }}\n", place.out)
+        told = f"a.toml:3: {place.folder}/conf.d/t.toml writes {place.out}, too"
+        within(5, "the newcomer is told", lambda: told in (place.folder / "log").read_text())
+        place.values.write_text("app:\n  name: api\n")
+        within(5, "the one that runs goes on", lambda: place.out.read_text() == "name=api\n")
+        (place.folder / "conf.d" / "t.toml").unlink()
+        within(5, "the newcomer has it then", lambda: place.out.read_text() == "other=api\n")
+    finally:
+        service.kill()
+        service.wait()
+
+
+def test_noop_claims_nothing(place: Place) -> None:
+    socket = place.folder / "status.sock"
+    service = subprocess.Popen(
+        place.argv("-watch", "-noop", "-status-socket", str(socket)), cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    try:
+        words = ("status", "-status-socket", str(socket))
+        within(10, "it looked, and nothing is in effect", lambda: " wanted_revision=1 " in place.run(*words).stdout)
+        assert "t: revision=0 wanted_revision=1 " in place.run(*words).stdout
+        assert not place.out.exists()
+        place.out.write_text("name=web\n")
+        service.send_signal(signal.SIGHUP)
+        within(10, "what is there by itself is in effect", lambda: "t: revision=1 " in place.run(*words).stdout)
+    finally:
+        service.kill()
+        service.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +49,11 @@ TOO_LARGE = [
     "(('f' * 100000)|int(base=16)) * 2",
     "(('f' * 100000)|int(base=16)) // 7",
     "([[1]] * 1000000)|sum(start=[])",
+    f'"%(a(b)(c))%d%%%(a){HUGE}d" % 1',
+    '("a" * 2000000)|list',
+    '("a," * 1500000).split(",")',
+    '("a " * 1500000).split()',
+    "[['x' * 100000] * 100000]",
 ]
 SENSIBLE = {
     '"%5d|%-5s|%.2f" % (1, "a", 1.5)': "    1|a    |1.50",
@@ -73,6 +80,10 @@ SENSIBLE = {
     "2.567|round(2)": "2.57",
     '"ff"|int(base=16)': "255",
     "7 // 2 + 7 % 4 - 1 / 2": "5.5",
+    '"100%% of %(a(b))s" % {"a(b)": 1}': "100% of 1",
+    '"ab"|list + "a,b".split(",") + "a b".split()': "['a', 'b', 'a', 'b', 'a', 'b']",
+    '[1, [2, {"a": (3, "x")}]]': "[1, [2, {'a': (3, 'x')}]]",
+    "(1, 2) == (1, 2) and 1 in [1, 2] and {'a': 1}.a == 1": "True",
     "12345678901234567890 * 98765432109876543210": "1219326311370217952237463801111263526900",
     '""|default(99999999999, true)': "99999999999",
 }
@@ -100,6 +111,54 @@ def test_numbers_that_double_their_digits_end(tmp_path: Path) -> None:
     text = "{% set n = namespace(x=3) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}"
     with pytest.raises(TemplateFault, match=r"t\.j2:1: the result of \* would be of too large a number"):
         rendered(tmp_path, text)
+
+
+@pytest.mark.parametrize("pair", ["[n.a, n.a]", "(n.a, n.a)", '{"l": n.a, "r": n.a}', "list(n.a, n.a)", "[n.a] * 2"])
+@pytest.mark.parametrize("use", ["{{ n.a == n.b }}", "{{ n.a|string|length }}", "{{ n.a }}"])
+def test_lists_that_double_inside_are_bounded(tmp_path: Path, pair: str, use: str) -> None:
+    """Each holds two of the one before: comparing or printing the last would take for ever."""
+    step = f"{{% set n.a = {pair} %}}{{% set n.b = {pair.replace('n.a', 'n.b')} %}}"
+    text = f"{{% set n = namespace(a=[1], b=[1]) %}}{{% for i in range(40) %}}{step}{{% endfor %}}{use}"
+    with pytest.raises(TemplateFault, match=r"^t\.j2:1: the result of .* too large: more than 16 MiB with all"):
+        rendered(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% for x in range(999) recursive %}{{ loop(range(999)) if loop.depth < 4 }}{% endfor %}",
+    ],
+)
+def test_what_calls_itself_takes_rounds(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_MOST_ROUNDS", 100_000)
+    with pytest.raises(TemplateFault, match="more than 100,000 rounds"):
+        rendered(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.j2", "{% for x in range(99999) %}{% for y in range(99999) %}{% endfor %}{% endfor %}"),
+        ("t.j2", "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}"),
+        ("t.tmpl", '{{define "f"}}{{if .}}{{template "f" (sub . 1)}}{{template "f" (sub . 1)}}{{end}}{{end}}'
+         '{{template "f" 40}}'),
+    ],
+)  # fmt: skip
+def test_a_rendering_that_is_given_up_ends(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    renderer = Renderer(tmp_path, name, "plain", KeySpace({}), {})
+    ended = threading.Event()
+
+    def render() -> None:
+        with contextlib.suppress(TemplateFault):
+            renderer.render()
+        ended.set()
+
+    threading.Thread(target=render, daemon=True).start()
+    assert not ended.wait(0.2)
+    renderer.give_up()
+    assert ended.wait(5.0)
 
 
 def test_all_that_is_made_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
