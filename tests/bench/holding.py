@@ -5,10 +5,10 @@ python -m tests.bench.holding [COUNT] [SECONDS]
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,14 +62,17 @@ async def measure(machine: Machine, count: int, seconds: float) -> dict[str, obj
 
 
 def main() -> None:
-    count, seconds = int(sys.argv[1]) if sys.argv[1:] else 5000, float(sys.argv[2]) if sys.argv[2:] else 33.0
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("count", type=int, nargs="?", default=5000, help="requests that wait at once")
+    parser.add_argument("seconds", type=float, nargs="?", default=33.0, help="for how long")
+    given = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as folder:
         app.build(Path(folder) / "1", 1)
         with made_machine([Path(folder) / "1"]) as machine:
             assert machine.deploy_text(text(machine, 1, replicas=4)).code == 0
-            print(json.dumps(asyncio.run(measure(machine, count, seconds)), indent=2))
+            print(json.dumps(asyncio.run(measure(machine, given.count, given.seconds)), indent=2))
 
 
 if __name__ == "__main__":
