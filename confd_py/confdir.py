@@ -49,13 +49,12 @@ def read_confdir(config: Config, environ: Mapping[str, str], running: Mapping[Pa
         except (OSError, UnicodeDecodeError) as err:
             why = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
             faults.append(ResourceFault(str(path), f"cannot be read: {why}"))
-    writers: dict[Path, Resource] = {}
+    writers: dict[str, Path] = {}  # of each place
     for path in sorted(resources, key=lambda path: ((running or {}).get(path) != resources[path], path)):
         if fault := _another_writer(path, resources[path], writers):
             faults.append(fault)
-        else:
-            writers[path] = resources[path]
-    return Confdir({path: resources[path] for path in sorted(writers)}, tuple(faults))
+            del resources[path]
+    return Confdir(resources, tuple(faults))
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -63,17 +62,15 @@ def _name(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)).removesuffix(".toml")
 
 
-def _another_writer(path: Path, resource: Resource, others: Mapping[Path, Resource]) -> ResourceFault | None:
-    """Two that write one file would put it back in turns without end."""
+def _another_writer(path: Path, resource: Resource, writers: dict[str, Path]) -> ResourceFault | None:
+    """Two that write one file would put it back in turns without end. What nobody writes yet is noted in `writers`."""
     mine = {"dest": os.path.realpath(resource.dest), "applied_file": os.path.realpath(resource.applied_file)}
-    for other, its in others.items():
-        theirs = {os.path.realpath(its.dest), os.path.realpath(its.applied_file)}
-        for key, place in mine.items():
-            if place in theirs:
-                text = path.read_text()
-                line = line_of(text, key) or line_of(text, "dest")
-                hint = f"Give one of them another {key}."
-                return ResourceFault(str(path), f"{other} writes {place}, too", line=line, hint=hint)
+    for key, place in mine.items():
+        if place in writers:
+            line = line_of(path.read_text(), key)
+            hint = f"Give one of them another {key}."
+            return ResourceFault(str(path), f"{writers[place]} writes {place}, too", line=line, hint=hint)
+    writers.update(dict.fromkeys(mine.values(), path))
     return None
 
 

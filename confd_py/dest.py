@@ -9,6 +9,7 @@ import random
 import re
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,25 +93,11 @@ def stage(dest: Path, text: str, owner: Ownership, *, durable: bool = False) -> 
     return Path(staged)
 
 
-def swap(staged: Path, dest: Path, *, durable: bool = True, flushed: bool = False) -> None:
-    """Put the staged file in the place of `dest`; with `durable` it survives a power cut, if need be by flushing first
-    what is not `flushed`. Raises WriteFailed.
-    """
-    place = _place(dest)
-    try:
-        if durable and not flushed:
-            _flush(staged)
-        try:
-            staged.rename(place)
-        except OSError as err:
-            if err.errno not in (errno.EBUSY, errno.EXDEV):
-                raise
-            _write_over(place, staged)  # a bind-mounted file cannot be renamed over
-        if durable:
-            _flush(place.parent)
-    except OSError as err:
-        staged.unlink(missing_ok=True)
-        raise _failed(dest, err) from err
+def swap(staged: Path, dest: Path) -> None:
+    """Put the staged file in the place of `dest`, so that it survives a power cut. Raises WriteFailed."""
+    with _taken_away_if_it_fails(staged, dest):
+        _flush(staged)
+        _put(staged, _place(dest), durable=True)
 
 
 def sweep(dest: Path, older_than_s: float) -> None:
@@ -127,8 +114,30 @@ def sweep(dest: Path, older_than_s: float) -> None:
 
 
 def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durable: bool = True) -> None:
-    """Stage and swap in one. Raises WriteFailed."""
-    swap(stage(dest, text, owner or Ownership(), durable=durable), dest, durable=durable, flushed=True)
+    """Stage and swap in one; without `durable` a power cut may lose it. Raises WriteFailed."""
+    staged = stage(dest, text, owner or Ownership(), durable=durable)
+    with _taken_away_if_it_fails(staged, dest):
+        _put(staged, _place(dest), durable=durable)
+
+
+def _put(staged: Path, place: Path, *, durable: bool) -> None:
+    try:
+        staged.rename(place)
+    except OSError as err:
+        if err.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        _write_over(place, staged)  # a bind-mounted file cannot be renamed over
+    if durable:
+        _flush(place.parent)
+
+
+@contextlib.contextmanager
+def _taken_away_if_it_fails(staged: Path, dest: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        staged.unlink(missing_ok=True)
+        raise _failed(dest, err) from err
 
 
 def _regular(dest: Path) -> os.stat_result:

@@ -55,14 +55,14 @@ class Records:
 
     def seen(self) -> None:
         """It would be another text; with `noop` that is all that happens."""
-        self._write(replace(self.state, failures=0, next_try_at=None, error=None, error_details=(), hint=""))
+        self._write(self._without_error())
 
     def succeeded(self, text: str, revision: int) -> None:
         """`text` is in effect, and with it everything up to `revision`."""
         if self.state.error:
             _log.info("in effect again resource=%s old_error=%s", self.state.resource, self.state.error)
         self._reached = revision
-        fresh = replace(self.state, failures=0, next_try_at=None, error=None, error_details=(), hint="")
+        fresh = self._without_error()
         now, cluster = time.time(), str(self._view.cluster_id)
         digest = applied.digest(text)
         if digest != fresh.sha256 and not self._noop:
@@ -81,6 +81,9 @@ class Records:
     def progress(self) -> None:
         """The applier's tally moved."""
         self._write(self.state)
+
+    def _without_error(self) -> Applied:
+        return replace(self.state, failures=0, next_try_at=None, error=None, error_details=(), hint="")
 
     def _write(self, state: Applied) -> None:
         self._state = self._with_tally(state)

@@ -46,8 +46,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.iter.lineno)
-            loop.iter.set_environment(self)
+            loop.iter = _filtered(loop.iter, _COUNTED, loop.iter)
         return _Literals().visit(tree)  # type: ignore[no-any-return] # it is what it was
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -121,8 +120,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _kept(self, what: str, value: Any) -> Any:
         """The value, if it is not too large with all that is inside."""
-        if isinstance(value, str | int):
-            return self._counted(what, value) if not isinstance(value, str) or len(value) > _SMALL else value
+        if isinstance(value, str) and len(value) <= _SMALL:
+            return value
         self._counted(what, value)
         if sizes.weight(value, self._rounds.weights) > sizes.LARGEST:
             told = f"the result of {what} is too large: more than {sizes.LARGEST >> 20} MiB with all that is inside"
@@ -168,7 +167,7 @@ def _holds_values(items: Sequence[nodes.Node]) -> bool:
     return not all(isinstance(item, nodes.Const) for item in items)
 
 
-def _filtered(inner: nodes.Expr, name: str, place: nodes.Node) -> nodes.Filter:
+def _filtered(inner: nodes.Node, name: str, place: nodes.Node) -> nodes.Filter:
     node = nodes.Filter(inner, name, [], [], None, None, lineno=place.lineno)
     node.environment = place.environment
     return node

@@ -116,14 +116,20 @@ def _after_percents(text: str) -> Iterator[int]:
     at = text.find("%")
     while at >= 0:
         at += 1
-        depth = 0
-        for place in range(at, len(text)) if text[at : at + 1] == "(" else ():
-            depth += (text[place] == "(") - (text[place] == ")")
-            if depth == 0:
-                at = place + 1
-                break
+        if text[at : at + 1] == "(":
+            at = _behind_brackets(text, at)
         yield at
-        at = text.find("%", max(at, at + (text[at : at + 1] == "%")))
+        at = text.find("%", at + (text[at : at + 1] == "%"))
+
+
+def _behind_brackets(text: str, at: int) -> int:
+    """The end of the text where they are not closed: nothing can be formatted then."""
+    depth = 0
+    for place in range(at, len(text)):
+        depth += (text[place] == "(") - (text[place] == ")")
+        if depth == 0:
+            return place + 1
+    return len(text)
 
 
 def _widths(text: str, at: int) -> tuple[str, str]:

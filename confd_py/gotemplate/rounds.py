@@ -9,11 +9,11 @@ from itertools import chain, compress, islice, repeat
 from typing import TypeVar
 
 from confd_py.errors import TemplateFault
+from confd_py.sizes import LARGEST
 
 T = TypeVar("T")
 _MOST_ROUNDS = 10_000_000
 _MOST_CHARACTERS = 64 << 20
-_LARGEST = 16 << 20  # of one value: characters, or bytes of what is no text
 _MOST_MADE = 256 << 20  # of all values together, those that were let go included
 _BATCH = 32  # pieces of output that are held before they are counted
 _HINT = "Does a loop of the template go through more than it is meant to?"
@@ -48,8 +48,8 @@ class Rounds:
     def excess(self, size: int) -> str:
         """Why a value of this size, which was made just now, is one too many; "" when it is not."""
         self._left -= size
-        if size > _LARGEST:
-            return f"more than {_LARGEST >> 20} MiB"
+        if size > LARGEST:
+            return f"more than {LARGEST >> 20} MiB"
         return "" if self._left >= 0 else f"more than {_MOST_MADE >> 20} MiB with all that was made before it"
 
     def joined(self, pieces: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from registrator.cli import session
-from registrator.registry.world import World
 
 
 @click.command()
@@ -22,13 +21,8 @@ def audit(ctx: click.Context, target: str | None, last: int, output: str) -> Non
     \b
     hecd audit web -n 5
     """
-    world = session.run(_world(ctx))
+    world = session.run(session.world(ctx))
     deeds = sorted((d for d in world.audit.values() if target in (None, d.target)), key=lambda deed: deed.id)[-last:]
     when = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(deed.at)) for deed in deeds]
     rows = [{**asdict(deed), "when": at} for deed, at in zip(deeds, when, strict=True)]
     session.print_rows(rows, ("when", "who", "what", "target", "detail"), output, "nothing has been ordered yet")
-
-
-async def _world(ctx: click.Context) -> World:
-    async with session.registry(ctx) as (_, world):
-        return world

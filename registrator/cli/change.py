@@ -43,7 +43,7 @@ async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
             now = [follow.standing(world, name) for name in wanted]
             return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
 
-        await follow.until(store, there, SETTLED_WITHIN_S, "scaling", watch=next(iter(wanted)), show=_show)
+        await follow.until(store, there, SETTLED_WITHIN_S, "scaling", watch=next(iter(wanted)), show=session.show)
 
 
 @click.command()
@@ -66,12 +66,8 @@ async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
         for name in names:
             revision = await give.retire(store, world, name, now=time.time(), who=session.who(), under=lock)
             empty = functools.partial(_empty, name=name, since=revision)
-            gone = await follow.until(store, empty, SETTLED_WITHIN_S, f"removing {name}", watch=name, show=_show)
+            gone = await follow.until(store, empty, SETTLED_WITHIN_S, f"removing {name}", watch=name, show=session.show)
             await give.forget(store, gone, name)
-
-
-def _show(standing: follow.Standing) -> None:
-    session.progress(f"  {standing.line()}")
 
 
 def _empty(world: World, *, name: ServiceName, since: int) -> bool:

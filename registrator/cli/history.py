@@ -30,7 +30,7 @@ def history(ctx: click.Context, service: str | None, output: str) -> None:
     hecd history web
     hecd rollback web 3
     """
-    world = session.run(_world(ctx))
+    world = session.run(session.world(ctx))
     rows = [_row(entry) for entry in entries_of(world, give.chosen(world, service).service)]
     columns = ("release", "now", "outcome", "made", "by", "image", "digest", "why")
     session.print_rows(rows, columns, output, "it has no releases: somebody else runs its containers")
@@ -42,11 +42,6 @@ def _row(entry: Entry) -> dict[str, Any]:
         row["digest_whole"], row["digest"] = entry.digest, entry.digest.removeprefix("sha256:")[:12]
     made = f"{session.age(time.time() - entry.at)} ago"
     return {**row, "now": "serves" if entry.serves else "", "made": made, "why": entry.reason}
-
-
-async def _world(ctx: click.Context) -> World:
-    async with session.registry(ctx) as (_, world):
-        return world
 
 
 @click.command()
@@ -75,7 +70,7 @@ async def _rollback(ctx: click.Context, words: tuple[str, ...]) -> tuple[Service
             to, revision = await give.rollback(
                 store, world, name, release, now=time.time(), who=session.who(), under=lock
             )
-            ended = await follow.releases(store, {name: to}, after=revision, show=_show)
+            ended = await follow.releases(store, {name: to}, after=revision, show=session.show)
     raise_failures(ended)
     return name, to
 
@@ -87,7 +82,3 @@ def _read(words: tuple[str, ...], world: World) -> tuple[str | None, ReleaseNumb
     if len(words) > 2 or (len(words) == 2 and not words[1].isdecimal()):
         raise click.UsageError("write [SERVICE] [RELEASE], as in `hecd rollback web 3`")
     return (words[0] if words else None), (ReleaseNumber(int(words[1])) if len(words) == 2 else None)
-
-
-def _show(standing: follow.Standing) -> None:
-    session.progress(f"  {standing.line()}")

@@ -33,7 +33,7 @@ def logs(ctx: click.Context, target: str, follow: bool, tail: int | None, timest
                 session.run(_follow(ctx, here, target, show))
             except KeyboardInterrupt:  # the usual end
                 raise SystemExit(130) from None
-        for name in [] if follow else [i.instance for i in _targets(session.run(_world(ctx)), target)]:
+        for name in [] if follow else [i.instance for i in _targets(session.run(session.world(ctx)), target)]:
             show.all_of(here, name)
 
 
@@ -72,7 +72,9 @@ class Printer:
 @click.pass_context
 def exec_(ctx: click.Context, target: str, command: tuple[str, ...]) -> None:
     """Run COMMAND inside an instance, as in `hecd exec web.1 -- sh`; its exit code becomes ours."""
-    running = [i for i in _targets(session.run(_world(ctx)), target) if i.state in ("starting", "running", "draining")]
+    running = [
+        i for i in _targets(session.run(session.world(ctx)), target) if i.state in ("starting", "running", "draining")
+    ]
     if not running:
         raise NotFound(f"no instance of {target} runs", hint="`hecd ps` lists them.")
     argv = command[1:] if command[0] == "--" else command
@@ -82,11 +84,6 @@ def exec_(ctx: click.Context, target: str, command: tuple[str, ...]) -> None:
             raise HecdError(f"{name} runs on node {running[0].node}", hint=f"Run `hecd exec` on {running[0].node}.")
         code = here.exec(name, argv, tty=sys.stdin.isatty() and sys.stdout.isatty())
     ctx.exit(code)
-
-
-async def _world(ctx: click.Context) -> World:
-    async with session.registry(ctx) as (_, world):
-        return world
 
 
 def _targets(world: World, target: str) -> list[Instance]:

@@ -57,7 +57,7 @@ def node() -> None:
 @click.pass_context
 def inspect(ctx: click.Context, name: str, output: str) -> None:
     """Show all that is known of NODE, and why each instance is there."""
-    world = session.run(_world(ctx))
+    world = session.run(session.world(ctx))
     found = _inspected(world, NodeName(name))
     session.print_object(found, output, _lines(found))
 
@@ -85,11 +85,6 @@ async def _drain(ctx: click.Context, name: NodeName, within_s: float | None) -> 
             why = [f"{r.service}: {r.reason}" for r in world.rollouts.values() if r.service in services and r.reason]
             brief = f"{name} still has {len(left)} instances after {within_s:g} s"
             raise HecdError(brief, details=tuple(why), hint="It goes on; `hecd status` tells more.") from err
-
-
-async def _world(ctx: click.Context) -> World:
-    async with session.registry(ctx) as (_, world):
-        return world
 
 
 def _assigned(world: World, name: NodeName) -> list[Any]:

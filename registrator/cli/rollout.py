@@ -47,7 +47,9 @@ async def _status(ctx: click.Context, service: str | None, follows: bool, output
     async with session.registry(ctx) as (store, world):
         name = give.chosen(world, service).service
         if follows:
-            world = await follow.until(store, lambda w: _over(w, name), None, "the rollout", watch=name, show=_show)
+            world = await follow.until(
+                store, lambda w: _over(w, name), None, "the rollout", watch=name, show=session.show
+            )
     found = world.rollouts.get(name)
     now = follow.standing(world, name)
     if found is None or now is None:
@@ -116,7 +118,7 @@ async def _steer(ctx: click.Context, service: str | None, order: str, message: s
         wish = await give.steer(store, world, name, order, message, now=time.time(), who=session.who())
         found, revision = await _obeyed(store, name, wish.at)
         if found.release == wish.release and found.state not in ENDED and end is not None:
-            found = (await follow.releases(store, {name: wish.release}, after=revision, show=_show))[name]
+            found = (await follow.releases(store, {name: wish.release}, after=revision, show=session.show))[name]
     if found.state in ENDED and found.state != end:
         raise_failures({name: found})
         raise HecdError(f"it was too late to {order}: release {found.release} of {name} is {found.state}")
@@ -133,7 +135,3 @@ async def _obeyed(store: Store, name: ServiceName, at: float) -> tuple[Rollout, 
         hint = "It is obeyed as soon as one leads: `hecd control` or `hecd up`."
         raise HecdError("no control loop has obeyed yet", details=err.details, hint=hint) from err
     return world.rollouts[name], world.revision
-
-
-def _show(standing: follow.Standing) -> None:
-    session.progress(f"  {standing.line()}")

@@ -21,6 +21,7 @@ from registrator import config
 from registrator.config import Config
 from registrator.errors import Conflict, RegistryUnavailable
 from registrator.model.names import ServiceName
+from registrator.orders.follow import Standing
 from registrator.registry import lock
 from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.store import Guard, Store
@@ -49,6 +50,12 @@ async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]
         )
     async with open_store(config_.access, ready_within_s=ANSWER_WITHIN_S) as store:
         yield store, Reader().read(store.snapshot())
+
+
+async def world(ctx: click.Context) -> World:
+    """The world as it is now. Raises RegistryUnavailable."""
+    async with registry(ctx) as (_, found):
+        return found
 
 
 @asynccontextmanager
@@ -131,6 +138,11 @@ def plain(value: Any) -> Any:
 def progress(line: str) -> None:
     """A line for the person who waits; never on standard output."""
     click.echo(line, err=True)
+
+
+def show(standing: Standing) -> None:
+    """How far a service is, for the person who waits."""
+    progress(f"  {standing.line()}")
 
 
 def log_to_stderr(level: str) -> None:

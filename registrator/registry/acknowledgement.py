@@ -42,12 +42,7 @@ def held_back(service: Service, edges: Collection[Edge]) -> bool:
 
 def let_through(service: Service, edges: Collection[Edge]) -> bool:
     """Whether no edge keeps new requests of `service` back."""
-    return not any(
-        (report := servers.get(name)) is not None and report.open
-        for edge in edges
-        for servers in _backends(service, edge)
-        for name in (HOLD_SERVER, SORRY_SERVER)
-    )
+    return not any(_keeps(servers) for edge in edges for servers in _backends(service, edge))
 
 
 def without_holder(service: Service, edges: Collection[Edge]) -> list[str]:
@@ -66,9 +61,12 @@ def _backends(service: Service, edge: Edge) -> list[dict[str, ServerReport]]:
     return [edge.servers.get(backend_name(service.service, port.target), {}) for port in service.traffic.ports]
 
 
+def _keeps(servers: dict[str, ServerReport]) -> bool:
+    return any(r.open for name, r in servers.items() if name in (HOLD_SERVER, SORRY_SERVER))
+
+
 def _holds(servers: dict[str, ServerReport]) -> bool:
-    kept = any((report := servers.get(name)) is not None and report.open for name in (HOLD_SERVER, SORRY_SERVER))
-    return kept and not any(r.open for name, r in servers.items() if name not in (HOLD_SERVER, SORRY_SERVER))
+    return _keeps(servers) and not any(r.open for name, r in servers.items() if name not in (HOLD_SERVER, SORRY_SERVER))
 
 
 def _able(report: ServerReport) -> bool:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +36,21 @@ def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
         server.etcdctl("put", f"/hecd/instances/web/{instance.instance}", encode(instance).decode())
     yield server
     server.kill()
+
+
+@contextmanager
+def until_ctrl_c(argv: list[str]) -> Iterator[IO[str]]:
+    """What it prints while the block runs; then Ctrl-C ends it in order."""
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, "Traceback" in err) == (0, False), err
 
 
 def command(endpoint: str, *words: str) -> list[str]:
@@ -71,21 +88,13 @@ def test_where_no_etcd_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_live_it_goes_on_without_etcd_and_ends_with_ctrl_c(etcd: EtcdServer) -> None:
     argv = command(etcd.endpoint, "--json", "--every", "0.1")
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert json.loads(process.stdout.readline())["connected"]
+    with until_ctrl_c(argv) as lines:
+        assert json.loads(lines.readline())["connected"]
         etcd.kill()
         end = time.monotonic() + 15
-        while (said := json.loads(process.stdout.readline()))["connected"]:
+        while (said := json.loads(lines.readline()))["connected"]:
             assert time.monotonic() < end, "etcd is gone and it does not say so"
         assert len(said["lines"]) == 2
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
-    finally:
-        process.kill()
-        process.wait()
-    assert (process.returncode, "Traceback" in err) == (0, False), err
 
 
 def test_on_a_terminal_it_draws_what_it_sees(etcd: EtcdServer) -> None:
@@ -117,21 +126,13 @@ def test_on_a_terminal_it_draws_what_it_sees(etcd: EtcdServer) -> None:
 
 def test_events_tells_of_the_past_and_goes_on_until_ctrl_c(etcd: EtcdServer) -> None:
     argv = [HECD, "--etcd", etcd.endpoint, "events", "-f", "-o", "json", "web"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        past = [json.loads(process.stdout.readline()) for _ in range(3)]
+    with until_ctrl_c(argv) as lines:
+        past = [json.loads(lines.readline()) for _ in range(3)]
         assert {(event["about"], event["text"]) for event in past} == {
             (f"web.{n}", "starting on h4") for n in (1, 2, 3)
         }
         gone = "/hecd/instances/web/web.2"
         etcd.etcdctl("del", gone)
-        now = json.loads(process.stdout.readline())
+        now = json.loads(lines.readline())
         assert (now["about"], now["text"], now["service"]) == ("web.2", "is gone from h4", "web")
         etcd.kill()
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
-    finally:
-        process.kill()
-        process.wait()
-    assert (process.returncode, "Traceback" in err) == (0, False), err
