@@ -52,9 +52,15 @@ def after(seen: Seen, event: Event) -> Seen:
 
 
 def refreshed(before: Seen | None, container: Container) -> Seen:
-    """What is known after a new look. An order to end holds for the run that got it."""
-    same_run = before is not None and before.container.started_at == container.started_at
-    return Seen(container, before.ending if before is not None and same_run else "")
+    """What is known after a new look. An order to end holds for the run that got it; so does where it was reached."""
+    if before is None or before.container.started_at != container.started_at:
+        return Seen(container)
+    return Seen(container if container.running else _where_it_was(before.container, container), before.ending)
+
+
+def _where_it_was(before: Container, ended: Container) -> Container:
+    """Docker takes ports and addresses from one that ended, a moment after its death."""
+    return replace(ended, published=before.published, address=before.address, networks=before.networks)
 
 
 def _exit_code(event: Event) -> int:

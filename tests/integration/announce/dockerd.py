@@ -123,6 +123,10 @@ class Dockerd:
     def pid(self, container: str) -> int:
         return int(self.api.inspect_container(container)["State"]["Pid"])
 
+    def published(self, container: str) -> list[str]:
+        """The ports that it is published on, as Docker says now: none once it has ended."""
+        return list(self.api.inspect_container(container)["NetworkSettings"]["Ports"] or ())
+
     def inside(self, container: str, *words: str) -> None:
         """Run a command in it."""
         made = self.api.exec_create(container, list(words))

@@ -127,11 +127,16 @@ def test_a_failed_one_stays_where_only_success_deregisters(host: Host) -> None:
     for number, name in enumerate(("good", "bad")):
         host.dockerd.run(name, publish={80: 8080 + number}, script=ends, port=number)
     until(lambda: len(host.stored()) == 2, told=host.log)
-    for name in ("bad", "good"):
-        host.dockerd.inside(name, "/bin/touch", "/end")
-    host.becomes({f"{PREFIX}/web/{HOST}:bad:80": f"{IP}:8081"})
-    host.dockerd.api.remove_container("bad")
-    host.becomes({})
+    bad = f"{PREFIX}/web/{HOST}:bad:80"
+    with changes(host.etcd, f"{PREFIX}/") as heard:
+        for name in ("bad", "good"):
+            host.dockerd.inside(name, "/bin/touch", "/end")
+        host.becomes({bad: f"{IP}:8081"})
+        until(lambda: not host.dockerd.published("bad"), told=host.log)  # Docker takes them after the death
+        host.dockerd.api.remove_container("bad")
+        host.becomes({})
+        until(lambda: ("DELETE", bad) in [(kind, key) for _, kind, key, _ in heard.lines], told=host.log)
+    assert [kind for _, kind, key, _ in heard.lines if key == bad] == ["DELETE"]
 
 
 def test_dockers_healthcheck_gates_and_follows(host: Host) -> None:

@@ -59,6 +59,15 @@ def test_an_order_to_end_holds_for_its_run_only() -> None:
     assert not refreshed(ending, container(StartedAt="2026-01-02T00:00:00Z")).ending
 
 
+def test_one_that_ended_is_known_where_it_was() -> None:
+    dead = after(RUNNING, event("die", exitCode="1"))
+    emptied = container(ports={}, networks={"bridge": ""}, Running=False, ExitCode=1)
+    seen = refreshed(dead, emptied).container
+    assert (seen.running, seen.exit_code) == (False, 1)
+    assert seen.published == RUNNING.container.published
+    assert seen.inside_address == RUNNING.container.inside_address
+
+
 HEALTHY, DRAINING = Presence("running", "healthy"), "it was sent SIGTERM"
 
 
