@@ -122,13 +122,27 @@ def replace_text(dest: Path, text: str, owner: Ownership | None = None, *, durab
 
 def _put(staged: Path, place: Path, *, durable: bool) -> None:
     try:
-        staged.rename(place)
+        with _kept(place):
+            staged.rename(place)
     except OSError as err:
         if err.errno not in (errno.EBUSY, errno.EXDEV):
             raise
         _write_over(place, staged)  # a bind-mounted file cannot be renamed over
     if durable:
         _flush(place.parent)
+
+
+@contextlib.contextmanager
+def _kept(place: Path) -> Iterator[None]:
+    """The file system frees what nobody has open, which takes longer than the renaming: that is put off until after it."""
+    descriptor = -1
+    with contextlib.suppress(OSError):  # nothing there, or nothing that we may read
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
