@@ -134,7 +134,7 @@ def _put(staged: Path, place: Path, *, durable: bool) -> None:
 
 @contextlib.contextmanager
 def _kept(place: Path) -> Iterator[None]:
-    """The file system frees what nobody has open, which takes longer than the renaming: that is put off until after it."""
+    """What nobody has open any more is freed, which takes longer than the renaming: it is put off until after it."""
     descriptor = -1
     with contextlib.suppress(OSError):  # nothing there, or nothing that we may read
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,13 +21,14 @@ from jinja2.exceptions import TemplateNotFound
 from confd_py.errors import TemplateFault, UnsafeValue
 from confd_py.escape import FILTERS, Safe, finalizer
 from confd_py.functions import function_table, twin_functions
-from confd_py.functions.data import JsonCache, parse_json, parse_json_as_go
+from confd_py.functions.data import JsonCache, mapping_in_jinja, parse_json, parse_json_as_go
 from confd_py.gotemplate import LOGIC, Ops, function, iterate, iterate_pairs, parse, shown, translate
 from confd_py.gotemplate.rounds import Rounds
 from confd_py.keyspace import KeySpace
 from confd_py.sandbox import Sandbox
 
-_WAITING = ("lookup", "include", "import", "extends")  # names of functions, and what other templates come by
+# Names of functions, and what other templates come by, inside of a tag: nginx has `include`s of its own.
+_WAITING = re.compile(r"\{[{%](?:(?![%}]\}).)*?(?:lookup|include|import|extends)", re.DOTALL)
 _MOST_KEYS_TOLD = 3
 _DEEPEST_INCLUDE = 10
 _LONGEST = 16 << 20  # bytes of a template
@@ -57,6 +59,7 @@ class Renderer:
         self._json, self._go_json = JsonCache(parse_json), JsonCache(parse_json_as_go)
         self._jinja = _jinja_environment(self._folder, self._target, self._rounds)
         self._jinja.globals.update({**self._functions(self._json, as_go=False), **twin_functions()})
+        self._jinja.globals["dict"] = mapping_in_jinja
         escapes = {name: function(name, escape, "any -> string") for name, escape in FILTERS.items()}
         self._go_functions = {**self._functions(self._go_json, as_go=True), **escapes}
         self._ops = Ops(self._go_functions, self._rounds)
@@ -69,7 +72,7 @@ class Renderer:
     def asks_network(self) -> bool:
         """Whether rendering may wait for name servers: for itself, or in what it includes."""
         if self._asks is None:
-            self._asks = any(word in _read(self._folder / self._src) for word in _WAITING)
+            self._asks = _WAITING.search(_read(self._folder / self._src)) is not None
         return self._asks
 
     def render(self) -> str:

@@ -102,7 +102,8 @@ def _line(state: applied.Applied) -> str:
         "next_try_s": round(max(0.0, state.next_try_at - time.time()), 1) if state.next_try_at else "-",
         "error": json.dumps(state.error),
     }
-    return f"{state.resource}: " + " ".join(f"{name}={value}" for name, value in fields.items())
+    name = state.resource if state.resource.isprintable() else json.dumps(state.resource)
+    return f"{name}: " + " ".join(f"{name}={value}" for name, value in fields.items())
 
 
 async def _check_text(resource: Resource, text: str) -> None:

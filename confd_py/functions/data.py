@@ -91,6 +91,13 @@ def mapping(*parts: Any) -> dict[str, Any]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+def mapping_in_jinja(*parts: Any, **named: Any) -> dict[str, Any]:
+    """The same, and what Jinja2's own `dict` takes: names, before them a map or pairs."""
+    if len(parts) == 1:
+        return dict(parts[0], **named)
+    return {**mapping(*parts), **named}
+
+
 def divide(a: int, b: int) -> int:
     """Go's integer division: towards zero."""
     if b == 0:

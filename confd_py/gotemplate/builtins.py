@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
-from confd_py.gotemplate.clock import Time
+from confd_py.gotemplate.clock import Location, Time
 from confd_py.gotemplate.duration import Duration
 from confd_py.gotemplate.literals import printable
 from confd_py.gotemplate.printf import sprintf
@@ -27,7 +27,7 @@ _NIL = _NilInterface()
 
 def field(value: Any, name: str, *arguments: Any) -> Any:
     """`.name` of a struct or map, or what a method gives; None where Go has no value. Raises GoError."""
-    if isinstance(value, Time | Duration):
+    if isinstance(value, Time | Duration | Location):
         return _method(value, name, arguments)
     if value is _NIL:
         raise GoError(f"nil pointer evaluating interface {{}}.{name}")
@@ -50,7 +50,7 @@ def through(value: Any, name: str) -> Any:
     return _NIL if found is None and isinstance(value, dict) and name in value else found
 
 
-def _method(value: Time | Duration, name: str, arguments: tuple[Any, ...]) -> Any:
+def _method(value: Time | Duration | Location, name: str, arguments: tuple[Any, ...]) -> Any:
     method = value.method(name)
     if method is None:
         raise GoError(f"can't evaluate field {name} in type {value.go_type}")

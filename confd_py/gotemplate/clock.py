@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from confd_py.gotemplate.duration import SECOND_NS, Duration
 from confd_py.gotemplate.values import Int64
@@ -42,6 +43,20 @@ class Weekday(int):
         return _DAYS[(self - 1) % 7]
 
     __str__ = go_text
+
+
+class Location(str):
+    """*time.Location: the name of a time zone."""
+
+    __slots__ = ()
+    go_type = "*time.Location"
+
+    def go_text(self) -> str:
+        return str(self)
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        """What a template calls `.Name`; None: it is not served."""
+        return self.go_text if name == "String" else None
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,9 @@ class Time:
     def Local(self) -> Time:
         return Time(self.moment.astimezone(), self.nanosecond)
 
+    def Location(self) -> Location:
+        return Location("UTC") if self.moment.tzinfo is UTC else _local()
+
     def String(self) -> str:
         return self.go_text()
 
@@ -185,6 +203,20 @@ def _zone(offset: timedelta, part: str) -> str:
     if len(part) > 6:
         fields.append(f"{rest % 60:02d}")
     return (":" if ":" in part else "").join(fields)
+
+
+def _local() -> Location:
+    """Local, unless TZ names another; what it names and nobody knows is UTC."""
+    import os  # the one place that asks the environment
+
+    name = os.environ.get("TZ")
+    if name is None:
+        return Location("Local")
+    name = name.removeprefix(":")
+    try:
+        return Location(ZoneInfo(name).key if name else "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return Location("UTC")
 
 
 def now(zone: tzinfo | None = None) -> Time:

@@ -137,6 +137,21 @@ def test_time_layouts(layout: str, written: str) -> None:
     assert Time(moment, 93_250_000).Format(layout) == written
 
 
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [(None, "Local"), ("", "UTC"), ("UTC", "UTC"), (":Europe/Berlin", "Europe/Berlin"), ("No/Where", "UTC")],
+)
+def test_the_local_time_zone_has_the_name_of_tz(
+    tmp_path: Path, zone: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if zone is None:
+        monkeypatch.delenv("TZ", raising=False)
+    else:
+        monkeypatch.setenv("TZ", zone)
+    names = "{{datetime.Location}} {{datetime.UTC.Location}} {{datetime.Location.String}}"
+    assert render(tmp_path, names + ' {{printf "%T" datetime.Location}}') == f"{name} UTC {name} *time.Location"
+
+
 def test_a_twin_reads_well() -> None:
     source = '{{range gets "/svc/*"}}{{if eq .Value "x"}}{{.Key}}{{end}}{{end}}'
     assert convert(source, "t.tmpl") == (

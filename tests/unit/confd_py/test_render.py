@@ -102,7 +102,9 @@ def test_a_part_of_a_value_that_is_refused_is_told_with_the_first_keys_that_hold
         ('{% import "other.j2" as other %}', True),
         ('{% extends "other.j2" %}', True),
         ('{% from "other.j2" import a %}', True),
+        ('{{ "}" ~ include("other.j2") }}', True),
         ('{{ getv("/a") }}', False),
+        ('{% if true %}include mime.types;{% endif %}\ninclude {{ getv("/a") }};', False),
     ],
 )
 def test_what_may_ask_name_servers_is_rendered_apart(tmp_path: Path, text: str, asks: bool) -> None:
