@@ -13,7 +13,7 @@ import click
 
 from registrator.cli import session
 from registrator.errors import HecdError, MissingProgram
-from registrator.lab import build, faults, images, programs
+from registrator.lab import build, faults, images, programs, wires
 from registrator.lab.namespace import Namespace
 from registrator.lab.plan import Host, Lab
 from registrator.registry.world import World
@@ -185,16 +185,18 @@ def _root_words(ctx: click.Context) -> str:
 
 
 def _curls(made: Lab) -> list[str]:
-    return [f"curl http://{host.address}:8080/" for host in made.hosts if "edge" in host.roles]
+    edges = [host.address for host in made.hosts if "edge" in host.roles]
+    return [f"curl http://{address}:8080/" for address in ([made.vip] if made.vip else edges)]
 
 
 def _row(here: Lab, host: Host, world: World) -> dict[str, Any]:
     befell = faults.faults(here, host)
+    shares = bool(here.vip) and "edge" in host.roles and wires.has_address(here, host, here.vip)
     words = [f"{fault} {details}".strip() for fault, details in befell.items()]
     return {
         "host": host.name,
-        "address": host.address,
-        "runs": ",".join(programs.names(host)),
+        "address": f"{host.address} {here.vip}" if shares else host.address,
+        "runs": ",".join(programs.names(here, host)),
         "state": "; ".join(words) or "up",
         "joined": "yes" if host.name in world.nodes else "no",
         "instances": sum(i.node == host.name for i in world.instances.values()),

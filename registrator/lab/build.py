@@ -28,6 +28,7 @@ FOLDER = Path("/var/lib/hecd-lab")
 READY_WITHIN_S = 60.0
 NEEDED = {"etcd": "etcd-server", "haproxy": "haproxy", "crun": "crun", "conmon": "conmon",
           "setpriv": "util-linux", "nsenter": "util-linux", "unshare": "util-linux"}  # fmt: skip
+NEEDED_BY_VIP = {"keepalived": "keepalived", "socat": "socat", "ip": "iproute2"}
 
 
 def up(
@@ -37,7 +38,7 @@ def up(
 
     Raises HecdError.
     """
-    _check(folder)
+    _check(folder, edges)
     lab = planned(folder, count, edges, etcd, wires.networks(), _link(folder))
     down(folder)  # what a killed one left
     folder.mkdir(mode=0o755, parents=True)
@@ -153,14 +154,14 @@ def _remains(folder: Path) -> Lab | None:
         return None
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, edges: int) -> None:
     if os.geteuid() != 0:
         raise HecdError("a lab is made by root only: it makes networks and containers", hint="sudo hecd lab up …")
     if keeper.running_pid(folder) is not None:
         raise AlreadyRunning("a lab is up already", hint="`hecd lab status` shows it, `hecd lab down` takes it away.")
     if folder.exists() and any(folder.iterdir()) and not (folder / "lab.json").exists():
         raise HecdError(f"{folder} is no lab's", hint="Name another folder with --root.")
-    for program, package in NEEDED.items():
+    for program, package in (NEEDED | (NEEDED_BY_VIP if edges > 1 else {})).items():
         if shutil.which(program) is None:
             raise MissingProgram(program, package)
 

@@ -26,7 +26,7 @@ def faults(lab: Lab, host: Host) -> dict[str, str]:
         found: dict[str, str] = json.loads(_file(lab, host).read_text())
     except (FileNotFoundError, ValueError):
         found = {}
-    off = [name for name in names(host) if not lab.switched_on(host, name).exists()]
+    off = [name for name in names(lab, host) if not lab.switched_on(host, name).exists()]
     if not lab.switched_on(host).exists():
         return {"killed": ""}
     return found | ({"killed": ", ".join(off)} if off else {})
@@ -38,7 +38,7 @@ def kill(lab: Lab, host: Host, program: str | None = None) -> None:
         power.switch_off(lab, host)
         _file(lab, host).unlink(missing_ok=True)
         return
-    _check(host, program)
+    _check(lab, host, program)
     lab.switched_on(host, program).unlink(missing_ok=True)
     processes.kill(lambda: _of_program(lab, host, program))
 
@@ -46,7 +46,7 @@ def kill(lab: Lab, host: Host, program: str | None = None) -> None:
 def freeze(lab: Lab, host: Host, program: str | None = None) -> None:
     """The host, or one program of it, stands still. Raises NotFound."""
     if program is not None:
-        _check(host, program)
+        _check(lab, host, program)
     processes.stop(lambda: power.within(lab, host) if program is None else _of_program(lab, host, program))
     _note(lab, host, "frozen", program or "")
 
@@ -74,7 +74,7 @@ def heal(lab: Lab, host: Host) -> None:
     if not lab.switched_on(host).exists():
         power.erase_running(lab, host)
         power.switch_on(lab, host)
-    for name in names(host):
+    for name in names(lab, host):
         lab.switched_on(host, name).touch()
     wires.set_plugged(lab, host, plugged=True)
     known = faults(lab, host)
@@ -94,6 +94,7 @@ def _of_program(lab: Lab, host: Host, program: str) -> set[int]:
         "agent": "registrator agent",
         "holder": "registrator holder",
         "confd-py": "confd-py",
+        "keepalived": "keepalived -n",
     }.get(program, f"{program} ")
     return processes.named(power.within(lab, host), word)
 
@@ -108,9 +109,9 @@ def _file(lab: Lab, host: Host) -> Path:
     return lab.home(host) / "faults.json"
 
 
-def _check(host: Host, program: str) -> None:
-    if program not in names(host):
-        raise NotFound(f"{host.name} runs no {program!r}", hint=f"It runs: {', '.join(names(host))}.")
+def _check(lab: Lab, host: Host, program: str) -> None:
+    if program not in names(lab, host):
+        raise NotFound(f"{host.name} runs no {program!r}", hint=f"It runs: {', '.join(names(lab, host))}.")
 
 
 def _check_on(lab: Lab, *hosts: Host) -> None:

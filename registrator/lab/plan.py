@@ -57,6 +57,12 @@ class Lab:
         return str(ipaddress.IPv4Network(self.network)[-2])
 
     @property
+    def vip(self) -> str:
+        """The address that its load balancers share; "" if there is but one."""
+        edges = sum("edge" in host.roles for host in self.hosts)
+        return str(ipaddress.IPv4Network(self.network)[-3]) if edges > 1 else ""
+
+    @property
     def switch(self) -> Path:
         return self.folder / "switch"
 

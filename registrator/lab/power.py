@@ -26,9 +26,9 @@ def switch_on(lab: Lab, host: Host) -> None:
     for path in (config.lib, config.run, haproxy_run(config), lab.switched_on(host).parent):
         path.mkdir(parents=True, exist_ok=True)
     lab.settings_file(host).write_text(settings_text(config))
-    write_confdir(config)
+    write_confdir(config, "haproxy", *(["keepalived"] if lab.vip else []))
     wires.lay_cable(lab, host)
-    for name in (*names(host), "host"):
+    for name in (*names(lab, host), "host"):
         lab.switched_on(host, name).touch()
 
 

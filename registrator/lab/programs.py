@@ -9,15 +9,17 @@ from pathlib import Path
 from registrator.config import Config
 from registrator.lab.namespace import Namespace
 from registrator.lab.plan import CLIENT_PORT, PEER_PORT, Host, Lab
+from registrator.lab.wires import CARD
 from registrator.up.programs import Program, haproxy, haproxy_config, haproxy_environment
 
-ETCD, CONFD, HOLDER, HAPROXY = "etcd", "confd-py", "holder", "haproxy"
+ETCD, CONFD, HOLDER, HAPROXY, KEEPALIVED = "etcd", "confd-py", "holder", "haproxy", "keepalived"
 CONTROL, AGENT = "control", "agent"
 
 
-def names(host: Host) -> tuple[str, ...]:
+def names(lab: Lab, host: Host) -> tuple[str, ...]:
     """The programs that the host has by its roles."""
-    of_role = {"etcd": (ETCD,), "edge": (CONFD, HOLDER, HAPROXY), "control": (CONTROL,), "worker": ()}
+    edge = (CONFD, HOLDER, HAPROXY, *([KEEPALIVED] if lab.vip else []))
+    of_role = {"etcd": (ETCD,), "edge": edge, "control": (CONTROL,), "worker": ()}
     return (*(name for role in ("etcd", "edge", "control") if role in host.roles for name in of_role[role]), AGENT)
 
 
@@ -29,7 +31,16 @@ def programs(lab: Lab) -> tuple[Program, ...]:
 
 def environment(lab: Lab, host: Host) -> dict[str, str]:
     """What a program on the host has in its environment."""
-    return {"HECD_CONFIG": str(lab.settings_file(host)), **haproxy_environment(lab.settings(host))}
+    config = lab.settings(host)
+    return {
+        "HECD_CONFIG": str(lab.settings_file(host)),
+        **haproxy_environment(config),
+        "HECD_NODE": host.name,
+        "HECD_KEEPALIVED_CFG": str(_keepalived_config(config)),
+        "HECD_KEEPALIVED_PID": str(_keepalived_pid(config)),
+        "HECD_VIP": lab.vip,
+        "HECD_VIP_INTERFACE": CARD,
+    }
 
 
 def _of_host(lab: Lab, host: Host) -> Iterator[Program]:
@@ -41,12 +52,14 @@ def _of_host(lab: Lab, host: Host) -> Iterator[Program]:
         HAPROXY: haproxy(config),
         CONTROL: (sys.executable, "-m", "registrator", "control"),
         AGENT: (sys.executable, "-m", "registrator", "agent"),
+        KEEPALIVED: _keepalived(config),
     }
-    for name in names(host):
-        after = [lab.switched_on(host), lab.switched_on(host, name)]
-        after += [haproxy_config(config)] if name == HAPROXY else []
-        argv = Namespace(lab.namespace(host)).command(words[name])
-        yield Program(f"{host.name}/{name}", argv, environment(lab, host), tuple(after))
+    written = {HAPROXY: [haproxy_config(config)], KEEPALIVED: [_keepalived_config(config)]}
+    inside = Namespace(lab.namespace(host)).command
+    for name in names(lab, host):
+        after = [lab.switched_on(host), lab.switched_on(host, name), *written.get(name, [])]
+        ended = inside(("ip", "address", "del", f"{lab.vip}/32", "dev", CARD)) if name == KEEPALIVED else ()
+        yield Program(f"{host.name}/{name}", inside(words[name]), environment(lab, host), tuple(after), ended)
 
 
 def etcd_member(lab: Lab, host: Host, data: Path) -> tuple[str, ...]:
@@ -68,6 +81,21 @@ def etcd_member(lab: Lab, host: Host, data: Path) -> tuple[str, ...]:
         "--logger=zap",
         "--log-level=error",
     )
+
+
+def _keepalived(config: Config) -> tuple[str, ...]:
+    """It ends at once where it finds the file of one that was killed."""
+    parent, child = _keepalived_pid(config), config.run / "vrrp.pid"
+    words = ("keepalived", "-n", "-l", "-P", "-f", str(_keepalived_config(config)), "-p", str(parent), "-r", str(child))
+    return ("/bin/sh", "-c", 'rm -f "$1" "$2"; shift 2; exec "$@"', "sh", str(parent), str(child), *words)
+
+
+def _keepalived_config(config: Config) -> Path:
+    return config.run / "keepalived.conf"
+
+
+def _keepalived_pid(config: Config) -> Path:
+    return config.run / "keepalived.pid"
 
 
 def _confd(lab: Lab, config: Config) -> tuple[str, ...]:

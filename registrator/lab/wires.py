@@ -100,6 +100,13 @@ def rejoin(lab: Lab, one: Host, other: Host) -> None:
                 )
 
 
+def has_address(lab: Lab, host: Host, address: str) -> bool:
+    """Whether the host's card has that address now."""
+    if not Namespace(lab.namespace(host)).exists:
+        return False
+    return _inside(Namespace(lab.namespace(host)), lambda ip: bool(ip.get_addr(family=2, address=address)))
+
+
 def set_rate(lab: Lab, host: Host, kbit_per_s: int | None) -> None:
     """Let no more than that through to and from the host; None: as much as there is."""
     for namespace, card in ((lab.switch, host.name), (lab.namespace(host), CARD)):

@@ -38,7 +38,7 @@ def prepare(config: Config) -> tuple[Config, tuple[Program, ...]]:
     config = replace(
         config, etcd=(f"127.0.0.1:{etcd_port}",), stats_port=_port(config.run / "stats", config.stats_port)
     )
-    write_confdir(config)
+    write_confdir(config, "haproxy")
     return config, programs(config, etcd_port=etcd_port, peer_port=peer_port)
 
 
@@ -108,9 +108,10 @@ def data_dir(name: str) -> Path:
     return beside if beside.is_dir() else Path(sysconfig.get_path("data"), "share", "hecd", name)
 
 
-def write_confdir(config: Config) -> None:
-    """A copy of templates/haproxy, so that an operator may look at what is in force; its paths come by environment."""
-    shutil.copytree(data_dir("templates") / "haproxy", config.run / "confd", dirs_exist_ok=True)
+def write_confdir(config: Config, *names: str) -> None:
+    """A copy of these templates, so that an operator may look at what is in force; their paths come by environment."""
+    for name in names:
+        shutil.copytree(data_dir("templates") / name, config.run / "confd", dirs_exist_ok=True)
 
 
 def _port(file: Path, wanted: int) -> int:

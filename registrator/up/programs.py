@@ -11,12 +11,13 @@ from registrator.config import Config
 
 @dataclass(frozen=True)
 class Program:
-    """A child process. It is started once every path in `after` exists."""
+    """A child process. It is started once every path in `after` exists; `ended` is run each time it has ended."""
 
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     after: tuple[Path, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 def programs(config: Config, *, etcd_port: int, peer_port: int) -> tuple[Program, ...]:

@@ -54,18 +54,20 @@ class Supervisor:
             while not all(path.exists() for path in program.after):  # noqa: ASYNC110 - files ring no bell
                 await asyncio.sleep(0.02)
             started = time.monotonic()
-            code = await self._run(program)
+            code = await self._run(program, program.argv)
+            if program.ended:
+                await self._run(program, program.ended)
             steady = time.monotonic() - started > STEADY_S
             wait_s = 0.1 if steady else min(wait_s * 2, LONGEST_BACKOFF_S)
             self._show(program.name, f"ended with {_in_words(code)}; starts again in {wait_s:.1f} s")
             await asyncio.sleep(wait_s)
 
-    async def _run(self, program: Program) -> int:
+    async def _run(self, program: Program, argv: Sequence[str]) -> int:
         process = await asyncio.create_subprocess_exec(
             "setpriv",
             "--pdeathsig=KILL",
             "--",
-            *program.argv,
+            *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -21,11 +21,13 @@ def made(count: int = 5, edges: int = 2, etcd: int = 3, taken: tuple[str, ...] =
 
 def test_the_first_hosts_carry_etcd_and_control_and_the_last_a_load_balancer() -> None:
     lab = made()
-    assert [names(host) for host in lab.hosts] == [
+    assert [names(lab, host) for host in lab.hosts] == [
         *[("etcd", "control", "agent")] * 3,
-        *[("confd-py", "holder", "haproxy", "agent")] * 2,
+        *[("confd-py", "holder", "haproxy", "keepalived", "agent")] * 2,
     ]
-    assert names(made(1, 1, 1).hosts[0]) == ("etcd", "confd-py", "holder", "haproxy", "control", "agent")
+    alone = made(1, 1, 1)
+    assert names(alone, alone.hosts[0]) == ("etcd", "confd-py", "holder", "haproxy", "control", "agent")
+    assert (lab.vip, alone.vip) == ("10.99.0.253", "")
     assert lab.endpoints == ("10.99.0.1:2379", "10.99.0.2:2379", "10.99.0.3:2379")
 
 
@@ -61,8 +63,8 @@ def test_a_hosts_settings_are_a_nodes_own(tmp_path: Path) -> None:
 def test_a_program_runs_only_while_it_and_its_host_are_switched_on() -> None:
     lab = made()
     found = {program.name: program for program in programs(lab)}
-    assert len(found) == 5 + 3 * 2 + 2 * 3
+    assert len(found) == 5 + 3 * 2 + 2 * 4
     for host in lab.hosts:
-        for name in names(host):
+        for name in names(lab, host):
             after = found[f"{host.name}/{name}"].after
             assert {lab.switched_on(host), lab.switched_on(host, name)} <= set(after)
