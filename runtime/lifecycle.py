@@ -21,7 +21,7 @@ from runtime.errors import ContainerExists, InvalidSpec, StillAlive
 from runtime.images.manifest import architecture
 from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
 from runtime.images.store import ImageStore
-from runtime.model import ContainerSpec, Image, ImageConfig
+from runtime.model import ContainerSpec, Image, ImageConfig, Mount
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
@@ -32,7 +32,7 @@ from runtime.restarts import History
 from runtime.state import Record, Records, Start
 from runtime.stopping import KILL_TIMEOUT_S
 from runtime.validation import checked
-from runtime.volumes import Volumes
+from runtime.volumes import Volumes, of_its_own, with_the_images
 
 RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
@@ -173,7 +173,8 @@ class Lifecycle:
 
     def _prepare(self, record: Record, image: ImageConfig) -> None:
         """Everything around the processes. Fine for what is there: after a reboot, mounts and namespaces are not."""
-        spec, name = record.spec, record.spec.name
+        name = record.spec.name
+        spec = replace(record.spec, mounts=with_the_images(record.spec.mounts, image))
         check_sources(spec)
         check_power(spec)
         container = self._paths.container(name)
@@ -182,14 +183,12 @@ class Lifecycle:
         self._network.connect(name, record.address, spec.ports)
         self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
         self._paths.bundle(name).mkdir(exist_ok=True)
-        self._write_bundle(record, image, files)
+        self._write_bundle(spec, image, files)
 
-    def _write_bundle(self, record: Record, image: ImageConfig, files: dict[str, str]) -> None:
-        spec, name = record.spec, record.spec.name
+    def _write_bundle(self, spec: ContainerSpec, image: ImageConfig, files: dict[str, str]) -> None:
+        name = spec.name
         rootfs = self._paths.rootfs(name)
-        volumes = {
-            m.source: str(self._volumes.ready(m.source, rootfs, m.target)) for m in spec.mounts if m.kind == "volume"
-        }
+        volumes = {m.target: str(self._volume(m, name, rootfs)) for m in spec.mounts if m.kind == "volume"}
         if not bundle.argv(spec, image):
             raise InvalidSpec(name, (f"neither {spec.image} nor the container says what to run: give a command",))
         who = user.resolve(
@@ -217,6 +216,11 @@ class Lifecycle:
         )
         config = json.dumps(bundle.config(spec, image, around))
         (self._paths.bundle(name) / "config.json").write_text(config)
+
+    def _volume(self, mount: Mount, name: str, rootfs: Path) -> Path:
+        if mount.source:
+            return self._volumes.ready(mount.source, rootfs, mount.target)
+        return of_its_own(self._paths.own_volumes(name), rootfs, mount.target)
 
     def _profile(self, source: dict[str, Any] | None, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
         if source is None:

@@ -21,12 +21,12 @@ class Mount:
     """What lies at `target`: a path of the host, a file system in memory, or a named volume.
 
     `size_bytes` counts for tmpfs only (0: the kernel's default). A volume is made where there is none; one that is
-    empty gets what the image has at `target`.
+    empty gets what the image has at `target`. One without a name is the container's own, and goes with it.
     """
 
     kind: str  # "bind" | "tmpfs" | "volume"
     target: str
-    source: str = ""  # a path of the host, or a volume's name
+    source: str = ""  # a path of the host, or a volume's name, "" for one of its own
     read_only: bool = False
     size_bytes: int = 0
 
@@ -173,6 +173,7 @@ class ImageConfig:
     exposed_ports: tuple[str, ...] = ()  # "80/tcp"
     stop_signal: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()  # where a container gets a volume of its own, if nothing else is mounted there
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,10 @@ class HostPaths:
     def log(self, name: str) -> Path:
         return self.container(name) / "log"
 
+    def own_volumes(self, name: str) -> Path:
+        """Volumes without a name, which go with the container."""
+        return self.container(name) / "volumes"
+
     def volume(self, name: str) -> Path:
         return self.volumes / name
 

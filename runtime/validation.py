@@ -84,7 +84,7 @@ def _mount_faults(mount: Mount) -> list[str]:
     faults += _target_faults("mount", mount.target)
     if mount.kind == "bind" and not mount.source.startswith("/"):
         faults.append(f"the source {mount.source!r} of {mount.target} is not absolute")
-    if mount.kind == "volume" and not NAME.fullmatch(mount.source):
+    if mount.kind == "volume" and mount.source and not NAME.fullmatch(mount.source):
         faults.append(f"{mount.source!r}, at {mount.target}, is no name of a volume: {NAME_WORDS}")
     if mount.size_bytes < 0:
         faults.append(f"size_bytes of {mount.target} is below 0")

@@ -1,11 +1,12 @@
-"""Named volumes: directories that outlive the containers they are mounted in.
+"""Named volumes: directories that outlive the containers they are mounted in; and those of one container only.
 
-A volume exists if and only if its record does: it is made beside its place and renamed, and it is renamed away before
-it is deleted.
+A named one exists if and only if its record does: it is made beside its place and renamed, and it is renamed away
+before it is deleted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from runtime.errors import InvalidSpec, KernelRefused, VolumeInUse, VolumeNotFound
 from runtime.linux import open_inside
-from runtime.model import Volume
+from runtime.model import ImageConfig, Mount, Volume
 from runtime.paths import HostPaths
 from runtime.state import held
 from runtime.validation import NAME, NAME_WORDS
@@ -106,6 +107,25 @@ class Volumes:
 
     def _locked(self, name: str) -> AbstractContextManager[None]:
         return held(self._paths.locks / f"volume-{name}")
+
+
+def with_the_images(mounts: tuple[Mount, ...], image: ImageConfig) -> tuple[Mount, ...]:
+    """The mounts, and a volume of its own for each place that the image wants one at and nothing is mounted at."""
+    taken = {mount.target.rstrip("/") for mount in mounts}
+    return (*mounts, *(Mount("volume", target) for target in image.volumes if target not in taken))
+
+
+def of_its_own(directory: Path, rootfs: Path, target: str) -> Path:
+    """The directory to mount of a volume without a name, below `directory`, which goes with the container. Whoever
+    makes it first, makes it with what the image has at `target`."""
+    data = directory / hashlib.sha256(target.encode()).hexdigest()[:16]
+    if not data.exists():
+        data.parent.mkdir(exist_ok=True)
+        draft = data.parent / f"{DRAFT}{secrets.token_hex(6)}"
+        draft.mkdir()
+        _fill(draft, rootfs, target)
+        draft.rename(data)
+    return data
 
 
 def _fill(data: Path, rootfs: Path, target: str) -> None:

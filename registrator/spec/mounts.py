@@ -37,10 +37,12 @@ def _all(
 
 
 def _short(place: Field, base_dir: Path, variables: Mapping[str, str], volumes: Mapping[str, str]) -> Mount | None:
-    """SOURCE:TARGET[:ro|:rw]."""
+    """SOURCE:TARGET[:ro|:rw], or TARGET, which gets a volume of the instance's own."""
     source, *rest = place.text().split(":")
-    if not rest or len(rest) > 2:
-        place.fault("must be SOURCE:TARGET[:ro]: volumes without a directory of the node are not served")
+    if not rest and source.startswith("/"):
+        return _own(place, source)
+    if not 1 <= len(rest) <= 2:
+        place.fault("must be SOURCE:TARGET[:ro], or a TARGET that begins with /")
         return None
     if len(rest) == 2 and rest[1] not in ("ro", "rw"):
         place.fault(f"the option {rest[1][:20]!r} is not served; ro and rw are")
@@ -62,6 +64,8 @@ def _long(place: Field, base_dir: Path, variables: Mapping[str, str], volumes: M
         return Mount("tmpfs", target, "", read_only, place["tmpfs"]["size"].size_bytes()) if target else None
     if place["tmpfs"].value is not None:
         place["tmpfs"].fault("belongs to mounts of type tmpfs")
+    if place["type"].text() == "volume" and place["source"].value is None:
+        return _own(place["target"], place["target"].text())
     if place["source"].value is None and (*place.path, "source") not in place.findings.broken:
         place.fault(f"a mount of type {place['type'].text()} needs a source")
         return None
@@ -69,6 +73,11 @@ def _long(place: Field, base_dir: Path, variables: Mapping[str, str], volumes: M
         return _named(place["source"], place["source"].text(), target, read_only, volumes)
     origin = source_of(place["source"], place["source"].text(), base_dir, variables)
     return Mount("bind", target, origin, read_only) if origin and target else None
+
+
+def _own(place: Field, target: str) -> Mount | None:
+    inside = target_of(place, target)
+    return Mount("volume", inside) if inside else None
 
 
 def _named(place: Field, name: str, target: str, read_only: bool, volumes: Mapping[str, str]) -> Mount | None:

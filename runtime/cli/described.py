@@ -28,7 +28,7 @@ _OPTIONS = (
         help="Lead a port or a range in.",
     ),
     click.option("-e", "--env", multiple=True, metavar="KEY[=VALUE]", help="An environment variable; without =, ours."),
-    click.option("-v", "--volume", multiple=True, metavar="SOURCE:TARGET[:ro]", help="Mount a path, or a volume."),
+    click.option("-v", "--volume", multiple=True, metavar="[SOURCE:]TARGET[:ro]", help="Mount a path, or a volume."),
     click.option("--tmpfs", multiple=True, metavar="TARGET[:SIZE]", help="Mount a file system in memory."),
     click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="A note on the container."),
     click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Whom it runs as."),
@@ -131,7 +131,9 @@ def _range(text: str) -> range:
 
 
 def volume(text: str) -> Mount:
-    """SOURCE:TARGET[:ro|rw]."""
+    """SOURCE:TARGET[:ro|rw], or TARGET, which gets a volume of the container's own."""
+    if text.startswith("/") and ":" not in text:
+        return Mount("volume", text)
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     if not target or mode not in ("", "ro", "rw"):

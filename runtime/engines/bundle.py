@@ -25,7 +25,7 @@ class Surroundings:
     cgroup: str
     files: dict[str, str]  # target in the container → source: /etc/hosts and its like
     memory_files: dict[str, str]  # the same, of secrets and configuration files
-    volumes: dict[str, str]  # directories by the names of volumes
+    volumes: dict[str, str]  # directories of volumes by their targets
     init: str  # the init program, "" for none
     user: User
     open_files_limit: int  # our own hard limit: nobody may ask for more
@@ -124,7 +124,7 @@ def _own(mount: Mount, volumes: dict[str, str]) -> dict[str, Any]:
     if mount.kind == "bind":
         return _bind(mount.target, mount.source, read_only=mount.read_only)
     if mount.kind == "volume":
-        return _bind(mount.target, volumes[mount.source], read_only=mount.read_only)
+        return _bind(mount.target, volumes[mount.target], read_only=mount.read_only)
     size = (f"size={mount.size_bytes}",) if mount.size_bytes else ()
     read_only = ("ro",) if mount.read_only else ()
     return _mount(mount.target, "tmpfs", "nosuid", "nodev", "mode=1777", *size, *read_only)

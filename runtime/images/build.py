@@ -122,6 +122,7 @@ def _config(config: ImageConfig, diff_ids: list[str]) -> dict[str, object]:
             "ExposedPorts": {port: {} for port in config.exposed_ports},
             "Labels": config.labels,
             "StopSignal": config.stop_signal,
+            **({"Volumes": {target: {} for target in config.volumes}} if config.volumes else {}),
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "history": [{"created": EPOCH, "created_by": "hecd"} for _ in diff_ids],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,4 +103,9 @@ def image_config(config: Mapping[str, Any]) -> ImageConfig:
         exposed_ports=tuple(c.get("ExposedPorts") or ()),
         stop_signal=c.get("StopSignal") or "",
         labels=dict(c.get("Labels") or {}),
+        volumes=tuple(sorted({_absolute(target) for target in c.get("Volumes") or ()} - {"/"})),
     )
+
+
+def _absolute(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))

@@ -109,3 +109,35 @@ def test_a_failed_copy_leaves_it_empty(seeded: Host, tmp_path: Path, monkeypatch
     assert volume.containers == () and list(Path(volume.path).iterdir()) == [] and seeded.volumes.drafts() == []
     seeded.containers.create(spec)
     assert Path(volume.path, "deep/file").exists()
+
+
+def own_volumes(host: Host, name: str) -> list[Path]:
+    return sorted(host.paths.own_volumes(name).iterdir())
+
+
+def test_an_images_volume_is_the_containers_own(runtime_host: Host, tmp_path: Path) -> None:
+    build_image(tmp_path / "db", "hecd/db:1", [BASE, {"data/seed": b"s\n"}], ImageConfig(volumes=("/data/", "/new")))
+    runtime_host.images.load(tmp_path / "db")
+    script = "cat /data/seed /data/mine; echo kept >/data/mine; busybox stat -c %a:%u /new"
+    spec = ContainerSpec("c", "hecd/db:1", command=("/bin/sh", "-c", script), read_only=True)
+    runtime_host.containers.create(spec)
+    for _ in range(2):
+        runtime_host.containers.start("c")
+        runtime_host.containers.wait("c", 10.0)
+    lines = [line for line in texts(runtime_host, "c") if "can't open" not in line]
+    assert lines == ["s", "755:0", "s", "kept", "755:0"]
+    assert len(own_volumes(runtime_host, "c")) == 2
+    assert runtime_host.volumes.all() == []
+    directory = runtime_host.paths.own_volumes("c")
+    runtime_host.containers.remove("c")
+    assert not directory.exists(), "it goes with the container"
+
+
+def test_what_is_mounted_where_an_image_wants_a_volume_comes_first(runtime_host: Host, tmp_path: Path) -> None:
+    build_image(tmp_path / "db", "hecd/db:1", [BASE], ImageConfig(volumes=("/data", "/memory")))
+    runtime_host.images.load(tmp_path / "db")
+    mounts = (*on("/data/"), Mount("tmpfs", "/memory"), Mount("volume", "/cache"))
+    finished(runtime_host, "c", "/bin/sh", "-c", "echo x >/cache/x; echo y >/data/y", image="hecd/db:1", mounts=mounts)
+    (own,) = own_volumes(runtime_host, "c")
+    assert (own / "x").read_text() == "x\n"
+    assert Path(runtime_host.volumes.inspect("data").path, "y").read_text() == "y\n"

@@ -200,7 +200,7 @@ def test_a_privileged_container_sees_all() -> None:
 
 def test_volumes_and_files_in_memory_are_mounts() -> None:
     volume = Mount("volume", "/data/", "db", read_only=True)
-    config = made(replace(SPEC, mounts=(volume,)), volumes={"db": "/v"}, memory_files={"/data/secret": "/m"})
+    config = made(replace(SPEC, mounts=(volume,)), volumes={"/data/": "/v"}, memory_files={"/data/secret": "/m"})
     order = [m["destination"] for m in config["mounts"]]
     assert mounts(config)["/data/"]["source"] == "/v" and "ro" in mounts(config)["/data/"]["options"]
     assert order.index("/data/") < order.index("/data/secret")

@@ -53,7 +53,8 @@ def test_mounts() -> None:
     assert tmpfs("/t:1m") == Mount("tmpfs", "/t", size_bytes=1 << 20)
     assert volume("data:/b") == Mount("volume", "/b", "data")
     assert volume("./data:/b").source == str(Path("data").absolute())
-    for text in ("/a", "/a:", "/a:/b:x"):
+    assert volume("/a") == Mount("volume", "/a")
+    for text in ("a", "/a:", "/a:/b:x"):
         with pytest.raises(click.UsageError):
             volume(text)
 

@@ -133,7 +133,8 @@ services:
       - {source: password, target: other, mode: 0o440, uid: "1000", gid: "1000"}
       - {source: password, target: /etc/password, mode: "0400"}
     configs: [app, {source: inline, target: /etc/inline.conf}]
-    volumes: [data:/data, {type: volume, source: named, target: /named, read_only: true}]
+    volumes:
+      [data:/data, {type: volume, source: named, target: /named, read_only: true}, /own, {type: volume, target: /a/}]
 secrets: {password: {file: ./password.txt}}
 configs: {app: {file: /srv/app.conf}, inline: {content: "a = 1"}}
 volumes: {data: , named: {name: its-own}}
@@ -167,6 +168,7 @@ def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
     )
     assert web.settings.mounts == (
         Mount("volume", "/data", "shop_data"), Mount("volume", "/named", "its-own", read_only=True),
+        Mount("volume", "/own"), Mount("volume", "/a"),
     )  # fmt: skip
 
 
@@ -351,8 +353,8 @@ def test_a_mode_for_all_ports(one: One) -> None:
         # mounts
         ("volumes: [data:/data]", "'data' is not among the volumes of this file"),
         ("volumes: [{type: volume, source: a, target: /a}]", "volumes[0].source: 'a' is not among the volumes"),
-        ("volumes: [{type: volume, target: /a}]", "volumes[0]: a mount of type volume needs a source"),
-        ("volumes: [/data]", "volumes without a directory of the node are not served"),
+        ("volumes: [data]", "volumes[0]: must be SOURCE:TARGET[:ro], or a TARGET that begins with /"),
+        ("volumes: [/]", "volumes[0]: the target must be an absolute path below /"),
         ("volumes: ['/a:/b:z']", "volumes[0]: the option 'z' is not served; ro and rw are"),
         ("volumes: ['/a:/']", "volumes[0]: the target must be an absolute path below /"),
         ("volumes: ['/a:/b/../c']", "volumes[0]: the target must be an absolute path below /"),

@@ -39,6 +39,14 @@ def test_secrets_and_configs_are_read_anew_at_each_start(host: Host, tmp_path: P
     assert str(tmp_path / "root") not in Path("/proc/mounts").read_text()
 
 
+def test_a_volume_without_a_name_is_written_though_all_else_is_read_only(host: Host) -> None:
+    script = ("/bin/sh", "-c", "cat /own/x; echo kept >/own/x; echo no >/x")
+    finished(host, "job", *script, mounts=(Mount("volume", "/own"),), read_only=True)
+    host.containers.start("job")
+    assert host.containers.wait("job", 10.0)
+    becomes(lambda: "kept" in texts(host, "job"), what=lambda: str(texts(host, "job")))
+
+
 def test_capabilities_are_added_and_dropped(host: Host) -> None:
     grep = ("/bin/busybox", "grep", "CapEff", "/proc/self/status")
     assert said(host, *grep, cap_drop=("ALL",), cap_add=("CHOWN",)) == ["CapEff:\t0000000000000001"]
