@@ -211,7 +211,8 @@ class Lifecycle:
             open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             swap_limited=facts.swap_limited,
             capabilities=capabilities,
-            devices=hostdevices.all_of_them() if spec.privileged else (),
+            devices=hostdevices.all_of_them() if spec.privileged else hostdevices.these(spec.devices),
+            device_rules=hostdevices.rules(spec.devices),
             seccomp=None if spec.privileged else self._profile(facts.seccomp, capabilities),
         )
         config = json.dumps(bundle.config(spec, image, around))
@@ -265,9 +266,16 @@ def _streams(spec: ContainerSpec) -> Streams:
 
 def check_power(spec: ContainerSpec) -> None:
     """What the host does not allow, or cannot give. Asking for a limit above our own would fail the start."""
+    allowed = policy.read(policy.FILE) if spec.privileged or spec.devices else policy.Policy()
     faults = []
-    if spec.privileged and not policy.read(policy.FILE).privileged:
+    if spec.privileged and not allowed.privileged:
         faults.append(f"privileged containers are not allowed here; `privileged = true` in {policy.FILE} allows them")
+    for device in spec.devices:
+        if not allowed.allows(device.path):
+            more = f'`devices = ["{device.path}"]` in {policy.FILE} allows it'
+            faults.append(f"{device.path} is not for containers here; {more}")
+        elif not hostdevices.is_one(device.path):
+            faults.append(f"{device.path} is no device of this host")
     for limit in spec.ulimits:
         most = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.name.upper()}"))[1]
         if most != resource.RLIM_INFINITY and not 0 <= limit.hard <= most and not _may_raise_limits():

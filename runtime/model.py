@@ -73,6 +73,20 @@ class Ulimit:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A device of the host that a container may use; `access` is of r (read), w (write) and m (make its node)."""
+
+    path: str  # "/dev/fuse"
+    target: str = ""  # "": the same
+    access: str = "rwm"
+
+    @property
+    def inside(self) -> str:
+        """Where the container has it."""
+        return self.target or self.path
+
+
+@dataclass(frozen=True)
 class Restart:
     """Whether a container that ended is run again, and how often after failures (0: always again)."""
 
@@ -119,6 +133,7 @@ class ContainerSpec:
     files: tuple[MemoryFile, ...] = ()  # secrets and configs
     cap_add: tuple[str, ...] = ()  # "NET_ADMIN", "CAP_NET_ADMIN" or "ALL"
     cap_drop: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()  # these, too, only where the host's settings allow them
     privileged: bool = False  # only where the host's settings allow it
     no_new_privileges: bool = True
     tty: bool = False

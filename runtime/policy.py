@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,15 @@ FILE = Path("/etc/hecd/runtime.toml")
 
 @dataclass(frozen=True)
 class Policy:
-    """`privileged`: whether a container may be given all the power that root has here."""
+    """`privileged`: whether a container may be given all the power that root has here. `devices`: which devices, as
+    patterns such as /dev/dri/*; whoever may use a disk has all that is on it."""
 
     privileged: bool = False
+    devices: tuple[str, ...] = ()
+
+    def allows(self, device: str) -> bool:
+        """Whether a container may use the device at this path."""
+        return self.privileged or any(fnmatch.fnmatchcase(device, pattern) for pattern in self.devices)
 
 
 def read(path: Path) -> Policy:
@@ -26,9 +33,12 @@ def read(path: Path) -> Policy:
         return Policy()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise InvalidSettings(path, (f"it is no TOML: {err}",)) from err
-    faults = [f"unknown setting {key!r}" for key in found if key != "privileged"]
+    faults = [f"unknown setting {key!r}" for key in found if key not in ("privileged", "devices")]
     if not isinstance(found.get("privileged", False), bool):
         faults.append("privileged must be true or false")
+    devices = found.get("devices", [])
+    if not isinstance(devices, list) or not all(isinstance(d, str) and d.startswith("/dev/") for d in devices):
+        faults.append('devices must be a list of paths, such as ["/dev/fuse", "/dev/dri/*"]')
     if faults:
         raise InvalidSettings(path, tuple(faults))
-    return Policy(**found)
+    return Policy(found.get("privileged", False), tuple(devices))

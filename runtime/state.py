@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runtime.errors import ContainerNotFound
-from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 from runtime.paths import HostPaths
 from runtime.process import Process, boot_id
 from runtime.restarts import History
@@ -229,6 +229,7 @@ def spec_of(spec: dict[str, Any]) -> ContainerSpec:
     spec["log"] = LogLimits(**spec.get("log", {}))
     spec["ulimits"] = tuple(Ulimit(**u) for u in spec.get("ulimits", ()))
     spec["files"] = tuple(MemoryFile(**f) for f in spec.get("files", ()))
+    spec["devices"] = tuple(Device(**d) for d in spec.get("devices", ()))
     for key in ("group_add", "dns", "dns_search", "dns_options", "cap_add", "cap_drop"):
         spec[key] = tuple(spec.get(key, ()))
     return ContainerSpec(**spec)

@@ -6,13 +6,14 @@ import ipaddress
 import re
 
 from runtime.errors import InvalidSpec
-from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 NAME_WORDS = "letters, digits, '_', '.', '-', at most 63, a letter or digit first"
 HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?")
 SIGNAL = re.compile(r"(SIG)?[A-Z][A-Z0-9+-]{1,10}|[0-9]{1,2}")
 CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z0-9_]{2,30}")
+DEVICE = re.compile(r"/dev/[a-zA-Z0-9][a-zA-Z0-9_.:/+-]{0,250}")
 GROUP = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
 RESOLV_WORD = re.compile(r"[a-zA-Z0-9_.:-]{1,253}")
 SYSCTL = re.compile(r"(net\.[a-z0-9_]|fs\.mqueue\.|kernel\.(msg|shm))[a-zA-Z0-9_./-]*|kernel\.sem")
@@ -36,6 +37,7 @@ def checked(spec: ContainerSpec) -> ContainerSpec:
         *_kernel_faults(spec),
         *_resolver_faults(spec),
         *(f for m in spec.mounts for f in _mount_faults(m)),
+        *(f for d in spec.devices for f in _device_faults(d)),
         *(f for p in spec.ports for f in _port_faults(p)),
         *(f for u in spec.ulimits for f in _ulimit_faults(u)),
         *(f for file in spec.files for f in _file_faults(file)),
@@ -88,6 +90,17 @@ def _mount_faults(mount: Mount) -> list[str]:
         faults.append(f"{mount.source!r}, at {mount.target}, is no name of a volume: {NAME_WORDS}")
     if mount.size_bytes < 0:
         faults.append(f"size_bytes of {mount.target} is below 0")
+    return faults
+
+
+def _device_faults(device: Device) -> list[str]:
+    faults = [
+        f"{path!r} is no device: write a path below /dev, as /dev/fuse"
+        for path in {device.path, device.inside}
+        if not DEVICE.fullmatch(path) or ".." in path.split("/")
+    ]
+    if not device.access or not set(device.access) <= set("rwm"):
+        faults.append(f"access {device.access!r} to {device.path}: r, w and m are known")
     return faults
 
 

@@ -69,6 +69,15 @@ class MemoryFile:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A device of the node that an instance may use; `access` is of r (read), w (write) and m (make its node)."""
+
+    path: str
+    target: str = ""  # "": the same
+    access: str = "rwm"
+
+
+@dataclass(frozen=True)
 class LogLimits:
     """When the log begins a new file, and how many are kept, the current one among them."""
 
@@ -90,6 +99,7 @@ class Wishes:
     files: tuple[MemoryFile, ...] = ()
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
     no_new_privileges: bool = True
     tty: bool = False
     stdin_open: bool = False

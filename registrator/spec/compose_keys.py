@@ -31,6 +31,7 @@ volume.bind: create_host_path propagation recursive selinux
 volume.tmpfs: mode size
 env_file: format path required
 ulimit: hard soft
+device: permissions source target
 secret: environment external file name
 secret_use: gid mode source target uid
 config: content environment external file name

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from registrator.model.release import LogLimits, MemoryFile, Ulimit, Wishes
+from registrator.model.release import Device, LogLimits, MemoryFile, Ulimit, Wishes
 from registrator.spec.environment import pairs
 from registrator.spec.field import Field
 from registrator.spec.mounts import source_of, target_of
 
 _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z0-9_]{2,30}")
+_DEVICE = re.compile(r"/dev/[a-zA-Z0-9][a-zA-Z0-9_./+-]{0,250}")
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
@@ -38,6 +39,7 @@ def wishes_of(service: Field, top: Field, base_dir: Path, variables: Mapping[str
         files=tuple(_files(service, top, base_dir, variables)),
         cap_add=_words(service["cap_add"], _CAPABILITY, "a capability, such as NET_ADMIN"),
         cap_drop=_words(service["cap_drop"], _CAPABILITY, "a capability, such as NET_RAW, or ALL"),
+        devices=tuple(_devices(service["devices"])),
         no_new_privileges=_no_gain(service["security_opt"]),
         tty=service["tty"].truth(),
         stdin_open=service["stdin_open"].truth(),
@@ -129,6 +131,22 @@ def _mode(place: Field) -> int:
     if isinstance(place.value, int):
         return place.value
     return int(place.matching(_MODE, 'octal, such as "0440"', "444").removeprefix("0o"), 8)
+
+
+def _devices(places: Field) -> Iterator[Device]:
+    """PATH[:TARGET[:ACCESS]], or a mapping of source, target and permissions."""
+    for place in places.items():
+        long = isinstance(place.value, dict)
+        if long and place["source"].value is None:
+            continue  # the schema has said it
+        words = [place[key].text() for key in ("source", "target", "permissions")] if long else place.text().split(":")
+        path, target, access = [*words, "", ""][:3]
+        if len(words) > 3 or not all(_DEVICE.fullmatch(p) and ".." not in p for p in (path, target or path)):
+            place.fault("must be PATH[:TARGET[:rwm]], with paths below /dev")
+        elif not set(access) <= set("rwm"):
+            place.fault(f"the access {access[:20]!r} is not known; r, w and m are")
+        else:
+            yield Device(path, target, access or "rwm")
 
 
 def _no_gain(places: Field) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -57,6 +57,12 @@ _OPTIONS = (
     click.option("--config", multiple=True, metavar="FILE:TARGET", help="The same, for a configuration file."),
     click.option("--cap-add", multiple=True, metavar="CAP", help="A capability more."),
     click.option("--cap-drop", multiple=True, metavar="CAP", help="One less, or ALL."),
+    click.option(
+        "--device",
+        multiple=True,
+        metavar="PATH[:TARGET][:rwm]",
+        help="A device of the host, where /etc/hecd/runtime.toml allows it.",
+    ),
     click.option("--privileged", is_flag=True, help="All power of root, where /etc/hecd/runtime.toml allows it."),
     click.option("--security-opt", multiple=True, metavar="no-new-privileges=BOOL", help="Default: true."),
     click.option("--log-opt", multiple=True, metavar="KEY=VALUE", help="max-size (64m) and max-file (1)."),
@@ -99,6 +105,7 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
         files=tuple(memory_file(kind, text) for kind in ("secret", "config") for text in o[kind]),
         cap_add=o["cap_add"],
         cap_drop=o["cap_drop"],
+        devices=tuple(map(device, o["device"])),
         privileged=o["privileged"],
         no_new_privileges=security(o["security_opt"]),
         tty=o["tty"],
@@ -147,6 +154,15 @@ def tmpfs(text: str) -> Mount:
     """TARGET[:SIZE]."""
     target, _, size = text.partition(":")
     return Mount("tmpfs", target, size_bytes=size_bytes(size) if size else 0)
+
+
+def device(text: str) -> Device:
+    """PATH[:TARGET][:ACCESS]."""
+    path, *rest = text.split(":")
+    target = rest.pop(0) if rest and rest[0].startswith("/") else ""
+    if len(rest) > 1:
+        raise click.UsageError(f"--device {text}: write PATH[:TARGET][:rwm], as in --device /dev/fuse")
+    return Device(path, target, *rest)
 
 
 def restart(text: str) -> Restart:

@@ -84,6 +84,9 @@ def _host(spec: ContainerSpec, around: Around) -> dict[str, Any]:
         "Mounts": _mounts(spec, around),
         "Tmpfs": _memory(spec),
         "GroupAdd": list(spec.group_add),
+        "Devices": [
+            {"PathOnHost": d.path, "PathInContainer": d.inside, "CgroupPermissions": d.access} for d in spec.devices
+        ],
         "Ulimits": _ulimits(spec, around),
         "LogConfig": {
             "Type": "json-file",

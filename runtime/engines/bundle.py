@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ class Surroundings:
     open_files_limit: int  # our own hard limit: nobody may ask for more
     swap_limited: bool  # whether the kernel counts swap
     capabilities: tuple[str, ...]  # what the container may have at most
-    devices: tuple[dict[str, Any], ...]  # of the host, for a privileged container
+    devices: tuple[dict[str, Any], ...]  # of the host: those asked for, or all for a privileged container
+    device_rules: Sequence[dict[str, Any]]  # who may do what with those asked for
     seccomp: dict[str, Any] | None
 
 
@@ -153,7 +155,7 @@ def _linux(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
         "namespaces": [*namespaces, {"type": "network", "path": around.namespace}],
         "cgroupsPath": around.cgroup,
         "resources": {
-            "devices": power.devices(spec),
+            "devices": power.devices(spec, around.device_rules),
             **_resources(spec.limits, swap_limited=around.swap_limited),
         },
         **hidden,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from runtime.engines.user import User
@@ -85,9 +86,9 @@ def sets(spec: ContainerSpec, user: User, most: tuple[str, ...]) -> dict[str, li
     }
 
 
-def devices(spec: ContainerSpec) -> list[dict[str, Any]]:
+def devices(spec: ContainerSpec, allowed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rules of the devices' control group; the engine adds the harmless ones, as /dev/null is."""
-    return [{"allow": spec.privileged, "access": "rwm"}]
+    return [{"allow": spec.privileged, "access": "rwm"}, *([] if spec.privileged else allowed)]
 
 
 def _whole(cap: str) -> str:

@@ -20,7 +20,18 @@ from runtime.errors import ContainerNotFound, ImageNotFound, NoVxlan, RuntimeFau
 from runtime.errors import EngineAway as Away
 from runtime.host import Host, HostPaths
 from runtime.images.build import build_image, link
-from runtime.model import Container, ContainerSpec, ImageConfig, Limits, LogLimits, MemoryFile, Mount, State, Ulimit
+from runtime.model import (
+    Container,
+    ContainerSpec,
+    Device,
+    ImageConfig,
+    Limits,
+    LogLimits,
+    MemoryFile,
+    Mount,
+    State,
+    Ulimit,
+)
 from runtime.networks import overlay
 
 # Wishes that have the same name and form in both.
@@ -269,6 +280,7 @@ def _spec(instance: InstanceName, release: Release, digest: str, node: str) -> C
         labels={**s.labels, RELEASE_LABEL: encode(release).decode(), NODE_LABEL: node},
         hostname=instance.replace(".", "-"),
         ulimits=tuple(Ulimit(**asdict(limit)) for limit in s.wishes.ulimits),
+        devices=tuple(Device(**asdict(device)) for device in s.wishes.devices),
         files=tuple(MemoryFile(**asdict(file)) for file in s.wishes.files),
         log=LogLimits(**asdict(s.wishes.log)),
         **{name: getattr(s.wishes, name) for name in ALIKE},

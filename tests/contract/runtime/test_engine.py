@@ -40,7 +40,7 @@ class Place:
             rootfs=str(self.rootfs), namespace=str(self.paths.namespace("c")), cgroup=self.paths.cgroup("c"), files={},
             init="", user=User(), open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             swap_limited=facts.swap_limited, seccomp=None, memory_files={}, volumes={},
-            capabilities=power.CAPABILITIES, devices=(),
+            capabilities=power.CAPABILITIES, devices=(), device_rules=(),
         )  # fmt: skip
         directory = self.paths.bundle("c")
         directory.mkdir(exist_ok=True)

@@ -6,13 +6,13 @@ from dataclasses import asdict, fields
 
 from registrator.agent.drivers.runtime import _spec
 from registrator.model.names import InstanceName, ReleaseNumber, ServiceName
-from registrator.model.release import LogLimits, MemoryFile, Mount, Release, Settings, Ulimit, Wishes
+from registrator.model.release import Device, LogLimits, MemoryFile, Mount, Release, Settings, Ulimit, Wishes
 from registrator.registry.codec import decode, encode
 
 WISHES = Wishes(
     (Ulimit("nofile", 1, 2),), {"net.core.somaxconn": "9"}, ("audio",), {"db": "10.0.0.9"}, ("9.9.9.9",),
-    ("x.example",), ("ndots:2",), (MemoryFile("/f", "/s", None, 0o400, 1, 2),), ("NET_ADMIN",), ("ALL",), False, True,
-    True, LogLimits(8192, 3),
+    ("x.example",), ("ndots:2",), (MemoryFile("/f", "/s", None, 0o400, 1, 2),), ("NET_ADMIN",), ("ALL",),
+    (Device("/dev/a", "/dev/b", "r"),), False, True, True, LogLimits(8192, 3),
 )  # fmt: skip
 SETTINGS = Settings("i", mounts=(Mount("volume", "/v", "data"),), wishes=WISHES)
 RELEASE = Release(ServiceName("web"), ReleaseNumber(1), SETTINGS)

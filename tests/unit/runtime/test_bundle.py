@@ -30,6 +30,7 @@ AROUND = bundle.Surroundings(
     seccomp={"defaultAction": "SCMP_ACT_ERRNO"},
     capabilities=power.CAPABILITIES,
     devices=(),
+    device_rules=(),
 )
 SPEC = ContainerSpec("web.7", "image")
 

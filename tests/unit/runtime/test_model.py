@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InvalidSpec
-from runtime.model import ContainerSpec, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 from runtime.validation import checked
 
 GOOD = ContainerSpec("web.7", "image")
@@ -51,6 +51,9 @@ def test_no_accepted_name_is_a_path(name: str) -> None:
         ({"log": LogLimits(1)}, "below 4 KiB"),
         ({"log": LogLimits(max_files=0)}, "max-file of 0"),
         ({"ulimits": (Ulimit("files", 1, 1),)}, "no ulimit"),
+        ({"devices": (Device("/etc/passwd"),)}, "no device"),
+        ({"devices": (Device("/dev/fuse", "/dev/../x"),)}, "no device"),
+        ({"devices": (Device("/dev/fuse", access="x"),)}, "r, w and m"),
         ({"ulimits": (Ulimit("nofile", 2, 1),)}, "above the hard one"),
         ({"ulimits": (Ulimit("nofile", -1, 1),)}, "above the hard one"),
         ({"ulimits": (Ulimit("nofile", -2, 1),)}, "below 0"),

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.cli import COMMANDS, cli
 from runtime.cli.described import (
+    device,
     extra_host,
     log_limits,
     memory_file,
@@ -22,7 +23,7 @@ from runtime.cli.described import (
     volume,
 )
 from runtime.cli.session import ago, size
-from runtime.model import LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import Device, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,15 @@ def test_mounts() -> None:
     for text in ("a", "/a:", "/a:/b:x"):
         with pytest.raises(click.UsageError):
             volume(text)
+
+
+def test_devices() -> None:
+    assert device("/dev/fuse") == Device("/dev/fuse")
+    assert device("/dev/a:/dev/b") == Device("/dev/a", "/dev/b")
+    assert device("/dev/a:r") == Device("/dev/a", access="r")
+    assert device("/dev/a:/dev/b:rw") == Device("/dev/a", "/dev/b", "rw")
+    with pytest.raises(click.UsageError):
+        device("/dev/a:/dev/b:rw:x")
 
 
 def test_what_else_describes_a_container() -> None:

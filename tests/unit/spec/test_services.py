@@ -10,6 +10,7 @@ import pytest
 from registrator.model.canary import Step
 from registrator.model.names import ServiceName
 from registrator.model.release import (
+    Device,
     Healthcheck,
     Limits,
     LogLimits,
@@ -119,6 +120,7 @@ services:
     cap_drop: ALL
     security_opt: ["no-new-privileges:false"]
     ulimits: {nofile: {soft: 1024, hard: "4096"}, core: 0}
+    devices: [/dev/fuse, "/dev/dri/card0:/dev/card:rw", {source: /dev/kvm, permissions: r}]
     sysctls: {net.core.somaxconn: 1024}
     group_add: [audio, 77]
     extra_hosts: ["db:10.0.0.9", "six=[fd00::1]", "seven:fd00::7", "up:host-gateway"]
@@ -146,6 +148,7 @@ def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
     password = f"{tmp_path}/password.txt"
     assert web.settings.wishes == Wishes(
         ulimits=(Ulimit("nofile", 1024, 4096), Ulimit("core", 0, 0)),
+        devices=(Device("/dev/fuse"), Device("/dev/dri/card0", "/dev/card", "rw"), Device("/dev/kvm", access="r")),
         sysctls={"net.core.somaxconn": "1024"},
         group_add=("audio", "77"),
         extra_hosts={"db": "10.0.0.9", "six": "fd00::1", "seven": "fd00::7", "up": "host-gateway"},
@@ -279,6 +282,10 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ),
         # wishes
         ("cap_add: [net admin]", "cap_add[0]: must be a capability, such as NET_ADMIN"),
+        ("devices: [/etc/passwd]", "devices[0]: must be PATH[:TARGET[:rwm]], with paths below /dev"),
+        ("devices: ['/dev/a:/dev/../b']", "devices[0]: must be PATH[:TARGET[:rwm]], with paths below /dev"),
+        ("devices: ['/dev/a:/dev/b:x']", "devices[0]: the access 'x' is not known; r, w and m are"),
+        ("devices: [{target: /dev/a}]", "devices[0].source: is required"),
         ("ulimits: {files: 1}", "ulimits.files: 'files' is no limit; known: as,"),
         ("ulimits: {nofile: {soft: 2, hard: 1}}", "ulimits.nofile: soft is above hard"),
         ("ulimits: {nofile: {soft: 2}}", "ulimits.nofile.hard: is required"),

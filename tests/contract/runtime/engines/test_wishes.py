@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from runtime import policy
 from runtime.errors import InvalidSpec, NotHere
 from runtime.host import Host
-from runtime.model import ContainerSpec, LogLimits, MemoryFile, Mount, Restart, State, Ulimit
+from runtime.model import ContainerSpec, Device, LogLimits, MemoryFile, Mount, Restart, State, Ulimit
 from tests.contract.runtime.engines.conftest import Engine
 from tests.contract.runtime.engines.test_inside import said
 from tests.integration.runtime.conftest import IMAGE, becomes, finished, run, texts
@@ -55,6 +57,22 @@ def test_capabilities_are_added_and_dropped(host: Host) -> None:
         run(host, "job", cap_add=("FLYING",))
     with pytest.raises(InvalidSpec, match="not allowed here"):
         run(host, "job", privileged=True)
+
+
+def test_a_device_only_where_the_host_allows_it(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/kmsg is on each machine, and none of a container's own."""
+    monkeypatch.setattr(policy, "FILE", tmp_path / "runtime.toml")
+    script = "busybox stat -c %F /dev/log2; true >/dev/log2 && echo writes; true </dev/log2 && echo reads"
+    device = Device("/dev/kmsg", "/dev/log2", "r")
+    with pytest.raises(InvalidSpec, match="/dev/kmsg is not for containers here; `devices = "):
+        run(host, "job", devices=(device,))
+    policy.FILE.write_text('devices = ["/dev/k*", "/dev/shm/*"]\n')
+    found = said(host, "/bin/sh", "-c", script, devices=(device,), cap_add=("SYSLOG",))
+    assert (found[0], found[-1]) == ("character special file", "reads")
+    assert "writes" not in found
+    assert "writes" in said(host, "/bin/sh", "-c", script, devices=(replace(device, access="rw"),))
+    with pytest.raises(InvalidSpec, match="/dev/shm/no is no device of this host"):
+        run(host, "job", devices=(Device("/dev/shm/no"),))
 
 
 def test_limits_sysctls_and_groups(host: Host) -> None:

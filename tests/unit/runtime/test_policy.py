@@ -1,0 +1,40 @@
+"""/etc/hecd/runtime.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InvalidSettings
+from runtime.policy import Policy, read
+
+
+def test_nothing_is_allowed_where_nothing_is_said(tmp_path: Path) -> None:
+    policy = read(tmp_path / "runtime.toml")
+    assert policy == Policy()
+    assert not policy.allows("/dev/null")
+
+
+def test_devices_by_pattern(tmp_path: Path) -> None:
+    (tmp_path / "runtime.toml").write_text('devices = ["/dev/fuse", "/dev/dri/*"]')
+    policy = read(tmp_path / "runtime.toml")
+    allowed = [path for path in ("/dev/fuse", "/dev/fuse2", "/dev/dri/card0", "/dev/sda") if policy.allows(path)]
+    assert allowed == ["/dev/fuse", "/dev/dri/card0"]
+    assert Policy(privileged=True).allows("/dev/sda")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("privilege = true", "unknown setting 'privilege'"),
+        ("privileged = 1", "privileged must be true or false"),
+        ("devices = '/dev/fuse'", "devices must be a list of paths"),
+        ("devices = ['fuse']", "devices must be a list of paths"),
+        ("devices = [", "no TOML"),
+    ],
+)
+def test_faults(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "runtime.toml").write_text(text)
+    with pytest.raises(InvalidSettings, match=fault):
+        read(tmp_path / "runtime.toml")
