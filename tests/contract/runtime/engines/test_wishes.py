@@ -68,7 +68,7 @@ def test_a_device_only_where_the_host_allows_it(host: Host, tmp_path: Path, monk
         run(host, "job", devices=(device,))
     policy.FILE.write_text('devices = ["/dev/k*", "/dev/shm/*"]\n')
     found = said(host, "/bin/sh", "-c", script, devices=(device,), cap_add=("SYSLOG",))
-    assert (found[0], found[-1]) == ("character special file", "reads")
+    assert {"character special file", "reads"} <= set(found)
     assert "writes" not in found
     assert "writes" in said(host, "/bin/sh", "-c", script, devices=(replace(device, access="rw"),))
     with pytest.raises(InvalidSpec, match="/dev/shm/no is no device of this host"):
