@@ -42,7 +42,7 @@ IMAGE = "hecd/bench:1"
 WORKERS = 8
 STEPS: list[tuple[str, object, str]] = [
     ("create: address, layers, record", lifecycle, "mount_rootfs"),
-    ("create: files in etc", lifecycle, "_write_files"),
+    ("create: files in etc", lifecycle, "write_files"),
     ("create: network", Network, "connect"),
     ("bundle, twice", Lifecycle, "_write_bundle"),
     ("create: all", Lifecycle, "create"),

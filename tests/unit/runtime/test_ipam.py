@@ -45,6 +45,25 @@ def test_release_of_nothing_is_fine(tmp_path: Path) -> None:
     subject(tmp_path).release("nobody")
 
 
+def test_a_hint_that_a_crash_left_is_not_trusted(tmp_path: Path) -> None:
+    addresses = subject(tmp_path)
+    addresses.claim("a")
+    (tmp_path / "addresses" / ".of-b").symlink_to("10.0.0.2")
+    (tmp_path / "addresses" / ".of-c").symlink_to("10.0.0.6")
+    assert (addresses.claim("b"), addresses.claim("c")) == ("10.0.0.3", "10.0.0.4")
+    addresses.release("b")
+    assert addresses.all() == {"10.0.0.2": "a", "10.0.0.4": "c"}
+
+
+def test_what_is_claimed_without_a_hint_is_given_back(tmp_path: Path) -> None:
+    """As versions before hints claimed it."""
+    addresses = subject(tmp_path)
+    addresses.claim("a")
+    (tmp_path / "addresses" / ".of-a").unlink()
+    addresses.release("a")
+    assert addresses.all() == {}
+
+
 def test_take_is_for_one(tmp_path: Path) -> None:
     addresses = subject(tmp_path)
     assert addresses.take("10.0.0.5", "a")
