@@ -26,6 +26,7 @@ DEFAULT_ENDPOINT = "127.0.0.1:2379"
 OVERLAYS = ("auto", "vxlan", "off")
 ENGINES = ("oci", "docker", "podman")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LEAST_TTL_S = 4  # where control is: below it there is no time in which a leader may act
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def _faults(config: Config) -> Iterator[str]:
     for role in config.roles:
         if role not in ROLES:
             yield f"roles: {role!r} is not one of {', '.join(ROLES)}"
+    if "control" in config.roles and config.lease_ttl < LEAST_TTL_S:
+        yield f"lease_ttl: {config.lease_ttl} leaves a leader no time to act: {LEAST_TTL_S} or more where control is"
     if config.stats_port > 65535:
         yield f"stats_port: {config.stats_port} is no port"
 

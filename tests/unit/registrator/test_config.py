@@ -53,6 +53,7 @@ def test_precedence_of_the_engine(
     [
         ({"HECD_LEASE_TTL": "soon"}, "lease_ttl"),
         ({"HECD_LEASE_TTL": "0"}, "lease_ttl"),
+        ({"HECD_LEASE_TTL": "3"}, "lease_ttl: 3 leaves a leader no time to act: 4 or more"),
         ({"HECD_NODE": "a b"}, "DNS label"),
         ({"HECD_SUBNET_POOL": "abc"}, "subnet_pool"),
         ({"HECD_SUBNET_POOL": "10.0.0.0/25"}, "subnet_pool"),
