@@ -92,13 +92,22 @@ class Supervisor:
                 watched.restart_at = time.monotonic() + due.delay_s
             return
         watched.restart_at = None
-        if watched.end is None and (fd := self._host.containers.exit_fd(name)) is not None:
-            watched.end = fd
-            self._selector.register(fd, selectors.EVENT_READ, partial(self._ended, name))
+        if watched.end is None:
+            self._await_end(name, watched)
         if watched.log is None and container.spec.log.max_files > 1:
             watched.log = watch_changes(self._paths.container(name))
             watched.look_at = time.monotonic()
             self._selector.register(watched.log, selectors.EVENT_READ, partial(self._grown, name))
+
+    def _await_end(self, name: str, watched: Watched) -> None:
+        fd = None
+        with contextlib.suppress(ContainerNotFound):
+            fd = self._host.containers.exit_fd(name)
+        if fd is None:
+            self._stale = True  # it ended, or was removed, since it was looked at: nothing else would tell of it
+            return
+        watched.end = fd
+        self._selector.register(fd, selectors.EVENT_READ, partial(self._ended, name))
 
     def _next(self, container: Container) -> restarts.History | None:
         if container.state is State.CREATED:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from runtime.model import ContainerSpec, LogLimits, Restart, State
 from runtime.process import Process
 from runtime.state import taken
 from runtime.supervision import supervisor_lock
+from runtime.supervisor import Supervisor
 from tests.integration.runtime.conftest import IMAGE, Root, becomes, run, texts
 
 FAIL = ("/bin/sh", "-c", "echo run; exit 3")
@@ -213,3 +216,27 @@ def _sleeps(pid: int) -> bool:
 def _switches(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+def test_an_end_between_the_look_and_the_wait_is_not_missed(
+    runtime_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = taken(supervisor_lock(runtime_host.paths))  # ours is the only one
+    assert lock is not None
+    run(runtime_host, "c", "/bin/sleep", "60", restart=Restart("on-failure", 2))
+
+    exit_fd = runtime_host.containers.exit_fd
+
+    def too_late(name: str) -> None:
+        if (fd := exit_fd(name)) is not None:
+            os.kill(runtime_host.containers.inspect(name).pid or 0, signal.SIGKILL)
+            assert select.select([fd], [], [], 10.0)[0], "it does not end"
+            os.close(fd)
+
+    monkeypatch.setattr(runtime_host.containers, "exit_fd", too_late)
+    supervisor = threading.Thread(target=Supervisor(runtime_host, stay=False).run, daemon=True)
+    supervisor.start()
+    supervisor.join(20.0)
+    lock.close()
+    assert not supervisor.is_alive(), "it still waits"
+    assert runtime_host.containers.inspect("c").restarts == 2
