@@ -12,46 +12,57 @@ import click
 from registrator import __version__
 from registrator.errors import HecdError
 
-# command -> (module, what it does); the order is that of the help page
-COMMANDS = {
-    "demo": ("demo", "See it work: a release rolled under load on this machine."),
-    "up": ("machine", "Run everything on this machine until Ctrl-C."),
-    "down": ("machine", "Stop what `hecd up` runs, and its containers."),
-    "lab": ("lab", "A fleet of hosts on this machine, and their faults."),
-    "deploy": ("deploy", "Bring the services of a compose file up, release by release."),
-    "plan": ("deploy", "Show what `deploy` would change."),
-    "rollout": ("rollout", "Follow, pause, resume, promote or abort a release under way."),
-    "ps": ("look", "List the instances."),
-    "services": ("look", "List the services."),
-    "nodes": ("look", "List the nodes."),
-    "node": ("nodes", "Show one node, and why each instance is there."),
-    "drain": ("nodes", "Move everything off a node."),
-    "cordon": ("nodes", "Give a node nothing more."),
-    "activate": ("nodes", "Let a node take instances again."),
-    "events": ("events", "Tell what happened, and with -f what happens, and why."),
-    "top": ("top", "Show what the load balancers answer, live."),
-    "status": ("look", "Tell how everything is, and what to do about it."),
-    "logs": ("inside", "Show what the instances of a service write."),
-    "exec": ("inside", "Run a command inside an instance."),
-    "scale": ("change", "Set how many instances of a service run."),
-    "serve": ("serve", "Let the load balancers serve containers that announce themselves."),
-    "history": ("history", "List the last releases of a service, and what became of each."),
-    "rollback": ("history", "Go back to an earlier release."),
-    "lock": ("lock", "Let nobody change the releases of a service."),
-    "unlock": ("lock", "Take the lock on a service away."),
-    "audit": ("audit", "List who ordered what, and when."),
-    "pause": ("hold", "Let the requests of a service wait."),
-    "resume": ("hold", "Let those that wait go on."),
-    "maintenance": ("hold", "Answer the requests of a service with 503, or serve them again."),
-    "rm": ("change", "Remove a service and its instances."),
-    "restore": ("change", "Bring the orders back after etcd lost its data."),
-    "image": ("images", "Load images from files."),
-    "agent": ("agent", "Run the agent of this node."),
-    "control": ("control", "Run the control loop."),
-    "holder": ("holder", "Run the place in which the requests of a paused service wait."),
-    "announce": ("announce", "Register the containers of a Docker or Podman host, as registrator does."),
-    "completion": ("completion", "Print the completion script of a shell."),
+# section of the help page -> command -> (module, what it does)
+SECTIONS = {
+    "One machine, or a fleet on one": {
+        "demo": ("demo", "See it work: a release rolled under load on this machine."),
+        "up": ("machine", "Run everything on this machine until Ctrl-C."),
+        "down": ("machine", "Stop what `hecd up` runs, and its containers."),
+        "lab": ("lab", "A fleet of hosts on this machine, and their faults."),
+    },
+    "Services and their releases": {
+        "deploy": ("deploy", "Bring the services of a compose file up, release by release."),
+        "plan": ("deploy", "Show what `deploy` would change."),
+        "rollout": ("rollout", "Follow, pause, resume, promote or abort a release under way."),
+        "scale": ("change", "Set how many instances of a service run."),
+        "history": ("history", "List the last releases of a service, and what became of each."),
+        "rollback": ("history", "Go back to an earlier release."),
+        "lock": ("lock", "Let nobody change the releases of a service."),
+        "unlock": ("lock", "Take the lock on a service away."),
+        "serve": ("serve", "Let the load balancers serve containers that announce themselves."),
+        "rm": ("change", "Remove a service and its instances."),
+    },
+    "What is there, and what happens": {
+        "status": ("look", "Tell how everything is, and what to do about it."),
+        "ps": ("look", "List the instances."),
+        "services": ("look", "List the services."),
+        "nodes": ("look", "List the nodes."),
+        "node": ("nodes", "Show one node, and why each instance is there."),
+        "top": ("top", "Show what the load balancers answer, live."),
+        "events": ("events", "Tell what happened, and with -f what happens, and why."),
+        "audit": ("audit", "List who ordered what, and when."),
+        "logs": ("inside", "Show what the instances of a service write."),
+        "exec": ("inside", "Run a command inside an instance."),
+    },
+    "Taking care": {
+        "drain": ("nodes", "Move everything off a node."),
+        "cordon": ("nodes", "Give a node nothing more."),
+        "activate": ("nodes", "Let a node take instances again."),
+        "pause": ("hold", "Let the requests of a service wait."),
+        "resume": ("hold", "Let those that wait go on."),
+        "maintenance": ("hold", "Answer the requests of a service with 503, or serve them again."),
+        "restore": ("change", "Bring the orders back after etcd lost its data."),
+        "image": ("images", "Load images from files."),
+    },
+    "The parts, one by one": {
+        "agent": ("agent", "Run the agent of this node."),
+        "control": ("control", "Run the control loop."),
+        "holder": ("holder", "Run the place in which the requests of a paused service wait."),
+        "announce": ("announce", "Register the containers of a Docker or Podman host, as registrator does."),
+        "completion": ("completion", "Print the completion script of a shell."),
+    },
 }
+COMMANDS = {name: command for commands in SECTIONS.values() for name, command in commands.items()}
 
 
 class LazyGroup(click.Group):
@@ -78,8 +89,9 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{err.message}{hint}", ctx) from err
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

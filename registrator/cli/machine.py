@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from registrator.cli import session
-from registrator.config import Config
+from registrator.config import ENGINES, Config
 from registrator.errors import HecdError
 from registrator.up import machine
 from registrator.up.supervisor import Print, Supervisor
@@ -29,12 +29,14 @@ COLOURS = {
 
 
 @click.command()
+@click.option("--engine", type=click.Choice(ENGINES), help="What runs the containers.  [default: what it was last]")
 @click.pass_context
-def up(ctx: click.Context) -> None:
+def up(ctx: click.Context, engine: str | None) -> None:
     """Run everything on this machine in the foreground: etcd, HAProxy, confd-py, the control loop and the agent.
 
     Containers outlive it: when it starts again, it goes on with those that still run.
     """
+    ctx.obj = {**(ctx.obj or {}), "engine": engine}
     config = session.settings(ctx)
     with machine.running(config, _print) as (config, supervisor):
         session.run(_up(config, supervisor))
