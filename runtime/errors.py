@@ -78,6 +78,13 @@ class NotRunning(RuntimeFault):
         )
 
 
+class NotCopied(RuntimeFault):
+    """Files were not copied, or not all of them; the brief says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not copied: {why}")
+
+
 class StartFailed(RuntimeFault):
     """The OCI runtime refused; `details` has its words."""
 

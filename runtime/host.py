@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.choice import chosen
 from runtime.containers import OciContainers
 from runtime.engines.oci import OciEngine
-from runtime.errors import InvalidSpec, NotHere, NotPermitted, mapped
+from runtime.errors import InvalidSpec, NotHere, NotPermitted, NotRunning, mapped
 from runtime.images import settings
 from runtime.images.catalog import Catalog
 from runtime.images.layers import Layers
@@ -146,6 +146,16 @@ class Host:
         if self._volumes is None:
             raise NotHere("the volumes of this root are its engine's", hint="Use `docker volume` or `podman volume`.")
         return self._volumes
+
+    def root_of(self, name: str) -> Path:
+        """Where its files are, as it sees them itself while it runs; else without what is mounted in it.
+        Raises ContainerNotFound, NotRunning."""
+        container = self.containers.inspect(name)
+        if container.pid:
+            return Path(f"/proc/{container.pid}/root")
+        if os.path.ismount(rootfs := self._paths.rootfs(name)):
+            return rootfs
+        raise NotRunning(name, container.state)
 
     @property
     def paths(self) -> HostPaths:

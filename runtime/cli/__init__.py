@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 # command -> (module, function, what it does); the order is that of the help page
 COMMANDS = {
     "run": ("run", "run", "Make a container of an image, and run it."),
+    "create": ("run", "create", "Make a container of an image, and let it wait."),
     "ps": ("containers", "ps", "List the containers."),
     "start": ("containers", "start", "Run containers that have ended."),
     "stop": ("containers", "stop", "Stop containers: signal, patience, SIGKILL."),
+    "restart": ("containers", "restart", "Stop containers, and run them again."),
+    "wait": ("containers", "wait", "Wait until containers have ended."),
     "kill": ("containers", "kill", "Send a signal to containers."),
     "rm": ("containers", "rm", "Remove containers."),
     "inspect": ("containers", "inspect", "Show all that is known of containers, as JSON."),
@@ -25,6 +28,8 @@ COMMANDS = {
     "logs": ("inside", "logs", "Show what a container writes."),
     "exec": ("inside", "exec_", "Run a command inside a container."),
     "attach": ("inside", "attach", "Connect this terminal to a container's first process."),
+    "top": ("top", "top", "List the processes of a container."),
+    "cp": ("files", "cp", "Copy files between this host and a container."),
     "pull": ("images", "pull", "Bring an image here from its registry."),
     "image": ("images", "image", "List, load, save, import, build and remove images."),
     "volume": ("volumes", "volume", "List, make, inspect and remove volumes."),

@@ -1,7 +1,8 @@
-"""hecd-runtime ps, start, stop, kill, rm, inspect."""
+"""hecd-runtime ps, start, stop, restart, wait, kill, rm, inspect."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 
@@ -11,6 +12,9 @@ from runtime.cli import session
 from runtime.model import Container, State
 
 names = click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=session.complete_names)
+_patience = click.option(
+    "-t", "--time", "grace_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Patience, in s."
+)
 
 
 @click.command()
@@ -41,15 +45,37 @@ def start(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 @click.command()
 @names
-@click.option(
-    "-t", "--time", "grace_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Patience, in s."
-)
+@_patience
 @click.pass_context
 def stop(ctx: click.Context, names: tuple[str, ...], grace_s: float) -> None:
     """Send the stop signal, wait, and kill what is still there."""
     with session.opened(ctx) as host:
         for name in names:
             click.echo(host.containers.stop(name, grace_s).name)
+
+
+@click.command()
+@names
+@_patience
+@click.pass_context
+def restart(ctx: click.Context, names: tuple[str, ...], grace_s: float) -> None:
+    """Stop containers as `stop` does, and run them again."""
+    with session.opened(ctx) as host:
+        for name in names:
+            host.containers.stop(name, grace_s)
+            click.echo(host.containers.start(name).name)
+
+
+@click.command()
+@names
+@click.pass_context
+def wait(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Wait until containers have ended, and print their exit codes."""
+    with session.opened(ctx) as host:
+        for name in names:
+            host.containers.wait(name, math.inf)
+            code = host.containers.inspect(name).exit_code
+            click.echo("unknown" if code is None else code)
 
 
 @click.command()

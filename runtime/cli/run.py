@@ -1,4 +1,4 @@
-"""hecd-runtime run."""
+"""hecd-runtime run, create."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def run(ctx: click.Context, /, detach: bool, remove: bool, **options: Any) -> No
             if remove:
                 host.containers.remove(spec.name)
     ctx.exit(code)
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@described.options
+@click.argument("image")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def create(ctx: click.Context, /, **options: Any) -> None:
+    """Make a container of IMAGE that `start` runs."""
+    spec = described.spec_of(options)
+    with session.opened(ctx) as host:
+        host.images.pull(spec.image)
+        click.echo(host.containers.create(spec).name)
 
 
 def _attended(host: Host, name: str) -> int:

@@ -55,6 +55,26 @@ def cli(root: Root, layout: Path) -> object:
     becomes(lambda: traces(root) == [], what=lambda: f"left: {traces(root)}")
 
 
+def test_create_start_wait_restart_top_and_cp(cli: Cli, tmp_path: Path) -> None:
+    script = "cat /etc/note; httpd -f -p 80"
+    assert cli("create", "--name", "c", IMAGE, "/bin/sh", "-c", script).stdout == "c\n"
+    (tmp_path / "note").write_text("hello\n")
+    assert cli("cp", str(tmp_path / "note"), "c:/etc/").returncode == 0
+    assert cli("start", "c").returncode == 0
+    becomes(lambda: cli("logs", "c").stdout == "hello\n")
+    listed = json.loads(cli("top", "-o", "json", "c").stdout)
+    assert {p["user"] for p in listed} == {"root"} and any("httpd" in p["command"] for p in listed)
+    assert "USER" in cli("top", "c").stdout
+    packed = subprocess.run(["tar", "t"], input=cli("cp", "c:/etc/note", "-").stdout, capture_output=True, text=True)
+    assert packed.stdout == "note\n"
+    assert cli("restart", "-t", "0", "c").stdout == "c\n"
+    becomes(lambda: cli("logs", "c").stdout == "hello\n" * 2)
+    assert cli("kill", "-s", "KILL", "c").returncode == 0
+    assert cli("wait", "c").stdout == "137\n"
+    for words in (("cp", "a", "b"), ("cp", "c:/a", "c:/b")):
+        assert "has to be NAME:PATH" in cli(*words).stderr
+
+
 def test_run_shows_output_and_ends_with_its_code(cli: Cli) -> None:
     done = cli("run", "--rm", "-e", "WHO=you", IMAGE, "/bin/sh", "-c", "echo hello $WHO; echo bad >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "hello you\n", "bad\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.copying import HERE, copy
 from runtime.errors import InvalidSpec, NotRunning, PortTaken
 from runtime.host import Host
 from runtime.model import Limits, LogLine, Mount, PublishedPort, State
@@ -243,3 +244,12 @@ def test_who_opens_the_root_next_needs_not_name_its_engine(host: Host, root: Roo
     assert [c.name for c in other.containers.list()] == ["web"]
     assert type(other.containers) is type(host.containers)
     other.close()
+
+
+def test_files_are_copied_in_and_out_while_it_runs(host: Host, tmp_path: Path) -> None:
+    run(host, "job", "/bin/sleep", "60", mounts=(Mount("volume", "/own"),))
+    (tmp_path / "note").write_text("hello\n")
+    copy(HERE, str(tmp_path / "note"), host.root_of("job"), "/own")
+    assert host.inside.exec_probe("job", ["/bin/cat", "/own/note"], 10.0) == (0, "hello")
+    copy(host.root_of("job"), "/own", HERE, str(tmp_path / "back"))
+    assert (tmp_path / "back/note").read_text() == "hello\n"
