@@ -11,11 +11,14 @@ def test_the_lab_was_up_in_time(built: Fleet) -> None:
     assert built.took_s <= 15.0
 
 
-def test_releases_lose_no_request_on_any_load_balancer(fleet: Fleet) -> None:
+def test_releases_and_ways_back_lose_no_request_on_any_load_balancer(fleet: Fleet) -> None:
     """Requests take a while, and every third is a POST: one that was cut off could not be repeated."""
     with fleet.load(path="/slow?80") as reports:
         fleet.deploy()
         fleet.deploy()
+        for back in ([], [str(fleet.release)]):  # to the one before, and to the newest again
+            went = fleet.hecd("rollback", "web", *back)
+            assert went.code == 0, went.err
     assert failures(reports) == []
     for report in reports.values():
         assert {str(fleet.release - 2), str(fleet.release - 1), str(fleet.release)} <= set(report["by_release"])
