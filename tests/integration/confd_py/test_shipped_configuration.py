@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ NGINX_FILES = sorted((Path(__file__).parents[2] / "golden/nginx").glob("*.conf")
 
 
 @pytest.mark.parametrize("golden", HAPROXY_FILES, ids=lambda path: path.stem)
-def test_haproxy_accepts_the_golden_files(golden: Path, tmp_path: Path) -> None:
-    config = tmp_path / "haproxy.cfg"
-    (tmp_path / "state").write_text("1\n")
-    config.write_text(golden.read_text().replace("/run/haproxy", str(tmp_path)))
-    done = subprocess.run([HAPROXY, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
+def test_haproxy_accepts_the_golden_files(golden: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="haproxy-") as run:  # the names of sockets below have to be short
+        config = Path(run, "haproxy.cfg")
+        Path(run, "state").write_text("1\n")
+        config.write_text(golden.read_text().replace("/run/haproxy", run))
+        done = subprocess.run([HAPROXY, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
