@@ -68,7 +68,15 @@ def test_a_root_file_system_is_imported(runtime_host: Host, tmp_path: Path, pack
     assert texts(runtime_host, "c") == ["b", "1000"]
 
 
-@pytest.mark.parametrize("content", [b"", b"text" * 200, gzip.compress(b"text" * 200), gzip.compress(bytes(9000))[:-9]])
+NO_ROOTS = {
+    "empty": b"",
+    "text": b"text" * 200,
+    "text, packed": gzip.compress(b"text" * 200),
+    "cut off": gzip.compress(bytes(9000))[:-9],
+}
+
+
+@pytest.mark.parametrize("content", NO_ROOTS.values(), ids=NO_ROOTS)
 def test_what_is_no_root_file_system(runtime_host: Host, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rootfs").write_bytes(content)
     with pytest.raises(InvalidImage):
