@@ -70,8 +70,8 @@ async def _services(ctx: click.Context, output: str) -> None:
 
 
 def _port(port: Any) -> str:
-    hosts = f"({','.join(port.hostnames)})" if port.hostnames else ""
-    return f"{port.published}->{port.target}/{port.mode}{hosts}"
+    routed = ",".join([*port.hostnames, *port.paths])
+    return f"{port.published}->{port.target}/{port.mode}{f'({routed})' if routed else ''}"
 
 
 @click.command()

@@ -176,9 +176,11 @@ def test_no_value_adds_a_line_or_a_word(value: str, path: str, tmp_path_factory:
 NAMES = st.text(max_size=12) | st.sampled_from(["web.1\n server evil 6.6.6.6:80", "a b", "web.1", "10.0.0.1:80", "/h"])
 
 
-@given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES)
-def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, address, path, host, balance) -> None:
-    port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host]}
+@given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES, prefix=NAMES)
+def test_no_record_changes_the_shipped_configuration_beyond_its_place(
+    name, address, path, host, balance, prefix
+) -> None:
+    port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host], "paths": [prefix]}
     traffic = {"ports": [port], "balance": balance, "check": {"path": path}}
     instance = {"instance": name, "endpoints": {"80": address}, "state": "running", "health": "healthy", "weight": 1}
     values = {
@@ -189,7 +191,7 @@ def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, addr
         text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
     except ConfdError:
         return
-    good = {**traffic, "ports": [{**port, "hostnames": ["h"]}], "balance": "roundrobin", "check": {"path": "/h"}}
+    good = {"ports": [{**port, "hostnames": ["h"], "paths": ["/p"]}], "balance": "roundrobin", "check": {"path": "/h"}}
     values["/services/web"] = json.dumps({"service": "web", "traffic": good})
     values["/instances/web/web.1"] = json.dumps({**instance, "instance": "web.1", "endpoints": {"80": "1.1.1.1:80"}})
     model = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
@@ -216,8 +218,10 @@ def service(name: str, *ports: dict[str, object], **traffic: object) -> str:
     return json.dumps({"service": name, "release": 1, "replicas": 2, "traffic": whole})
 
 
-def port(published: int, mode: str = "http", hostnames: tuple[str, ...] = (), target: int = 80) -> dict[str, object]:
-    return {"published": published, "target": target, "mode": mode, "hostnames": list(hostnames)}
+def port(
+    published: int, mode: str = "http", hostnames: tuple[str, ...] = (), target: int = 80, **more: object
+) -> dict[str, object]:
+    return {"published": published, "target": target, "mode": mode, "hostnames": list(hostnames), **more}
 
 
 CASES = {
@@ -257,6 +261,14 @@ CASES = {
         "/services/web": service("web", port(8080, hostnames=())),
         "/instances/api/api.1": record("api", 1),
         "/instances/two/two.1": record("two", 1, endpoints={"80": "10.87.0.9:80", "81": "10.87.0.9:81"}),
+    },
+    "paths": {
+        "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
+        "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
+        "/services/web": service("web", port(80, hostnames=("*.example", "h.example"))),
+        "/instances/api/api.1": record("api", 1),
+        "/instances/deep/deep.1": record("deep", 1),
+        "/instances/web/web.1": record("web", 1),
     },
 }
 
