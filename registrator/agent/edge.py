@@ -90,6 +90,7 @@ class EdgeReporter:
             report.error,
             report.doubt,
             uncounted=report.uncounted,
+            certificates=report.certificates,
         )
         if counts is None:
             return edge
@@ -149,8 +150,8 @@ def _unsettled(report: BalancerReport) -> bool:
 
 def _news(said: Edge, edge: Edge, now: float, on_trial: Collection[Trial]) -> bool:
     """Whether `edge` says something that cannot wait, or the usage figures are due."""
-    urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads)
-    if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads):
+    urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads, said.certificates)
+    if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads, edge.certificates):
         return True
     if _failed(said, on_trial) != _failed(edge, on_trial):
         return True

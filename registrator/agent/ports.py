@@ -9,6 +9,7 @@ from typing import Protocol
 from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.health.verdict import Probe
+from registrator.model.certificate import Certificate
 from registrator.model.names import InstanceName
 from registrator.model.node import ServerReport
 from registrator.model.release import Healthcheck, Release
@@ -95,6 +96,7 @@ class BalancerReport:
     doubt: str | None = None
     uncounted: int = 0
     queues: dict[str, dict[str, int]] = field(default_factory=dict)  # backend -> server -> requests that wait there
+    certificates: tuple[Certificate, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from registrator.cli import session
 from registrator.control.view import ServiceView
 from registrator.errors import RegistryUnavailable
 from registrator.model.names import instance_number
-from registrator.orders import follow
+from registrator.orders import certificates, follow
 from registrator.registry.trust import Trust
 from registrator.registry.world import World
 
@@ -158,6 +158,7 @@ def _faults(world: World) -> Iterator[str]:
             yield f"load balancer on {edge.node}: {edge.error}"
         if edge.doubt:
             yield f"load balancer on {edge.node}: {edge.doubt}"
+    yield from certificates.troubles(world, time.time())
     lost = sorted({i.service for i in world.instances.values() if not i.foreign} - set(world.services))
     for name in lost:
         count = sum(1 for _ in world.of_service(name))

@@ -10,13 +10,14 @@ import csv
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from registrator.agent.ports import BalancerReport
+from registrator.model.certificate import Certificate
 from registrator.model.node import ServerReport
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,17 @@ class HaproxyBalancer:
 
     def read(self) -> BalancerReport:
         applied = self._read_applied()
+        certificates = tuple(_certificates(applied.get("certificates")))
         try:
             rows, info = self._show()
         except OSError as err:
             fault = f"HAProxy does not answer ({err.strerror or err})"
-            return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
+            return BalancerReport(
+                _int(applied.get("revision")),
+                reloads=_int(applied.get("reloads")),
+                error=fault,
+                certificates=certificates,
+            )
         return BalancerReport(
             applied_revision=_int(applied.get("revision")),
             servers=self._servers(rows),
@@ -47,6 +54,7 @@ class HaproxyBalancer:
             doubt=_text(applied.get("doubt")),
             uncounted=_int(info.get("DroppedLogs")),
             queues=_queues(rows),
+            certificates=certificates,
         )
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
@@ -120,6 +128,12 @@ def _queues(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
             server = "" if row["svname"] == "BACKEND" else row["svname"]
             found.setdefault(row["pxname"], {})[server] = waiting
     return found
+
+
+def _certificates(told: object) -> Iterator[Certificate]:
+    for item in told if isinstance(told, list) else ():
+        names = tuple(map(str, item.get("names", ())))
+        yield Certificate(str(item.get("file")), names, float(item.get("ends_at", 0.0)), str(item.get("fault", "")))
 
 
 def _text(value: object) -> str | None:

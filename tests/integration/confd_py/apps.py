@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.confd_py.conftest import Ring
 
@@ -34,6 +41,9 @@ class App(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is none."""
 
     def stop(self) -> None:
         self.shutdown()
@@ -86,17 +96,25 @@ class Answer:
         return found
 
     @property
+    def received(self) -> dict[str, str]:
+        """The request's headers as the app saw them."""
+        found: dict[str, str] = json.loads(self.body)["headers"]
+        return found
+
+    @property
     def by(self) -> str:
         return str(self.seen["name"])
 
 
 def ask(
     port: int, path: str = "/", *, host: str = "h.example", method: str = "GET", body: bytes | None = None,
-    headers: dict[str, str] | None = None, chunked: bool = False, socket_path: str = "",
+    headers: dict[str, str] | None = None, chunked: bool = False, socket_path: str = "", tls: bool = False,
 ) -> Answer:  # fmt: skip
     """One request on its own connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
+        if tls:
+            connection.sock = secure(port, host.partition(":")[0])
         if socket_path:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(socket_path)
@@ -121,3 +139,55 @@ def apps(ring: Ring, *names: str) -> Iterator[list[App]]:
     finally:
         for app in made:
             app.stop()
+
+
+def certificate(*names: str, begins_days: float = -1, ends_days: float = 2, key_of: str = "") -> str:
+    """Certificate and key in one PEM, self-signed for `names`; with `key_of`, the key of that PEM in its own one's
+    place."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(begins_days))
+        .not_valid_after(now + datetime.timedelta(ends_days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    kind, no = serialization.Encoding.PEM, serialization.NoEncryption()
+    own = key.private_bytes(kind, serialization.PrivateFormat.PKCS8, no).decode()
+    return made.public_bytes(kind).decode() + (key_of[key_of.index("-----BEGIN PRIVATE") :] if key_of else own)
+
+
+def secure(port: int, name: str, *, alpn: str = "http/1.1", version: ssl.TLSVersion | None = None) -> ssl.SSLSocket:
+    """A TLS connection for which `name` was asked; what it is shown is not verified."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(alpn.split())
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    with closing_if_it_fails(socket.create_connection(("127.0.0.1", port), 5)) as plain:
+        return context.wrap_socket(plain, server_hostname=name)
+
+
+@contextmanager
+def closing_if_it_fails(sock: socket.socket) -> Iterator[socket.socket]:
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def shown(port: int, name: str) -> str:
+    """SHA-256 of the certificate that a client who asks for `name` is shown; "" where it gets no connection."""
+    try:
+        with secure(port, name) as tls:
+            return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+    except (ssl.SSLError, ConnectionError):
+        return ""
+
+
+def print_of(pem: str) -> str:
+    """The same of a PEM."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END") + 25])).hexdigest()

@@ -262,6 +262,11 @@ CASES = {
         "/instances/api/api.1": record("api", 1),
         "/instances/two/two.1": record("two", 1, endpoints={"80": "10.87.0.9:80", "81": "10.87.0.9:81"}),
     },
+    "tls": {
+        "/services/web": service("web", port(80), port(443), port(9, "tcp", target=9), tls={"port": 443, "hsts_s": 60}),
+        "/services/shop": service("shop", port(81), port(8443, target=81), tls={"port": 8443, "redirect": False}),
+        "/instances/web/web.1": record("web", 1),
+    },
     "paths": {
         "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
         "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
