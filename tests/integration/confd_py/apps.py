@@ -141,6 +141,51 @@ def apps(ring: Ring, *names: str) -> Iterator[list[App]]:
             app.stop()
 
 
+class Holder:
+    """Where requests of `web` wait beside HAProxy: connections are passed on when it is opened."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._run, self._id = ring.haproxy.run, hashlib.sha256(b"web.80").hexdigest()[:12]
+        self._opened = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self.waiting = 0
+
+    def __enter__(self) -> Holder:
+        (self._run / "hold").mkdir()
+        for name in ("alive", self._id):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.bind(str(self._run / "hold" / f"{name}.sock"))
+            sock.listen(100)
+            self._sockets.append(sock)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sock in self._sockets:
+            sock.close()
+
+    def open(self) -> None:
+        """The hold has ended."""
+        self._opened.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._sockets[1].accept()
+            except OSError:
+                return
+            self.waiting += 1
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        self._opened.wait(10)
+        with client, socket.socket(socket.AF_UNIX) as onward:
+            onward.connect(str(self._run / f"onward-{self._id}.sock"))
+            onward.sendall(client.recv(65536))
+            while data := onward.recv(65536):
+                client.sendall(data)
+
+
 def certificate(*names: str, begins_days: float = -1, ends_days: float = 2, key_of: str = "") -> str:
     """Certificate and key in one PEM, self-signed for `names`; with `key_of`, the key of that PEM in its own one's
     place."""

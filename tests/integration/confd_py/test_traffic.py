@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import threading
 
 import pytest
 
-from tests.integration.confd_py.apps import apps, ask
+from tests.integration.confd_py.apps import Answer, Holder, apps, ask
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import within
 
@@ -54,3 +56,103 @@ def test_the_longest_path_wins_and_is_stripped_once(ring: Ring, ports: bool) -> 
         # What waited while its service was held comes back by this way, and is not stripped again.
         onward = f"{ring.haproxy.run}/onward-{hashlib.sha256(b'api.80').hexdigest()[:12]}.sock"
         assert ask(ring.port, "/api/x", socket_path=onward).seen["path"] == "/api/x"
+
+
+STICKY = {"cookie": "SID", "max_idle_s": 0.0, "max_life_s": 0.0}
+
+
+def cookie_of(answer: Answer) -> str:
+    return answer.headers["set-cookie"].partition(";")[0] if "set-cookie" in answer.headers else ""
+
+
+def clients(ring: Ring, wanted: int, tries: int = 200) -> dict[str, str]:
+    """Instance -> cookie, of as many instances as are wanted."""
+    found: dict[str, str] = {}
+    for _ in range(tries):
+        answer = ask(ring.port)
+        assert cookie_of(answer), "an answer without a cookie to a client that had none"
+        found[answer.by] = cookie_of(answer)
+        if len(found) == wanted:
+            return found
+    raise AssertionError(f"only {sorted(found)} of {wanted} answered")
+
+
+def test_clients_stay_with_their_instance_until_it_drains(ring: Ring) -> None:
+    """Also with instances that were added while HAProxy ran; what is under way on one that drains is finished."""
+    ring.until_applied(ring.service(sticky=STICKY))
+    reloads = ring.confd.state()["reloads"]
+    with apps(ring, "web.1", "web.2") as (first, _):
+        serving(ring, "web.1", "web.2")
+        with apps(ring, "web.3") as (third,):
+            serving(ring, "web.3")
+            mine = clients(ring, 3)
+            assert len(set(mine.values())) == 3
+            for _ in range(20):
+                for name, cookie in mine.items():
+                    answer = ask(ring.port, headers={"Cookie": f"a=b; {cookie}"})
+                    assert (answer.by, cookie_of(answer), answer.received["cookie"]) == (name, "", "a=b")
+            assert "HttpOnly" in ask(ring.port).headers["set-cookie"]
+            third.delay_s = 0.5
+            slow: list[Answer] = []
+            waiting = threading.Thread(target=lambda: slow.append(ask(ring.port, headers={"Cookie": mine["web.3"]})))
+            waiting.start()
+            within(2, "under way", lambda: third.at_once == 1)
+            hits = third.hits
+            ring.until_applied(ring.instance(3, state="draining", address=third.address))
+            for _ in range(30):
+                answer = ask(ring.port, headers={"Cookie": mine["web.3"]})
+                assert answer.by in ("web.1", "web.2") and cookie_of(answer) == mine[answer.by]
+            waiting.join(5)
+            assert [answer.by for answer in slow] == ["web.3"]
+            assert third.hits == hits
+            ring.until_applied(ring.withdraw(3))
+        assert ask(ring.port, headers={"Cookie": mine["web.1"]}).by == "web.1"
+        # One that comes back at its old address has its old cookie.
+        ring.until_applied(ring.withdraw(1))
+        assert ask(ring.port, headers={"Cookie": mine["web.1"]}).by == "web.2"
+        ring.instance(1, address=first.address)
+        serving(ring, "web.1")
+        assert ask(ring.port, headers={"Cookie": mine["web.1"]}).by == "web.1"
+    assert ring.confd.state()["reloads"] == reloads
+
+
+def test_a_release_without_requests_gets_none_of_its_clients_either(ring: Ring) -> None:
+    ring.until_applied(ring.service(sticky=STICKY))
+    with apps(ring, "web.1", "web.2"):
+        serving(ring, "web.1", "web.2")
+        mine = clients(ring, 2)
+        key, record = ring.instance_record(2)
+        assert isinstance(record, dict)
+        ring.put(key, {**record, "release": 2})
+        weights = {"service": "web", "release": 2, "weights": {"2": 0}}
+        ring.until_applied(ring.put("/hecd/rollouts/web", weights))
+        assert {ask(ring.port, headers={"Cookie": mine["web.2"]}).by for _ in range(20)} == {"web.1"}
+
+
+def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_again(ring: Ring) -> None:
+    ring.until_applied(ring.service(sticky=STICKY))
+    reloads = ring.confd.state()["reloads"]
+    with apps(ring, "web.1", "web.2") as (_, second), Holder(ring) as holder:
+        serving(ring, "web.1", "web.2")
+        mine = clients(ring, 2)
+        up = re.compile(r"^web\.80,hecd-hold,.*,UP,", re.MULTILINE)
+        within(5, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
+        hits = second.hits
+        ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
+        within(5, "held", lambda: ring.haproxy.serving() == set())
+        answers: list[Answer] = []
+        asks = [
+            threading.Thread(target=lambda: answers.append(ask(ring.port, headers={"Cookie": mine["web.2"]})))
+            for _ in range(5)
+        ]
+        for thread in asks:
+            thread.start()
+        within(5, "they wait", lambda: holder.waiting == 5)
+        assert second.hits == hits
+        ring.until_applied(ring.delete("/hecd/holds/web/operator"))
+        holder.open()
+        for thread in asks:
+            thread.join(5)
+        assert [answer.by for answer in answers] == ["web.2"] * 5
+        assert {cookie_of(answer) for answer in answers} == {""}
+    assert ring.confd.state()["reloads"] == reloads

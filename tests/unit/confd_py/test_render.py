@@ -267,6 +267,16 @@ CASES = {
         "/services/shop": service("shop", port(81), port(8443, target=81), tls={"port": 8443, "redirect": False}),
         "/instances/web/web.1": record("web", 1),
     },
+    "sticky": {
+        "/services/web": service("web", port(80), sticky={"cookie": "SID", "max_idle_s": 1800.0, "max_life_s": 0.2}),
+        "/services/shop": service("shop", port(443), tls={"port": 443}, sticky={"cookie": "hecd-shop"}),
+        "/rollouts/web": json.dumps({"service": "web", "release": 2, "weights": {"1": 99, "2": 0}}),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, state="draining"),
+        "/instances/web/web.3": record("web", 3, release=2),
+        "/instances/shop/shop.1": record("shop", 1),
+        "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "wait", "since": 1.0}),
+    },
     "paths": {
         "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
         "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
