@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.confd_py.apps import Answer, Holder, apps, ask
+from tests.integration.confd_py.apps import Answer, Holder, apps, ask, in_http2
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import within
 
@@ -135,11 +139,8 @@ def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_aga
     with apps(ring, "web.1", "web.2") as (_, second), Holder(ring) as holder:
         serving(ring, "web.1", "web.2")
         mine = clients(ring, 2)
-        up = re.compile(r"^web\.80,hecd-hold,.*,UP,", re.MULTILINE)
-        within(5, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
         hits = second.hits
-        ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
-        within(5, "held", lambda: ring.haproxy.serving() == set())
+        hold(ring)
         answers: list[Answer] = []
         asks = [
             threading.Thread(target=lambda: answers.append(ask(ring.port, headers={"Cookie": mine["web.2"]})))
@@ -156,3 +157,93 @@ def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_aga
         assert [answer.by for answer in answers] == ["web.2"] * 5
         assert {cookie_of(answer) for answer in answers} == {""}
     assert ring.confd.state()["reloads"] == reloads
+
+
+def test_a_client_that_asks_too_often_is_told_so(ring: Ring) -> None:
+    ring.service(limits={"requests": 5, "per_s": 3.0})
+    ring.until_applied(ring.service("other", ports=[port(ring, paths=["/other"])]))
+    with apps(ring, "web.1", "other.1") as (web, _):
+        serving(ring, "web.1", "other.1")
+        assert [ask(ring.port).status for _ in range(8)] == [200] * 5 + [429] * 3
+        assert ask(ring.port).headers["retry-after"] == "3"
+        assert web.hits == 5
+        assert ask(ring.port, "/other").status == 200
+        within(8, "let in again", lambda: (time.sleep(0.7), ask(ring.port).status == 200)[1])
+
+
+def test_a_body_that_is_too_large_or_of_no_length_is_refused(ring: Ring) -> None:
+    ring.until_applied(ring.service(limits={"body_bytes": 1000}))
+    with apps(ring, "web.1") as (web,):
+        serving(ring, "web.1")
+        assert ask(ring.port, method="POST", body=b"x" * 1000).status == 200
+        assert ask(ring.port, method="POST", body=b"x" * 1001).status == 413
+        assert ask(ring.port, method="POST", body=b"x" * 10, chunked=True).status == 411
+        assert in_http2(ring.port, "POST", b"x" * 10) == 411
+        assert web.hits == 1
+        began = time.monotonic()
+        upgrade = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Key": "MTIzNDU2Nzg5MDEyMzQ1Ng=="}
+        assert ask(ring.port, headers=upgrade).status == 200
+        assert [ask(ring.port, method=method).status for method in ("GET", "POST", "HEAD")] == [200] * 3
+        assert [in_http2(ring.port, "GET"), in_http2(ring.port, "POST")] == [200, 200]
+        assert time.monotonic() - began < 4.5, "nobody waited for a body that does not come"
+
+
+def test_requests_beyond_an_instances_connections_queue(ring: Ring) -> None:
+    ring.until_applied(ring.service(limits={"connections": 2}, timeouts={"queue_s": 10.0}))
+    with apps(ring, "web.1", "web.2") as both:
+        serving(ring, "web.1", "web.2")
+        for app in both:
+            app.delay_s = 0.1
+        assert at_once(16, lambda: ask(ring.port).status) == [200] * 16
+        assert [app.most_at_once for app in both] == [2, 2]
+        ring.until_applied(ring.service(limits={"connections": 1}, timeouts={"queue_s": 0.2}))
+        for app in both:
+            app.delay_s = 0.5
+        assert sorted(at_once(6, lambda: ask(ring.port).status)) == [200] * 2 + [503] * 4
+
+
+def test_timeouts(ring: Ring) -> None:
+    ring.until_applied(ring.service(timeouts={"response_s": 0.3}))
+    with apps(ring, "web.1") as (web,), Holder(ring) as holder:
+        serving(ring, "web.1")
+        assert ask(ring.port).status == 200
+        web.delay_s = 0.8
+        assert ask(ring.port, method="POST", body=b"x").status == 504
+        web.delay_s = 0.0
+        hold(ring)
+        answers: list[Answer] = []
+        waiting = threading.Thread(target=lambda: answers.append(ask(ring.port)))
+        waiting.start()
+        within(2, "it waits", lambda: holder.waiting == 1)
+        waiting.join(1.0)  # longer than an instance may take: who waits in a hold waits for none
+        ring.until_applied(ring.delete("/hecd/holds/web/operator"))
+        holder.open()
+        waiting.join(5)
+        assert [answer.status for answer in answers] == [200]
+
+
+def test_only_reads_are_asked_again_elsewhere(ring: Ring) -> None:
+    ring.until_applied(ring.service(retries={"attempts": 2, "on": ["503"]}))
+    with apps(ring, "web.1", "web.2") as (good, bad):
+        serving(ring, "web.1", "web.2")
+        bad.status = 503
+        assert {ask(ring.port).status for _ in range(20)} == {200}
+        assert good.hits == 20 and bad.hits > 0
+        good.hits = bad.hits = 0
+        statuses = Counter(ask(ring.port, method="POST", body=b"x").status for _ in range(20))
+        assert statuses == {200: good.hits, 503: bad.hits}, "each was sent once"
+        assert bad.hits > 0
+
+
+def at_once(count: int, what: Callable[[], int]) -> list[int]:
+    """What so many callers get that begin together."""
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result(15) for future in [pool.submit(what) for _ in range(count)]]
+
+
+def hold(ring: Ring) -> None:
+    """Have all requests of web wait."""
+    up = re.compile(r"^web\.80,hecd-hold,.*,UP,", re.MULTILINE)
+    within(5, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
+    ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
+    within(5, "held", lambda: ring.haproxy.serving() == set())

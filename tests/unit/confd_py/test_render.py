@@ -277,6 +277,32 @@ CASES = {
         "/instances/shop/shop.1": record("shop", 1),
         "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "wait", "since": 1.0}),
     },
+    "limits": {
+        "/services/web": service(
+            "web",
+            port(80),
+            retries={"attempts": 1, "on": ["503", "response-timeout", "junk-response", "nonsense"]},
+            timeouts={"connect_s": 0.5, "response_s": 30.0, "queue_s": 5.0, "tunnel_s": 7200.0},
+            limits={"connections": 50, "requests": 100, "per_s": 10.0, "body_bytes": 10485760},
+        ),
+        "/services/usual": service(
+            "usual",
+            port(81),
+            retries={"attempts": 3, "on": []},
+            timeouts={"connect_s": 2.0, "response_s": 60.0, "queue_s": 10.0, "tunnel_s": 3600.0},
+            limits={"connections": 0, "requests": 0, "per_s": 0.0, "body_bytes": 0},
+            tls=None,
+            sticky=None,
+            slow_start_s=0.0,
+            outliers=None,
+        ),
+        "/services/raw": service(
+            "raw", port(90, "tcp"), retries={"attempts": 0}, timeouts={"tunnel_s": 60.0}, limits={"connections": 9}
+        ),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/usual/usual.1": record("usual", 1),
+        "/instances/raw/raw.1": record("raw", 1),
+    },
     "paths": {
         "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
         "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
