@@ -54,6 +54,12 @@ class Server:
         return "check" in self.words
 
     @property
+    def hurried(self) -> bool:
+        """Whether its first check shall come at once. One that is checked so is put there anew when it is down, and let
+        in by one good check: that is not for a server that errors have taken out for a while."""
+        return self.checked and "mark-down" not in self.words
+
+    @property
     def disabled(self) -> bool:
         """Whether it shall stand in maintenance."""
         return "disabled" in self.words

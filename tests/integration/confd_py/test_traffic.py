@@ -247,3 +247,83 @@ def hold(ring: Ring) -> None:
     within(5, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
     ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
     within(5, "held", lambda: ring.haproxy.serving() == set())
+
+
+def asked(ring: Ring, count: int) -> Counter[int]:
+    return Counter(ask(ring.port).status for _ in range(count))
+
+
+def test_an_instance_that_fails_again_and_again_is_out_for_a_while(idle_ring: Ring) -> None:
+    """Also when confd-py looks after servers that are down meanwhile."""
+    ring, settings = idle_ring, idle_ring.confd.confdir / "conf.d" / "haproxy.toml"
+    settings.write_text(settings.read_text().replace('check_interval = "10s"', 'check_interval = "500ms"'))
+    ring.start()
+    ring.until_applied(ring.service(outliers={"errors": 3, "for_s": 3.0}))
+    reloads = ring.confd.state()["reloads"]
+    with apps(ring, "web.1", "web.2") as (good, bad):  # added while HAProxy runs
+        serving(ring, "web.1", "web.2")
+        assert asked(ring, 10) == {200: 10}
+        bad.status = 500
+        failures = asked(ring, 40)
+        out_at = time.monotonic()
+        assert failures[500] == 3, "as many as make an outlier, and not one more"
+        bad.status = 200
+        bad.hits = 0
+        within(10, "it is back", lambda: ask(ring.port).by == "web.2")
+        assert 2.5 < time.monotonic() - out_at < 8.0
+        assert good.hits > 40
+    assert ring.confd.state()["reloads"] == reloads
+
+
+def test_instances_are_asked_nevertheless_when_all_are_out(ring: Ring) -> None:
+    ring.until_applied(ring.service(outliers={"errors": 3, "for_s": 60.0}))
+    with apps(ring, "web.1", "web.2") as both:
+        serving(ring, "web.1", "web.2")
+        for app in both:
+            app.status = 500
+        assert asked(ring, 30) == {500: 30}, "their own words, not 503"
+        assert ring.haproxy.serving() == set()
+        assert sum(app.hits for app in both) == 30
+        for app in both:
+            app.status = 200
+        answers = [ask(ring.port) for _ in range(10)]
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.headers["x-hecd-instance"] for answer in answers} == {"web.1", "web.2"}
+        ring.until_applied(ring.instance(2, state="draining", address=both[1].address))
+        assert {ask(ring.port).by for _ in range(10)} == {"web.1"}
+        # A hold that nobody holds is no reason to ask them.
+        ring.until_applied(
+            ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
+        )
+        hits = both[0].hits
+        assert ask(ring.port).status == 503
+        assert both[0].hits == hits
+
+
+def test_a_new_instance_gets_its_share_slowly(ring: Ring) -> None:
+    ring.until_applied(ring.service(slow_start_s=4.0))
+    reloads = ring.confd.state()["reloads"]
+    with apps(ring, "web.1") as (first,):
+        within(8, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
+        with apps(ring, "web.2") as (second,):
+            within(5, "it begins", lambda: throttle(ring, "web.2"))
+            assert int(throttle(ring, "web.2")) < 60
+            asked(ring, 30)
+            assert second.hits < first.hits / 2
+            within(6, "warm", lambda: throttle(ring, "web.2") == "")
+            first.hits = second.hits = 0
+            asked(ring, 30)
+            assert (first.hits, second.hits) == (15, 15)
+            # Weights go on to be what they are told.
+            key, record = ring.instance_record(2, weight=50)
+            ring.until_applied(ring.put(key, record))
+            first.hits = second.hits = 0
+            asked(ring, 30)
+            assert (first.hits, second.hits) == (20, 10)
+    assert ring.confd.state()["reloads"] == reloads
+
+
+def throttle(ring: Ring, server: str) -> str:
+    """How much of its weight HAProxy gives it, in percent; "": all."""
+    head, *rows = [line.split(",") for line in ring.haproxy.ask("show stat").splitlines() if line]
+    return next((row[head.index("throttle")] for row in rows if row[:2] == ["web.80", server]), "")

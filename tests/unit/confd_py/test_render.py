@@ -303,6 +303,23 @@ CASES = {
         "/instances/usual/usual.1": record("usual", 1),
         "/instances/raw/raw.1": record("raw", 1),
     },
+    "outliers": {
+        "/services/web": service(
+            "web",
+            port(80),
+            slow_start_s=10.0,
+            outliers={"errors": 5, "for_s": 30.0},
+            limits={"connections": 9},
+            timeouts={"response_s": 5.0},
+        ),
+        "/services/shop": service("shop", port(81), outliers={"errors": 10}, check={"interval_s": 0.1, "rise": 2}),
+        "/services/raw": service("raw", port(90, "tcp"), outliers={"errors": 5}, slow_start_s=0.5),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, state="draining"),
+        "/instances/shop/shop.1": record("shop", 1),
+        "/instances/raw/raw.1": record("raw", 1),
+        "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "wait", "since": 1.0}),
+    },
     "paths": {
         "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
         "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
