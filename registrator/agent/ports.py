@@ -133,5 +133,11 @@ class Balancer(Protocol):
     def end_sessions(self, backend: str, server: str) -> None:
         """Wait no longer for what this server was asked: what may be repeated is, elsewhere. Blocking."""
 
+    def connections(self, backend: str, server: str) -> list[str]:
+        """Names of all that is open there, requests and WebSockets alike. Blocking."""
+
+    def close_tunnels(self, connections: Iterable[str]) -> int:
+        """Close those that are WebSockets or TCP, no requests; how many. Blocking."""
+
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Call `ring`, from any thread, whenever it has applied something; the result ends that."""

@@ -97,3 +97,4 @@ class Traffic:
     limits: Limits = field(default_factory=Limits)
     slow_start_s: float = 0.0
     outliers: Outliers | None = None
+    drain_spread_s: float = 0.0  # the last part of a drain, in which WebSockets and TCP connections are closed singly

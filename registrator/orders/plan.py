@@ -151,7 +151,7 @@ def _spoken(port: Port, traffic: Traffic) -> str:
 
 def _structure(service: Service) -> Any:
     """What makes sections of haproxy.cfg differ, apart from their servers."""
-    return replace(service.traffic, drain_timeout_s=0.0)
+    return replace(service.traffic, drain_timeout_s=0.0, drain_spread_s=0.0)
 
 
 def _differences(before: Any, after: Any, at: str = "") -> tuple[str, ...]:

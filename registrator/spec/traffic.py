@@ -22,6 +22,7 @@ def traffic_of(name: str, extra: Field, ports: Sequence[Port], check: Check) -> 
         ports=tuple(ports),
         balance=extra["balance"].text(usual.balance),
         drain_timeout_s=extra["drain_timeout"].duration_s(usual.drain_timeout_s),
+        drain_spread_s=_drain_spread(extra),
         check=check,
         tls=_tls(extra["tls"], ports),
         sticky=_sticky(extra["sticky"], name),
@@ -105,6 +106,14 @@ def _rate(place: Field) -> tuple[int, float]:
     if not requests or not 1.0 <= per_s <= _LONGEST_RATE_S:
         place.fault(f"must be requests in a time from 1s to 1h, such as 100/10s; is {place.text()[:60]!r}")
     return requests, per_s
+
+
+def _drain_spread(extra: Field) -> float:
+    place = extra["drain_spread"]
+    seconds, whole_s = place.duration_s(), extra["drain_timeout"].duration_s(Traffic().drain_timeout_s)
+    if seconds > whole_s:
+        place.fault(f"must not be longer than drain_timeout, which is {whole_s:g} s: it is the last part of it")
+    return seconds
 
 
 def _slow_start(extra: Field) -> float:

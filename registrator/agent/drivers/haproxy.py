@@ -70,6 +70,25 @@ class HaproxyBalancer:
         except OSError as err:
             log.warning("sessions not ended server=%s/%s reason=%s", backend, server, err)
 
+    def connections(self, backend: str, server: str) -> list[str]:
+        marks = f" be={backend} ", f" srv={server} "
+        try:
+            lines = self._ask("show sess").splitlines()
+        except OSError:
+            return []
+        return [line.partition(":")[0] for line in lines if all(mark in line for mark in marks)]
+
+    def close_tunnels(self, connections: Iterable[str]) -> int:
+        closed = 0
+        try:
+            for name in connections:
+                if _is_tunnel(self._ask(f"show sess {name}")):
+                    self._ask(f"shutdown session {name}")
+                    closed += 1
+        except OSError as err:
+            log.warning("connections not closed reason=%s", err)
+        return closed
+
     def _servers(self, rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
         found: dict[str, dict[str, ServerReport]] = {}
         checks: dict[tuple[str, str], str] = {}
@@ -128,6 +147,11 @@ def _queues(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
             server = "" if row["svname"] == "BACKEND" else row["svname"]
             found.setdefault(row["pxname"], {})[server] = waiting
     return found
+
+
+def _is_tunnel(shown: str) -> bool:
+    """Of what HAProxy shows of one connection: without states of a request it is TCP's; "" if it has ended."""
+    return "rsp.st=MSG_TUNNEL" in shown or ("server=" in shown and "rsp.st=" not in shown)
 
 
 def _certificates(told: object) -> Iterator[Certificate]:

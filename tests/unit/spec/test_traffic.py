@@ -23,6 +23,8 @@ x-hecd:
   retries: {attempts: 2, on: [503, response-timeout]}
   timeouts: {connect: 1s, response: 2m, queue: 5s, tunnel: 2h}
   limits: {connections_per_instance: 50, requests_per_client: 100/10s, max_body: 10m}
+  drain_timeout: 30s
+  drain_spread: 20s
   slow_start: 10s
   outliers: {errors: 5, for: 20s}
 """
@@ -36,6 +38,8 @@ def test_everything_that_is_served(one: One) -> None:
     paths = ("/api", "/b")
     assert one(EVERYTHING.strip()).traffic == Traffic(
         ports=(Port(80, 8080, paths=paths, strip_path=True), Port(443, 8080, paths=paths, strip_path=True)),
+        drain_timeout_s=30.0,
+        drain_spread_s=20.0,
         tls=Tls(443, redirect=False, hsts_s=86400.0),
         sticky=Sticky("SID", 1800.0, 43200.0),
         retries=Retries(2, ("503", "response-timeout")),
@@ -95,6 +99,7 @@ def test_a_record_from_before_is_read_and_a_new_one_comes_back(one: One) -> None
         (with_("{limits: {max_body: 1m}, mode: tcp}"), "x-hecd.limits.max_body: needs mode http on every port"),
         (with_("{slow_start: 5s, balance: first}"), "x-hecd.slow_start: does not go with balance: first"),
         (with_("{slow_start: 2m}"), "x-hecd.slow_start: must be shorter than progress_deadline, which is 120 s"),
+        (with_("{drain_spread: 11s}"), "x-hecd.drain_spread: must not be longer than drain_timeout, which is 10 s"),
         (with_("outliers: {errors: 0}"), "x-hecd.outliers.errors: must be from 1 to 10000; is 0"),
         (with_("outliers: {within: 10s}"), "x-hecd.outliers.within: is not a key of x-hecd here; known: errors, for"),
         (with_("{outliers: {}, mode: tcp}"), "x-hecd.outliers: needs mode http on every port"),
