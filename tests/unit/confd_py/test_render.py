@@ -341,6 +341,23 @@ def test_shipped_template_against_the_golden_file(name: str) -> None:
     assert text == golden.read_text()
 
 
+@pytest.mark.parametrize(
+    ("state", "release", "there"),
+    [("warming", 2, {"web.1", "web.2"}), ("monitoring", 2, {"web.1"}), ("warming", 3, {"web.1"})],
+)
+def test_a_cookie_leads_to_no_instance_that_is_to_get_no_requests(state: str, release: int, there: set[str]) -> None:
+    """But one of a release that is being warmed is there to be checked: nobody has its cookie."""
+    values = {
+        "/services/web": service("web", port(80), sticky={"cookie": "SID"}),
+        "/rollouts/web": json.dumps({"service": "web", "release": release, "state": state, "weights": {"2": 0}}),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, release=2),
+        "/instances/web/web.3": record("web", 3, release=2, state="draining"),
+    }
+    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+    assert {name for name in parse(text).backends["web.80"] if not name.startswith("hecd-")} == there
+
+
 def test_an_edit_during_a_rendering_waits_for_the_next(tmp_path: Path) -> None:
     """Renderings may run in a thread: what they use must not change under them."""
     (tmp_path / "t.tmpl").write_text('{{getv "/a"}}{{getv "/b"}}')
