@@ -47,6 +47,7 @@ class Applied:
     reload_owed: bool = False  # the file is in place, the reload it needs is not done
     ghosts: tuple[Mapping[str, Any], ...] = ()  # {"key", "cause", "since"}: kept although the store lacks them
     doubt: str | None = None  # why they are kept, in one line
+    certificates: tuple[Mapping[str, Any], ...] = ()  # {"file", "names", "ends_at", "fault"}: what is served
 
 
 def file_of_one_run(target: Path, environ: Mapping[str, str]) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from confd_py import dest
 from confd_py.commands import fill, fill_reload, run_shell
@@ -27,6 +27,7 @@ class Tally:
     held_by_old_processes: tuple[str, ...] = ()  # drained, but a process behind a reload may still use them
     behind: tuple[str, ...] = ()  # sockets of HAProxy processes that are not in step
     reload_owed: bool = False  # the file is in place and the reload it needs has not succeeded yet
+    certificates: tuple[Mapping[str, Any], ...] = ()  # see haproxy.certificate_folder.Served
 
 
 class Applier(Protocol):

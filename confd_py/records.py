@@ -118,6 +118,7 @@ class Records:
             ghosts=tuple({"key": k, "cause": g.cause, "since": g.since_s} for k, g in ghosts.items()),
             reload_owed=tally.reload_owed,
             doubt=applied.doubt(ghosts),
+            certificates=tally.certificates,
         )
 
     # -- what was seen ------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class HaproxySettings:
     reload_timeout_s: float = 15.0
     removal_timeout_s: float = 300.0  # after that, streams of a removed server are cut
     crt_list: str = ""  # where HAProxy lists a certificate that is new to it; also a directory
+    certificates: str = ""  # a directory of PEM files; copies of those that are good are kept in `crt_list`
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ class _Reader:
         values: dict[str, Any] = {}
         for name in inner._table.keys() - set(_PLACE):
             values[name] = inner.seconds(name, 0.0) if name.endswith("_s") else inner.text(name)
+        if values.get("certificates") and not values.get("crt_list"):
+            raise self.fault("certificates", "certificates needs crt_list: the directory that `crt` names")
         return HaproxySettings(places=inner.places(), **values)
 
     def nginx(self) -> NginxSettings:

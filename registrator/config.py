@@ -76,6 +76,7 @@ class Config:
     cpus: float = 0.0  # what may be reserved here, as the next one; 0: all there is
     memory_bytes: int = 0
     stats_port: int = 8404
+    certificates: str = ""  # a directory of PEM files for x-hecd.tls; "": one named so in /etc/hecd, or in the root
     log_level: str = "info"
 
     @property
@@ -87,6 +88,11 @@ class Config:
     def run(self) -> Path:
         """Sockets, pid files and generated configuration."""
         return Path(self.root, "run") if self.root else Path("/run/hecd")
+
+    @property
+    def certificate_folder(self) -> Path:
+        """Where an operator puts the certificates of this node's load balancer."""
+        return Path(self.certificates or Path(self.root or "/etc/hecd", "certificates"))
 
     @property
     def endpoint_file(self) -> Path:

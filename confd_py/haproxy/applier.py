@@ -7,10 +7,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from confd_py.apply import Tally
 from confd_py.errors import CommandFailed, ConfdError, Deferred, HaproxyAway, HaproxyRefused
 from confd_py.haproxy.admission import Admission
+from confd_py.haproxy.certificate_folder import CertificateFolder
 from confd_py.haproxy.config import HaproxyConfig, parse, stamped
 from confd_py.haproxy.delivery import Delivery
 from confd_py.haproxy.process import Process
@@ -30,6 +32,7 @@ class HaproxyApplier:
         self._resource = resource
         self._sync_only = sync_only
         self._processes = [Process(resource, place) for place in resource.haproxy.places]
+        self._certificates = _folder_of(resource)
         self._last_reload_s = -1e9
         self._reloads = reloads or Bucket(_RELOADS_AT_ONCE, _RELOADS_PER_S)
 
@@ -46,10 +49,13 @@ class HaproxyApplier:
             tuple(sorted(going)),
             tuple(sorted({"/".join(key) for p in self._processes for key in p.held})),
             tuple(p.place.socket for p in self._processes if p.fault is not None),
+            certificates=self._certificates.states if self._certificates else (),
         )
 
     async def apply(self, text: str) -> None:
         config = parse(text)
+        if self._certificates is not None:
+            await self._certificates.refresh()  # its directory has to be there when HAProxy reads the text
         delivery = Delivery(self._resource, config, stamped(text, config.stamp), self._may_reload_s())
         if self._sync_only:
             await delivery.write()
@@ -72,6 +78,8 @@ class HaproxyApplier:
         async with asyncio.TaskGroup() as tasks:
             for process in self._processes:
                 tasks.create_task(process.attend(changed, again))
+            if self._certificates is not None:
+                tasks.create_task(self._certificates.attend(changed))
 
     async def close(self) -> None:
         for process in self._processes:
@@ -150,6 +158,14 @@ class HaproxyApplier:
         if isinstance(worst, HaproxyAway) and len(faults) < len(self._processes):
             told.retry_after_s = _CALLED_AGAIN_S
         raise told
+
+
+def _folder_of(resource: Resource) -> CertificateFolder | None:
+    settings = resource.haproxy
+    if not settings.certificates:
+        return None
+    folders = Path(settings.certificates), Path(settings.crt_list)
+    return CertificateFolder(*folders, settings.places, settings.check_interval_s)
 
 
 def _rank(fault: ConfdError) -> int:

@@ -40,6 +40,7 @@ class Server:
     address: str
     weight: int
     words: tuple[str, ...]
+    dynamic_cookie: bool = False  # its backend has HAProxy make a cookie of its address
 
     @property
     def dynamic(self) -> bool:
@@ -51,6 +52,12 @@ class Server:
     def checked(self) -> bool:
         """Whether HAProxy checks it itself."""
         return "check" in self.words
+
+    @property
+    def hurried(self) -> bool:
+        """Whether its first check shall come at once. One that is checked so is put there anew when it is down, and let
+        in by one good check: that is not for a server that errors have taken out for a while."""
+        return self.checked and "mark-down" not in self.words
 
     @property
     def disabled(self) -> bool:
@@ -138,6 +145,7 @@ class _Reader:
         self._servers: list[tuple[tuple[str, ...], str]] = []
         self._words: tuple[str, ...] = ()
         self._clear = True
+        self._dynamic_cookie = False
 
     def feed(self, text: str) -> None:
         first, *rest = text.split(None, 1)
@@ -150,6 +158,8 @@ class _Reader:
             own = _split(text)
             self._words = (*self._words, *(own or [])[1:])
             self._clear &= own is not None
+        elif first == "dynamic-cookie-key":
+            self._dynamic_cookie = True
         elif first == "server-template" or _quoted(first):
             self._clear = False
         self._lines.append(text)
@@ -160,7 +170,7 @@ class _Reader:
 
     def _open(self, kind: str, text: str) -> None:
         words = _split(text) or []
-        self._kind, self._lines, self._servers = kind, [], []
+        self._kind, self._lines, self._servers, self._dynamic_cookie = kind, [], [], False
         self._name = words[1] if len(words) > 1 and words[1] != "from" else ""
         base = words[words.index("from") + 1 :][:1] if "from" in words[1:] else []
         found = self._named.get(base[0]) if base else _Defaults() if kind == "defaults" else self._last
@@ -173,7 +183,7 @@ class _Reader:
             self._named[self._name] = self._last
         lines = self._lines
         if self._kind in ("backend", "listen"):
-            servers = [read_server(words, line) for words, line in self._servers]
+            servers = [read_server(words, line, self._dynamic_cookie) for words, line in self._servers]
             if self._clear and self._name not in self._backends and None not in servers:
                 self._backends[self._name] = {server.name: server for server in servers if server is not None}
                 lines = [line for line in lines if line.split(None, 1)[0] != "server"]
@@ -181,7 +191,7 @@ class _Reader:
 
 
 @lru_cache(maxsize=20_000)
-def read_server(defaults: tuple[str, ...], line: str) -> Server | None:
+def read_server(defaults: tuple[str, ...], line: str, dynamic_cookie: bool = False) -> Server | None:
     """The server in `line` (what follows the word `server`), with `defaults` under its own words; None if it takes
     HAProxy to understand it."""
     parts = _split(line)
@@ -198,7 +208,7 @@ def read_server(defaults: tuple[str, ...], line: str) -> Server | None:
     if not weight.isdigit():
         return None
     spelled = tuple(part for word, value in settings.items() for part in (word, value) if part)
-    return Server(name, address, int(weight), spelled)
+    return Server(name, address, int(weight), spelled, dynamic_cookie)
 
 
 def _split(text: str) -> list[str] | None:

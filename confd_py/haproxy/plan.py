@@ -94,8 +94,10 @@ def add_command(key: Key, server: Server, *, quick: bool, number: int = 0) -> st
     number_words = ("id", str(number)) if number and "id" not in server.keywords else ()
     whole = (server.address, *words, "weight", str(server.weight), *number_words)
     commands = [f"add server {name} {' '.join(whole)}"]
+    if server.dynamic_cookie:  # made at its start for those that are there, and for none that is added
+        commands.append(f"enable dynamic-cookie backend {key[0]}")
     if server.disabled:
-        return commands[0]  # it comes in maintenance
+        return ";".join(commands)  # it comes in maintenance
     if server.checked:
         commands.append(f"enable health {name}")
     return ";".join([*commands, f"set server {name} state {'drain' if needs_admission(server) else 'ready'}"])

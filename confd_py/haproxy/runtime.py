@@ -149,8 +149,9 @@ class Runtime:
         name = "/".join(action.key)
         match action:
             case Add(key=key, server=server):
-                self._inventory.quick.add(key)
-                return self._transit.add_command(session, key, server, quick=True)
+                if server.hurried:
+                    self._inventory.quick.add(key)
+                return self._transit.add_command(session, key, server, quick=server.hurried)
             case Remove():
                 return f"set server {name} state maint"
             case Weigh(weight=weight):

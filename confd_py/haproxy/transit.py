@@ -136,9 +136,10 @@ class Transit:
         return session.can.takes(item.successor.keywords) and item.successor.words not in self._refused
 
     async def _succeed(self, session: Session, item: Removal, server: Server) -> None:
-        if item.quick:
+        quick = item.quick and server.hurried
+        if quick:
             self._inventory.quick.add(item.key)
-        words = await self._send(session, [self.add_command(session, item.key, server, quick=item.quick)])
+        words = await self._send(session, [self.add_command(session, item.key, server, quick=quick)])
         await self._inventory.look(session, [item.key[0]])
         seen = self._inventory.find(item.key)
         if seen is None:
@@ -146,8 +147,8 @@ class Transit:
             fault = f"HAProxy could not put the server {'/'.join(item.key)} back"
             raise HaproxyRefused(fault, details=tuple(words), hint="A reload brings it back.")
         if seen.in_drain:
-            since_s = time.monotonic() if item.quick else item.since_s
-            self.pending[item.key] = Admission(item.key, seen.row, server, item.quick, since_s)
+            since_s = time.monotonic() if quick else item.since_s
+            self.pending[item.key] = Admission(item.key, seen.row, server, quick, since_s)
 
     async def _reuse(self, session: Session, item: Removal) -> bool:
         """It cannot be deleted, so it is moved and let in where it stands; a removed one stays in maintenance."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from registrator.agent.closing import due, spreading
 from registrator.agent.ports import Answers, Balancer, BalancerReport
 from registrator.agent.releases import Releases
 from registrator.agent.usage import Counts
@@ -24,6 +25,7 @@ Trial = tuple[str, str]  # service, release
 
 CALM_S = 1.0  # between looks at usage figures
 CLOSE_S = 0.02  # between looks while a server is being drained or admitted
+CLOSED_EVERY_S = 0.25
 WATCHED_S = 0.1  # between looks while a release is on trial
 
 
@@ -41,6 +43,7 @@ class EdgeReporter:
     _reader: Reader = field(default_factory=Reader)
     _world: World = field(default_factory=World)
     _read_at: float = 0.0  # time.monotonic()
+    _closed_at: float = 0.0  # time.monotonic()
     _releases: Releases = field(default_factory=Releases)
 
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
@@ -57,6 +60,7 @@ class EdgeReporter:
                 if (lease := lease_of()) is not None:
                     await self._say(edge, lease)
                 await self._give_up(report)
+                await self._close_some(report)
                 await self._wait(CLOSE_S if _unsettled(report) else WATCHED_S if _on_trial(self._world) else CALM_S)
         finally:
             self.answers.close()
@@ -90,6 +94,7 @@ class EdgeReporter:
             report.error,
             report.doubt,
             uncounted=report.uncounted,
+            certificates=report.certificates,
         )
         if counts is None:
             return edge
@@ -105,6 +110,16 @@ class EdgeReporter:
         for backend, server in dead(report.servers, self._reader.read(self.store.snapshot())):
             log.warning("requests given up server=%s/%s reason=neither it nor its agent answers", backend, server)
             await asyncio.to_thread(self.balancer.end_sessions, backend, server)
+
+    async def _close_some(self, report: BalancerReport) -> None:
+        """Long connections of instances that drain, each at its time."""
+        if (now := time.monotonic()) - self._closed_at < CLOSED_EVERY_S:
+            return
+        self._closed_at = now
+        for (backend, server), share in spreading(self._world, report.servers, time.time()):
+            open_there = await asyncio.to_thread(self.balancer.connections, backend, server)
+            if closed := await asyncio.to_thread(self.balancer.close_tunnels, due(open_there, share)):
+                log.info("connections closed server=%s/%s count=%d reason=it drains", backend, server, closed)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self._bell.set)
@@ -149,8 +164,8 @@ def _unsettled(report: BalancerReport) -> bool:
 
 def _news(said: Edge, edge: Edge, now: float, on_trial: Collection[Trial]) -> bool:
     """Whether `edge` says something that cannot wait, or the usage figures are due."""
-    urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads)
-    if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads):
+    urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads, said.certificates)
+    if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads, edge.certificates):
         return True
     if _failed(said, on_trial) != _failed(edge, on_trial):
         return True

@@ -9,6 +9,7 @@ from typing import Protocol
 from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.health.verdict import Probe
+from registrator.model.certificate import Certificate
 from registrator.model.names import InstanceName
 from registrator.model.node import ServerReport
 from registrator.model.release import Healthcheck, Release
@@ -95,6 +96,7 @@ class BalancerReport:
     doubt: str | None = None
     uncounted: int = 0
     queues: dict[str, dict[str, int]] = field(default_factory=dict)  # backend -> server -> requests that wait there
+    certificates: tuple[Certificate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,12 @@ class Balancer(Protocol):
 
     def end_sessions(self, backend: str, server: str) -> None:
         """Wait no longer for what this server was asked: what may be repeated is, elsewhere. Blocking."""
+
+    def connections(self, backend: str, server: str) -> list[str]:
+        """Names of all that is open there, requests and WebSockets alike. Blocking."""
+
+    def close_tunnels(self, connections: Iterable[str]) -> int:
+        """Close those that are WebSockets or TCP, no requests; how many. Blocking."""
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Call `ring`, from any thread, whenever it has applied something; the result ends that."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -13,7 +12,8 @@ from registrator.cli import session
 from registrator.control.view import ServiceView
 from registrator.errors import RegistryUnavailable
 from registrator.model.names import instance_number
-from registrator.orders import follow
+from registrator.model.traffic import Port, Traffic
+from registrator.orders import certificates, follow
 from registrator.registry.trust import Trust
 from registrator.registry.world import World
 
@@ -61,7 +61,7 @@ async def _services(ctx: click.Context, output: str) -> None:
                 **asdict(service),
                 "serving": f"{now.ready}/{now.replicas}",
                 "state": now.state,
-                "ports": " ".join(_port(p) for p in service.traffic.ports),
+                "ports": " ".join(_port(p, service.traffic) for p in service.traffic.ports),
                 "image": "(announced)" if service.foreign else release.settings.image if release else "?",
             }
         )
@@ -69,9 +69,10 @@ async def _services(ctx: click.Context, output: str) -> None:
     session.print_rows(rows, columns, output, "there are no services; `hecd deploy -f compose.yaml` makes some")
 
 
-def _port(port: Any) -> str:
-    hosts = f"({','.join(port.hostnames)})" if port.hostnames else ""
-    return f"{port.published}->{port.target}/{port.mode}{hosts}"
+def _port(port: Port, traffic: Traffic) -> str:
+    tls = traffic.tls is not None and traffic.tls.port == port.published
+    routed = ",".join([*port.hostnames, *port.paths])
+    return f"{port.published}->{port.target}/{'https' if tls else port.mode}{f'({routed})' if routed else ''}"
 
 
 @click.command()
@@ -158,6 +159,7 @@ def _faults(world: World) -> Iterator[str]:
             yield f"load balancer on {edge.node}: {edge.error}"
         if edge.doubt:
             yield f"load balancer on {edge.node}: {edge.doubt}"
+    yield from certificates.troubles(world, time.time())
     lost = sorted({i.service for i in world.instances.values() if not i.foreign} - set(world.services))
     for name in lost:
         count = sum(1 for _ in world.of_service(name))

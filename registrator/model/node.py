@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from registrator.model.certificate import Certificate
 from registrator.model.names import NodeName
 from registrator.model.usage import Usage
 
@@ -77,4 +78,5 @@ class Edge:
     usage: dict[str, dict[str, Usage]] = field(default_factory=dict)  # backend -> release -> what it answered
     counted_since: float = 0.0  # seconds since the epoch: the totals in `usage` began then; 0: nobody counts
     uncounted: int = 0  # answers since the last reload that the load balancer told of faster than they were read
+    certificates: tuple[Certificate, ...] = ()  # that it serves, or should
     at: float = 0.0  # seconds since the epoch

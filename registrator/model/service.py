@@ -8,6 +8,9 @@ from registrator.model.canary import Step
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.placement import Placement
 from registrator.model.release import Settings
+from registrator.model.traffic import Check, Port, Traffic
+
+__all__ = ["Check", "Port", "Project", "Service", "ServiceSpec", "Traffic", "Update"]
 
 
 @dataclass(frozen=True)
@@ -22,37 +25,6 @@ class Update:
     max_failure_ratio: float = 0.0
     deadline_s: float = 120.0  # x-hecd.progress_deadline: without any step for so long, the release has failed
     canary: tuple[Step, ...] = ()  # x-hecd.canary: what a new release has to pass before it replaces the old one
-
-
-@dataclass(frozen=True)
-class Port:
-    """A port clients connect to on every edge, and the instances' port behind it."""
-
-    published: int
-    target: int
-    mode: str = "http"  # | "tcp"
-    hostnames: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Check:
-    """The load balancer's own check of an instance; `path` None is a TCP connect."""
-
-    path: str | None = None
-    interval_s: float = 1.0
-    timeout_s: float = 1.0
-    rise: int = 1
-    fall: int = 2
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """How the load balancers serve a service."""
-
-    ports: tuple[Port, ...] = ()
-    balance: str = "roundrobin"
-    drain_timeout_s: float = 10.0
-    check: Check = field(default_factory=Check)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import product
 from typing import Any
 
 from registrator.control.placement import Board, NoPlace
 from registrator.errors import HecdError
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
-from registrator.model.service import Project, Service, ServiceSpec, Traffic
+from registrator.model.service import Project, Service, ServiceSpec
+from registrator.model.traffic import Port, Traffic
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Unchanged, Write
 from registrator.registry.world import World
@@ -50,7 +52,7 @@ def refuse_clashes(wanted: Mapping[ServiceName, Traffic], world: World) -> None:
     """Raises HecdError naming every published port that two services would share."""
     clashes = list(_clashes(wanted, world))
     if clashes:
-        raise HecdError("published ports clash", details=tuple(clashes), hint="Publish another port or hostname.")
+        raise HecdError("published ports clash", details=tuple(clashes), hint="Publish another port, hostname or path.")
 
 
 def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) -> Change:
@@ -125,24 +127,31 @@ def _forgotten(service: ServiceName, world: World) -> Iterator[Delete]:
 
 
 def _clashes(wanted: Mapping[ServiceName, Traffic], world: World) -> Iterator[str]:
-    claims: dict[tuple[int, str], str] = {}
+    claims: dict[tuple[int, str, str], str] = {}
     modes: dict[int, tuple[str, str]] = {}
     others = [(s.service, s.traffic) for s in world.services.values() if s.service not in wanted]
     for name, traffic in [*others, *wanted.items()]:
         for port in traffic.ports:
-            mode, owner = modes.setdefault(port.published, (port.mode, name))
-            if mode != port.mode:
+            mode, owner = modes.setdefault(port.published, (_spoken(port, traffic), name))
+            if mode != _spoken(port, traffic):
                 yield f"services.{name}.ports: {port.published} is {mode} already, for {owner}"
-            for hostname in port.hostnames or ("",):
-                owner = claims.setdefault((port.published, hostname), name)
+            for hostname, path in product(port.hostnames or ("",), port.paths or ("",)):
+                owner = claims.setdefault((port.published, hostname, path), name)
                 if owner != name:
-                    host = f" with host {hostname}" if hostname else ""
-                    yield f"services.{name}.ports: {port.published}{host} is published by {owner} already"
+                    what = [f"host {hostname}"] * bool(hostname) + [f"path {path}"] * bool(path)
+                    told = f" with {' and '.join(what)}" if what else ""
+                    yield f"services.{name}.ports: {port.published}{told} is published by {owner} already"
+
+
+def _spoken(port: Port, traffic: Traffic) -> str:
+    """What is spoken on a published port: one thing, whoever publishes it."""
+    tls = traffic.tls is not None and port.published == traffic.tls.port
+    return f"{port.mode} with TLS" if tls else port.mode
 
 
 def _structure(service: Service) -> Any:
     """What makes sections of haproxy.cfg differ, apart from their servers."""
-    return replace(service.traffic, drain_timeout_s=0.0)
+    return replace(service.traffic, drain_timeout_s=0.0, drain_spread_s=0.0)
 
 
 def _differences(before: Any, after: Any, at: str = "") -> tuple[str, ...]:
@@ -165,5 +174,7 @@ def _join(at: str, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
+    if is_dataclass(value):
+        text = " ".join(f"{f.name}={_shown(getattr(value, f.name))}" for f in fields(value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from registrator.model.service import Port
+from registrator.model.traffic import Port
 from registrator.spec.field import Field
 
 EVERYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - words of a file, nothing is bound
@@ -16,10 +17,11 @@ _RANGE = re.compile(r"[0-9]+-[0-9]+")
 
 
 def ports_of(service: Field) -> tuple[Port, ...]:
-    """The ports of a service in the order of the file, each with the hostnames of its x-hecd."""
+    """The ports of a service in the order of the file, each with the hostnames and paths of its x-hecd."""
     extra = service["x-hecd"]
     mode = extra["mode"].text("http")
-    hostnames = _hostnames(extra["hostnames"])
+    hostnames, paths = _hostnames(extra["hostnames"]), _paths(extra["paths"])
+    strip = extra["strip_path"].truth()
     found: dict[int, Port] = {}
     for place in service["ports"].items():
         port = _long(place, mode) if isinstance(place.value, dict) else _short(place, mode)
@@ -27,10 +29,20 @@ def ports_of(service: Field) -> tuple[Port, ...]:
             continue
         if port.published in found:
             place.fault(f"port {port.published} is published twice")
-        found[port.published] = Port(port.published, port.target, port.mode, hostnames if port.mode == "http" else ())
-    if hostnames and not any(port.mode == "http" for port in found.values()) and service["ports"].value is not None:
-        extra["hostnames"].fault("needs a port of mode http: only there is a host name seen")
+        found[port.published] = (
+            replace(port, hostnames=hostnames, paths=paths, strip_path=strip) if _http(port) else port
+        )
+    if strip and extra["paths"].value is None:
+        extra["strip_path"].fault("needs paths: there is nothing to strip")
+    if service["ports"].value is not None and not any(map(_http, found.values())):
+        for key, what in (("hostnames", "a host name"), ("paths", "a path")):
+            if extra[key].value is not None:
+                extra[key].fault(f"needs a port of mode http: only there is {what} seen")
     return tuple(found.values())
+
+
+def _http(port: Port) -> bool:
+    return port.mode == "http"
 
 
 def _short(place: Field, mode: str) -> Port | None:
@@ -90,3 +102,20 @@ def _hostnames(places: Field) -> tuple[str, ...]:
         else:
             found[name] = None
     return tuple(found)
+
+
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~@:-]+)+/?")
+
+
+def _paths(places: Field) -> tuple[str, ...]:
+    """Prefixes without a slash at their end. None is the same as `/`, so that one is not kept."""
+    found: dict[str, None] = {}
+    for place in places.items():
+        path = place.text()
+        if path != "/" and (_PATH.fullmatch(path) is None or len(path) > 255 or {".", ".."} & set(path.split("/"))):
+            place.fault(
+                f"must be a path such as /api, of letters, digits and . _ ~ @ : - between slashes; is {path[:60]!r}"
+            )
+        else:
+            found[path.rstrip("/")] = None
+    return () if "" in found else tuple(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from registrator.model.names import ServiceName
 from registrator.model.release import Limits, Settings
-from registrator.model.service import Port, ServiceSpec, Traffic, Update
+from registrator.model.service import Port, ServiceSpec, Update
 from registrator.spec.canary import canary_of
 from registrator.spec.command import words_of
 from registrator.spec.environment import environment_of, labels_of
@@ -19,6 +19,7 @@ from registrator.spec.healthcheck import check_of, healthcheck_of
 from registrator.spec.mounts import mounts_of
 from registrator.spec.placement import placement_of
 from registrator.spec.ports import ports_of
+from registrator.spec.traffic import traffic_of
 from registrator.spec.variables import is_ignored
 from registrator.spec.wishes import wishes_of
 
@@ -41,9 +42,6 @@ def service_of(
     in its findings."""
     _warn_of_lookalikes(place)
     check, ports, extra = check_of(place), ports_of(place), place["x-hecd"]
-    usual = Traffic()
-    if extra["balance"].text() == "uri-hash" and any(port.mode == "tcp" for port in ports):
-        extra["balance"].fault("uri-hash needs mode http")
     return ServiceSpec(
         name=ServiceName(name),
         settings=Settings(
@@ -65,12 +63,7 @@ def service_of(
         ),
         replicas=place["deploy"]["replicas"].whole(1, most=MAX_REPLICAS),
         update=_update(place["deploy"]["update_config"], extra, ports),
-        traffic=Traffic(
-            ports=ports,
-            balance=extra["balance"].text(usual.balance),
-            drain_timeout_s=extra["drain_timeout"].duration_s(usual.drain_timeout_s),
-            check=check,
-        ),
+        traffic=traffic_of(name, extra, ports, check),
         placement=placement_of(place["deploy"]),
     )
 

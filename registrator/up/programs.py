@@ -57,6 +57,7 @@ def haproxy_environment(config: Config) -> dict[str, str]:
         "HECD_HAPROXY_CFG": str(haproxy_config(config)),
         "HECD_HAPROXY_RUN": str(haproxy_run(config)),
         "HECD_HAPROXY_STATS_PORT": str(config.stats_port),
+        "HECD_CERTIFICATES": str(config.certificate_folder),
     }
 
 

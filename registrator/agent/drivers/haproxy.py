@@ -10,13 +10,14 @@ import csv
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from registrator.agent.ports import BalancerReport
+from registrator.model.certificate import Certificate
 from registrator.model.node import ServerReport
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,17 @@ class HaproxyBalancer:
 
     def read(self) -> BalancerReport:
         applied = self._read_applied()
+        certificates = tuple(_certificates(applied.get("certificates")))
         try:
             rows, info = self._show()
         except OSError as err:
             fault = f"HAProxy does not answer ({err.strerror or err})"
-            return BalancerReport(_int(applied.get("revision")), reloads=_int(applied.get("reloads")), error=fault)
+            return BalancerReport(
+                _int(applied.get("revision")),
+                reloads=_int(applied.get("reloads")),
+                error=fault,
+                certificates=certificates,
+            )
         return BalancerReport(
             applied_revision=_int(applied.get("revision")),
             servers=self._servers(rows),
@@ -47,6 +54,7 @@ class HaproxyBalancer:
             doubt=_text(applied.get("doubt")),
             uncounted=_int(info.get("DroppedLogs")),
             queues=_queues(rows),
+            certificates=certificates,
         )
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
@@ -61,6 +69,25 @@ class HaproxyBalancer:
             self._ask(f"shutdown sessions server {backend}/{server}")
         except OSError as err:
             log.warning("sessions not ended server=%s/%s reason=%s", backend, server, err)
+
+    def connections(self, backend: str, server: str) -> list[str]:
+        marks = f" be={backend} ", f" srv={server} "
+        try:
+            lines = self._ask("show sess").splitlines()
+        except OSError:
+            return []
+        return [line.partition(":")[0] for line in lines if all(mark in line for mark in marks)]
+
+    def close_tunnels(self, connections: Iterable[str]) -> int:
+        closed = 0
+        try:
+            for name in connections:
+                if _is_tunnel(self._ask(f"show sess {name}")):
+                    self._ask(f"shutdown session {name}")
+                    closed += 1
+        except OSError as err:
+            log.warning("connections not closed reason=%s", err)
+        return closed
 
     def _servers(self, rows: Iterable[dict[str, str]]) -> dict[str, dict[str, ServerReport]]:
         found: dict[str, dict[str, ServerReport]] = {}
@@ -120,6 +147,17 @@ def _queues(rows: Iterable[dict[str, str]]) -> dict[str, dict[str, int]]:
             server = "" if row["svname"] == "BACKEND" else row["svname"]
             found.setdefault(row["pxname"], {})[server] = waiting
     return found
+
+
+def _is_tunnel(shown: str) -> bool:
+    """Of what HAProxy shows of one connection: without states of a request it is TCP's; "" if it has ended."""
+    return "rsp.st=MSG_TUNNEL" in shown or ("server=" in shown and "rsp.st=" not in shown)
+
+
+def _certificates(told: object) -> Iterator[Certificate]:
+    for item in told if isinstance(told, list) else ():
+        names = tuple(map(str, item.get("names", ())))
+        yield Certificate(str(item.get("file")), names, float(item.get("ends_at", 0.0)), str(item.get("fault", "")))
 
 
 def _text(value: object) -> str | None:

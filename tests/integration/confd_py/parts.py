@@ -114,6 +114,7 @@ class Haproxy:
         weakref.finalize(self, shutil.rmtree, self.run, ignore_errors=True)
         self.config = self.run / "haproxy.cfg"
         self.log = folder / "haproxy.log"
+        self.certificates = folder / "certificates"
         self.stats_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -125,6 +126,7 @@ class Haproxy:
             "HECD_HAPROXY_STATS_PORT": str(self.stats_port),
             "HECD_HAPROXY_BIND": "127.0.0.1",
             "HECD_HAPROXY_BINARY": self.binary,
+            "HECD_CERTIFICATES": str(self.certificates),
         }
 
     def start(self) -> None:

@@ -30,6 +30,7 @@ from tests.integration.confd_py.test_runtime_changes import (
     test_instances_come_drain_and_go_under_load,
     test_no_request_before_the_first_good_check,
 )
+from tests.integration.confd_py.test_traffic import test_clients_stay_with_their_instance_until_it_drains
 
 __all__ = [
     "direct",
@@ -39,6 +40,7 @@ __all__ = [
     "test_a_map_follows_without_a_reload",
     "test_a_new_service_takes_one_reload_and_fails_no_request",
     "test_a_reload_lets_no_sick_server_in_again",
+    "test_clients_stay_with_their_instance_until_it_drains",
     "test_every_server_added_to_an_empty_backend_gets_requests",
     "test_instances_come_drain_and_go_under_load",
     "test_no_request_before_the_first_good_check",

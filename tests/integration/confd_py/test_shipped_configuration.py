@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.confd_py.apps import certificate
 from tests.integration.confd_py.parts import HAPROXY
 
 HAPROXY_FILES = sorted((Path(__file__).parents[2] / "golden/haproxy").glob("*.cfg"))
@@ -19,6 +20,8 @@ def test_haproxy_accepts_the_golden_files(golden: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="haproxy-") as run:  # the names of sockets below have to be short
         config = Path(run, "haproxy.cfg")
         Path(run, "state").write_text("1\n")
+        Path(run, "certificates").mkdir()
+        Path(run, "certificates", "a.pem").write_text(certificate("a.example"))
         config.write_text(golden.read_text().replace("/run/haproxy", run))
         done = subprocess.run([HAPROXY, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -33,6 +33,21 @@ listen both
 """
 
 
+def test_a_server_that_errors_take_out_is_never_checked_in_a_hurry() -> None:
+    """Or the checks that let it in again would be over in no time."""
+    text = "backend b\n  default-server check downinter 250ms on-error {}\n  server a 10.0.0.1:80"
+    assert [parse(text.format(word)).backends["b"]["a"].hurried for word in ("mark-down", "fastinter")] == [False, True]
+
+
+def test_a_server_that_is_added_gets_the_cookie_that_haproxy_makes_of_its_address() -> None:
+    text = "backend b\n  dynamic-cookie-key k\n  cookie C insert dynamic\n  server a 10.0.0.1:80 check\nbackend c\n"
+    servers = parse(text + "  server a 10.0.0.1:80").backends
+    assert (servers["b"]["a"].dynamic_cookie, servers["c"]["a"].dynamic_cookie) == (True, False)
+    command = add_command(("b", "a"), servers["b"]["a"], quick=False)
+    assert "enable dynamic-cookie backend b" in command.split(";")[:-1], "before it gets requests"
+    assert "dynamic-cookie" not in add_command(("c", "a"), servers["c"]["a"], quick=False)
+
+
 def test_parse_spells_servers_out_and_keeps_the_rest_as_structure() -> None:
     config = parse(TEXT)
     assert config.backends["web.80"] == {

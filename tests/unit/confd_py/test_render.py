@@ -176,9 +176,11 @@ def test_no_value_adds_a_line_or_a_word(value: str, path: str, tmp_path_factory:
 NAMES = st.text(max_size=12) | st.sampled_from(["web.1\n server evil 6.6.6.6:80", "a b", "web.1", "10.0.0.1:80", "/h"])
 
 
-@given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES)
-def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, address, path, host, balance) -> None:
-    port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host]}
+@given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES, prefix=NAMES)
+def test_no_record_changes_the_shipped_configuration_beyond_its_place(
+    name, address, path, host, balance, prefix
+) -> None:
+    port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host], "paths": [prefix]}
     traffic = {"ports": [port], "balance": balance, "check": {"path": path}}
     instance = {"instance": name, "endpoints": {"80": address}, "state": "running", "health": "healthy", "weight": 1}
     values = {
@@ -189,7 +191,7 @@ def test_no_record_changes_the_shipped_configuration_beyond_its_place(name, addr
         text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
     except ConfdError:
         return
-    good = {**traffic, "ports": [{**port, "hostnames": ["h"]}], "balance": "roundrobin", "check": {"path": "/h"}}
+    good = {"ports": [{**port, "hostnames": ["h"], "paths": ["/p"]}], "balance": "roundrobin", "check": {"path": "/h"}}
     values["/services/web"] = json.dumps({"service": "web", "traffic": good})
     values["/instances/web/web.1"] = json.dumps({**instance, "instance": "web.1", "endpoints": {"80": "1.1.1.1:80"}})
     model = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
@@ -216,8 +218,10 @@ def service(name: str, *ports: dict[str, object], **traffic: object) -> str:
     return json.dumps({"service": name, "release": 1, "replicas": 2, "traffic": whole})
 
 
-def port(published: int, mode: str = "http", hostnames: tuple[str, ...] = (), target: int = 80) -> dict[str, object]:
-    return {"published": published, "target": target, "mode": mode, "hostnames": list(hostnames)}
+def port(
+    published: int, mode: str = "http", hostnames: tuple[str, ...] = (), target: int = 80, **more: object
+) -> dict[str, object]:
+    return {"published": published, "target": target, "mode": mode, "hostnames": list(hostnames), **more}
 
 
 CASES = {
@@ -258,6 +262,72 @@ CASES = {
         "/instances/api/api.1": record("api", 1),
         "/instances/two/two.1": record("two", 1, endpoints={"80": "10.87.0.9:80", "81": "10.87.0.9:81"}),
     },
+    "tls": {
+        "/services/web": service("web", port(80), port(443), port(9, "tcp", target=9), tls={"port": 443, "hsts_s": 60}),
+        "/services/shop": service("shop", port(81), port(8443, target=81), tls={"port": 8443, "redirect": False}),
+        "/instances/web/web.1": record("web", 1),
+    },
+    "sticky": {
+        "/services/web": service("web", port(80), sticky={"cookie": "SID", "max_idle_s": 1800.0, "max_life_s": 0.2}),
+        "/services/shop": service("shop", port(443), tls={"port": 443}, sticky={"cookie": "hecd-shop"}),
+        "/rollouts/web": json.dumps({"service": "web", "release": 2, "weights": {"1": 99, "2": 0}}),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, state="draining"),
+        "/instances/web/web.3": record("web", 3, release=2),
+        "/instances/shop/shop.1": record("shop", 1),
+        "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "wait", "since": 1.0}),
+    },
+    "limits": {
+        "/services/web": service(
+            "web",
+            port(80),
+            retries={"attempts": 1, "on": ["503", "response-timeout", "junk-response", "nonsense"]},
+            timeouts={"connect_s": 0.5, "response_s": 30.0, "queue_s": 5.0, "tunnel_s": 7200.0},
+            limits={"connections": 50, "requests": 100, "per_s": 10.0, "body_bytes": 10485760},
+        ),
+        "/services/usual": service(
+            "usual",
+            port(81),
+            retries={"attempts": 3, "on": []},
+            timeouts={"connect_s": 2.0, "response_s": 60.0, "queue_s": 10.0, "tunnel_s": 3600.0},
+            limits={"connections": 0, "requests": 0, "per_s": 0.0, "body_bytes": 0},
+            tls=None,
+            sticky=None,
+            slow_start_s=0.0,
+            outliers=None,
+        ),
+        "/services/raw": service(
+            "raw", port(90, "tcp"), retries={"attempts": 0}, timeouts={"tunnel_s": 60.0}, limits={"connections": 9}
+        ),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/usual/usual.1": record("usual", 1),
+        "/instances/raw/raw.1": record("raw", 1),
+    },
+    "outliers": {
+        "/services/web": service(
+            "web",
+            port(80),
+            slow_start_s=10.0,
+            outliers={"errors": 5, "for_s": 30.0},
+            limits={"connections": 9},
+            timeouts={"response_s": 5.0},
+        ),
+        "/services/shop": service("shop", port(81), outliers={"errors": 10}, check={"interval_s": 0.1, "rise": 2}),
+        "/services/raw": service("raw", port(90, "tcp"), outliers={"errors": 5}, slow_start_s=0.5),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, state="draining"),
+        "/instances/shop/shop.1": record("shop", 1),
+        "/instances/raw/raw.1": record("raw", 1),
+        "/holds/shop/operator": json.dumps({"service": "shop", "owner": "operator", "kind": "wait", "since": 1.0}),
+    },
+    "paths": {
+        "/services/api": service("api", port(80, hostnames=("h.example",), paths=["/api", "/b"], strip_path=True)),
+        "/services/deep": service("deep", port(80, paths=["/api/v2", "/c"])),
+        "/services/web": service("web", port(80, hostnames=("*.example", "h.example"))),
+        "/instances/api/api.1": record("api", 1),
+        "/instances/deep/deep.1": record("deep", 1),
+        "/instances/web/web.1": record("web", 1),
+    },
 }
 
 
@@ -269,6 +339,23 @@ def test_shipped_template_against_the_golden_file(name: str) -> None:
     if os.environ.get("HECD_GOLDEN") == "write":
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "release", "there"),
+    [("warming", 2, {"web.1", "web.2"}), ("monitoring", 2, {"web.1"}), ("warming", 3, {"web.1"})],
+)
+def test_a_cookie_leads_to_no_instance_that_is_to_get_no_requests(state: str, release: int, there: set[str]) -> None:
+    """But one of a release that is being warmed is there to be checked: nobody has its cookie."""
+    values = {
+        "/services/web": service("web", port(80), sticky={"cookie": "SID"}),
+        "/rollouts/web": json.dumps({"service": "web", "release": release, "state": state, "weights": {"2": 0}}),
+        "/instances/web/web.1": record("web", 1),
+        "/instances/web/web.2": record("web", 2, release=2),
+        "/instances/web/web.3": record("web", 3, release=2, state="draining"),
+    }
+    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+    assert {name for name in parse(text).backends["web.80"] if not name.startswith("hecd-")} == there
 
 
 def test_an_edit_during_a_rendering_waits_for_the_next(tmp_path: Path) -> None:

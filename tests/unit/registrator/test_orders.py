@@ -13,7 +13,8 @@ from registrator.model.node import Edge, Node
 from registrator.model.outcome import Outcome
 from registrator.model.release import Settings
 from registrator.model.rollout import Rollout
-from registrator.model.service import Port, Project, ServiceSpec, Traffic
+from registrator.model.service import Project, ServiceSpec
+from registrator.model.traffic import Port, Tls, Traffic
 from registrator.orders import give
 from registrator.orders.history import history
 from registrator.orders.moved import moved, unmoved
@@ -28,8 +29,9 @@ WEB = ServiceName("web")
 
 
 def spec(name: str = "web", *, replicas: int = 2, published: int = 80, mode: str = "http", hosts: tuple[str, ...] = (),
-         environment: dict[str, str] | None = None) -> ServiceSpec:  # fmt: skip
-    traffic = Traffic((Port(published, 8080, mode, hosts),))
+         paths: tuple[str, ...] = (), tls: Tls | None = None, environment: dict[str, str] | None = None,
+         ) -> ServiceSpec:  # fmt: skip
+    traffic = Traffic((Port(published, 8080, mode, hosts, paths),), tls=tls)
     return ServiceSpec(ServiceName(name), Settings("image:1", environment=environment or {}), replicas, traffic=traffic)
 
 
@@ -75,6 +77,8 @@ async def test_the_same_file_changes_nothing() -> None:
     [
         (spec(replicas=5), "sha256:1", "update", 1, False, "replicas: 2 -> 5"),
         (spec(published=81), "sha256:1", "update", 1, True, "traffic.ports"),
+        (spec(paths=("/a",)), "sha256:1", "update", 1, True, "traffic.ports"),
+        (spec(tls=Tls(80)), "sha256:1", "update", 1, True, "traffic.tls: none -> port=80 redirect=True hsts_s=0.0"),
         (spec(), "sha256:2", "release", 2, False, "digest: sha256:1 -> sha256:2"),
         (spec(environment={"SECRET": "hush"}), "sha256:1", "release", 2, False, "environment.SECRET changed"),
     ],
@@ -96,6 +100,13 @@ async def test_what_a_change_means(
         (spec("a"), spec("b"), "80 is published by a already"),
         (spec("a", mode="tcp"), spec("b"), "80 is tcp already"),
         (spec("a", hosts=("x.y",)), spec("b", hosts=("x.y",)), "80 with host x.y is published by a already"),
+        (spec("a", paths=("/a",)), spec("b", paths=("/b", "/a")), "80 with path /a is published by a already"),
+        (
+            spec("a", hosts=("x.y", "z"), paths=("/a",)),
+            spec("b", hosts=("x.y",), paths=("/a",)),
+            "80 with host x.y and path /a is published by a already",
+        ),
+        (spec("a", tls=Tls(80)), spec("b", hosts=("x.y",)), "services.b.ports: 80 is http with TLS already, for a"),
     ],
 )
 async def test_ports_that_clash_are_refused(first: ServiceSpec, second: ServiceSpec, fault: str) -> None:
@@ -111,6 +122,13 @@ async def test_ports_that_clash_are_refused(first: ServiceSpec, second: ServiceS
 async def test_hosts_share_a_port() -> None:
     desk = Desk()
     assert len(desk.plan(spec("a", hosts=("a.x",)), spec("b", hosts=("b.x",)), spec("c"))) == 3
+
+
+async def test_paths_share_a_host() -> None:
+    desk = Desk()
+    hosts = ("a.x",)
+    specs = (spec("a", hosts=hosts), spec("b", hosts=hosts, paths=("/b",)), spec("c", hosts=hosts, paths=("/b/c",)))
+    assert len(desk.plan(*specs)) == 3
 
 
 async def test_a_plan_made_on_an_older_world_is_refused() -> None:
