@@ -2,10 +2,10 @@
 
 Every call looks at the whole state again, so a new leader goes on where the last one stopped. The table:
 
-  canary ──> rolling ──all steps made──> monitoring ──window passed──> done
-     └──────────┴── too many failures, or no progress ─────────┐ (failure_action)
-                                     rolling-back <────────────┤ rollback
-                        rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
+  preparing ──> canary ──> rolling ──all steps made──> monitoring ──window passed──> done
+     └─────────────┴──────────┴── too many failures, or no progress ──┐ (failure_action)
+                                            rolling-back <────────────┤ rollback
+                               rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
 
 Operators steer it besides: see steering.py.
 """
@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control import canary
+from registrator.control import canary, hooks
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
 from registrator.control.placement import Board, NoPlace
 from registrator.control.steering import steer
 from registrator.control.view import ServiceView
+from registrator.model.hook import PRE_DEPLOY
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber, instance_name, instance_number
 from registrator.model.rollout import Rollout
@@ -34,16 +35,20 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     """
     rollout, why = _follow_wanted(view, now)
     rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
-    rollout = canary.steered(view, rollout) if told else rollout
-    rollout, why = _judge(view, rollout, now, told or why, since)
+    rollout = canary.steered(view, hooks.steered(rollout, now)) if told else rollout
+    rollout, hooked, heard = hooks.advance(view, rollout, board, now, since)
+    rollout, prepared = _prepared(view, rollout, now)
+    rollout, why = _judge(view, rollout, now, told or prepared or heard or why, since)
     rollout = replace(rollout, weights=canary.weights(view, rollout))
     if view.service.placement.every_node:
         rollout = replace(rollout, wanted=view.service.replicas)
-    actions: list[Action] = [*_forget(view), *_adopt(view)]
+    actions: list[Action] = [*_forget(view), *_adopt(view), *hooked]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
         actions += _shrink(view, canary.kept(view, rollout))
-    elif rollout.state == "held":
+    elif rollout.state == "held" or (rollout.state == "preparing" and _can_return(view, rollout)):
         actions += _keep_up(view, rollout, board)
+    elif rollout.state == "preparing":
+        pass  # nothing starts before it
     elif not view.unclaimed:
         steps, blocked = (_beside if rollout.state == "canary" else _steps)(view, rollout, board, now)
         actions += steps
@@ -74,9 +79,32 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         fresh = replace(fresh, weights={str(before.release): 0} if unproven else {})
         fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
-    fresh = canary.begun(view, fresh)
-    first = f", with {canary.FIRST.weight:g} % of the requests first" if fresh.trial else ""
-    return fresh, f"release {service.release} is wanted{first}"
+    fresh = hooks.begun(view, replace(fresh, prepared=before.prepared if before else ()), now)
+    return _set_out(view, fresh, f"release {service.release} is wanted")
+
+
+def _set_out(view: ServiceView, rollout: Rollout, why: str) -> tuple[Rollout, str]:
+    """The first state of a rollout that has nothing to wait for."""
+    if rollout.state == "preparing":
+        return rollout, f"{why}, after its pre_deploy hook"
+    begun = canary.begun(view, rollout)
+    return begun, why + (f", with {canary.FIRST.weight:g} % of the requests first" if begun.trial else "")
+
+
+def _prepared(view: ServiceView, rollout: Rollout, now: float) -> tuple[Rollout, str]:
+    """Go on when the pre_deploy hook has passed; end the release when it failed, which touched nothing."""
+    first = rollout.hooks.get(PRE_DEPLOY)
+    if rollout.state != "preparing" or first is None:
+        return rollout, ""
+    if first.state == "passed":
+        prepared = tuple(sorted({*rollout.prepared, rollout.release}))
+        ready = replace(rollout, state="rolling", reason="", prepared=prepared, progress_at=now)
+        return _set_out(view, ready, "pre_deploy passed")
+    if first.state != "failed" and not view.service.retiring:
+        return replace(rollout, reason=first.reason), ""
+    where = f" on {first.node}" if first.node else ""
+    cause = "its service is removed" if view.service.retiring else f"pre_deploy{where}: {first.reason}"
+    return _fail(view, rollout, cause, hooks.tail(view, rollout), now)
 
 
 def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: float) -> tuple[Rollout, str]:
@@ -119,15 +147,20 @@ def _turn_back(
         )
         if part
     )
-    reason = f"release {rollout.release} failed: {blame or 'an instance broke'}"
+    return _fail(view, rollout, blame or "an instance broke", instance.log_tail if instance else (), now)
+
+
+def _fail(
+    view: ServiceView, rollout: Rollout, blame: str, log_tail: tuple[str, ...], now: float
+) -> tuple[Rollout, str]:
+    reason = f"release {rollout.release} failed: {blame}"
     can_return = _can_return(view, rollout)
-    back = view.service.update.failure_action == "rollback" and can_return
+    back = view.service.update.failure_action != "pause" and can_return
     if not back and not can_return:
         reason += "; there is no earlier release to go back to"
-    tail = instance.log_tail if instance else ()
     state = "rolling-back" if back else "paused"
     ended_at = 0.0 if back else now
-    return replace(rollout, state=state, reason=reason, log_tail=tail, progress_at=now, ended_at=ended_at), reason
+    return replace(rollout, state=state, reason=reason, log_tail=log_tail, progress_at=now, ended_at=ended_at), reason
 
 
 def _can_return(view: ServiceView, rollout: Rollout) -> bool:
@@ -277,11 +310,13 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
     return rollout, why
 
 
-def wake_after_s(view: ServiceView, now: float) -> float | None:
+def wake_after_s(view: ServiceView, now: float, since: float = 0.0) -> float | None:
     """When `decide` must be asked again though nothing changed: a delay, a window or a deadline ends. None: never."""
     rollout, update = view.rollout, view.service.update
-    if rollout is None or rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
+    if rollout is None:
         return None
+    if rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
+        return min((end - now for end in hooks.ends(view, rollout, since) if end > now), default=None)
     if rollout.state == "canary":
         return min((end - now for end in canary.ends(view, rollout) if end > now), default=1.0)
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, instance_number
 from registrator.model.node import Edge
+from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
 from registrator.model.steering import Steering
@@ -32,6 +34,9 @@ class ServiceView:
     leaving: Mapping[InstanceName, str] = field(default_factory=dict)  # must not stay where they are -> why
     steering: Steering | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)  # by owner
+    release: Release | None = None  # the wanted one
+    runs: Mapping[str, Run] = field(default_factory=dict)  # of hooks
+    results: Mapping[str, Result] = field(default_factory=dict)  # of these runs
 
     @classmethod
     def of(
@@ -51,7 +56,14 @@ class ServiceView:
         releases = frozenset(number for name, number in world.releases if name == service.service)
         rollout = world.rollouts.get(service.service)
         wish = world.steering.get(service.service)
-        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds)
+        release = world.releases.get((service.service, service.release))
+        runs = {name: run for name, run in world.runs.items() if run.service == service.service}
+        told = ((run, world.results.get(run.run)) for run in runs.values())
+        results = {run.run: result for run, result in told if result and result.ordered_at == run.ordered_at}
+        return cls(
+            *(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds),
+            *(release, runs, results),
+        )
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.canary import Trial
+from registrator.model.hook import Passage
 from registrator.model.names import ReleaseNumber, ServiceName
 
 # `state` is one of:
+# preparing: its pre_deploy hook runs; nothing of what serves is touched
 # canary: `release` serves beside `stable`, with a share of the requests by which it is judged
 # rolling: steps are being made towards `release`
 # monitoring: all steps made, failures still count until the window ends
@@ -39,6 +41,8 @@ class Rollout:
     promoted: bool = False  # an operator wants the rest of it now
     trial: Trial | None = None  # how far its canary is, or what came of it
     weights: dict[str, int] = field(default_factory=dict)  # release -> weight of each server, where not the usual one
+    hooks: dict[str, Passage] = field(default_factory=dict)  # hook -> how far it is
+    prepared: tuple[ReleaseNumber, ...] = ()  # releases whose pre_deploy hook has passed
     wanted: int = 0  # of a service that is on every node: how many that is now
 
     def failed(self, release: ReleaseNumber) -> bool:

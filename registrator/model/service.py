@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.canary import Step
+from registrator.model.hook import Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.placement import Placement
 from registrator.model.release import Settings
@@ -70,6 +71,7 @@ class Service:
     placement: Placement = field(default_factory=Placement)
     updated_at: float = 0.0  # seconds since the epoch
     updated_by: str = ""
+    retiring: bool = False  # `hecd rm` waits until nothing of it runs any more
 
     @property
     def foreign(self) -> bool:
@@ -87,6 +89,7 @@ class ServiceSpec:
     update: Update = field(default_factory=Update)
     traffic: Traffic = field(default_factory=Traffic)
     placement: Placement = field(default_factory=Placement)
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 @dataclass(frozen=True)

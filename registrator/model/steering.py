@@ -11,7 +11,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "pause": ("canary", "rolling", "monitoring"),
     "resume": ("held", "paused"),
     "promote": ("canary", "rolling", "monitoring", "held"),
-    "abort": ("canary", "rolling", "monitoring", "held", "paused"),
+    "abort": ("preparing", "canary", "rolling", "monitoring", "held", "paused"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from registrator.control.placement import Board, NoPlace
 from registrator.errors import HecdError
+from registrator.model.hook import HOOKS, Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
 from registrator.model.service import Project, Service, ServiceSpec, Traffic
@@ -57,7 +58,9 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     settings = replace(spec.settings, digest=digest)
     before = world.services.get(spec.name)
     current = world.releases.get((spec.name, before.release)) if before else None
-    differences = _differences(current.settings, settings) if current else ()
+    differences: tuple[str, ...] = ()
+    if current is not None:
+        differences = (*_differences(current.settings, settings), *_hooks(current.hooks, spec.hooks))
     rollout = world.rollouts.get(spec.name)
     failed = before is not None and rollout is not None and rollout.failed(before.release)
     same = current is not None and not differences and not failed
@@ -75,7 +78,7 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if kind == "nothing":
         return Change(spec.name, kind, number, (f"release {number} is what the file asks for",))
     writes: list[Write] = [schema.put(service)]
-    release = None if same else Release(spec.name, number, settings, now, who)
+    release = None if same else Release(spec.name, number, settings, now, who, spec.hooks)
     if release is not None:
         writes += [schema.put(release), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
@@ -158,6 +161,17 @@ def _differences(before: Any, after: Any, at: str = "") -> tuple[str, ...]:
         names = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
         return tuple(f"{at}.{name} changed" for name in names)
     return (f"{at}: {_shown(before)} -> {_shown(after)}",)
+
+
+def _hooks(before: Hooks, after: Hooks) -> Iterator[str]:
+    """Each hook that differs. What it is started with is not shown whole: that may hold secrets."""
+    for name in HOOKS:
+        old, new = before.named(name), after.named(name)
+        if old is None or new is None:
+            if old != new:
+                yield f"hooks.{name}: {'is new: ' + _shown(' '.join(new.command)) if new else 'is gone'}"
+        else:
+            yield from _differences(old, new, f"hooks.{name}")
 
 
 def _join(at: str, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -49,6 +50,8 @@ class World:
     locks: Mapping[ServiceName, Lock] = field(default_factory=dict)
     audit: Mapping[str, Deed] = field(default_factory=dict)
     holds: Mapping[tuple[ServiceName, str], Hold] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)  # by the name of the run, as the next one
+    results: Mapping[str, Result] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change

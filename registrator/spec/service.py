@@ -16,6 +16,7 @@ from registrator.spec.command import words_of
 from registrator.spec.environment import environment_of, labels_of
 from registrator.spec.field import Field
 from registrator.spec.healthcheck import check_of, healthcheck_of
+from registrator.spec.hooks import hooks_of
 from registrator.spec.mounts import mounts_of
 from registrator.spec.placement import placement_of
 from registrator.spec.ports import ports_of
@@ -72,6 +73,7 @@ def service_of(
             check=check,
         ),
         placement=placement_of(place["deploy"]),
+        hooks=hooks_of(extra["hooks"], variables),
     )
 
 
