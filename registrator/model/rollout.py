@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.canary import Trial
-from registrator.model.hook import Passage
+from registrator.model.hook import POST_DEPLOY, PRE_DEPLOY, Passage
 from registrator.model.names import ReleaseNumber, ServiceName
 
 # `state` is one of:
@@ -48,6 +48,19 @@ class Rollout:
     def failed(self, release: ReleaseNumber) -> bool:
         """Whether it was `release` that ended otherwise than done."""
         return self.release == release and self.state in ("rolled-back", "paused")
+
+    @property
+    def hook(self) -> str:
+        """The hook that it waits for now; "" if none."""
+        if self.state == "preparing":
+            return PRE_DEPLOY
+        last = self.hooks.get(POST_DEPLOY)
+        return POST_DEPLOY if self.state == "done" and last and last.state in ("waiting", "ordered") else ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it, not even a hook."""
+        return self.state in ENDED and not self.hook
 
     @property
     def target(self) -> ReleaseNumber:

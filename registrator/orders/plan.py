@@ -82,17 +82,21 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if release is not None:
         writes += [schema.put(release), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
-    places = () if same else tuple(_places(service, world))
+    places = () if same else tuple(_places(service, spec.hooks, world))
     guards = (_guard(service, before, world),)
     return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards, service, release)
 
 
-def _places(service: Service, world: World) -> Iterator[str]:
+def _places(service: Service, hooks: Hooks, world: World) -> Iterator[str]:
     """Each node that would get instances of the release as things are now, and why the first of them."""
     services = {**world.services, service.service: service}
     board = Board(world.nodes, world.assignments.values(), (), services, world.availability)
     count = board.wanted(service, ())
     found: dict[str, list[str]] = {}
+    if any(hooks.named(name) for name in HOOKS):
+        once = board.place_once(service)
+        if isinstance(once, NoPlace):
+            yield f"its hooks can't be run: {once.reason}"
     for n in range(count):
         place = board.place(service, service.release)
         if isinstance(place, NoPlace):

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Drain, HoldBack, LetGo, Progress, Unassign
+from registrator.control.actions import Action, Assign, Drain, ForgetRun, HoldBack, LetGo, OrderRun, Progress, Unassign
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.model.hold import HOLD_SERVER
+from registrator.model.hook import Result, Run
 from registrator.model.instance import USUAL_WEIGHT, Assignment, Instance
 from registrator.model.names import InstanceName, backend_name
 from registrator.model.node import Edge, ServerReport
@@ -78,6 +79,8 @@ class _Play:
                 yield f"let requests wait ({reason}){told}"
             case LetGo(_, reason):
                 yield f"let the requests go on ({reason})"
+            case OrderRun(run, _) if run.order == "run":
+                yield f"run {run.hook} of release {run.release} on {run.node}, once, for {run.timeout_s:g} s at most"
             case Progress(record, reason) if record.weights != (before.weights if before else {}):
                 told = "".join(
                     f"; HAProxy: set each server of release {r} weight {w}" for r, w in record.weights.items()
@@ -103,8 +106,24 @@ def _after(world: World, action: Action) -> World:
             return replace(world, holds={**world.holds, (hold.service, hold.owner): hold})
         case LetGo(hold):
             return replace(world, holds={k: v for k, v in world.holds.items() if k != (hold.service, hold.owner)})
+        case OrderRun(run):
+            return _ran(world, run)
+        case ForgetRun(gone):
+            if isinstance(gone, Run):
+                return replace(world, runs={k: v for k, v in world.runs.items() if k != gone.run})
+            return replace(world, results={k: v for k, v in world.results.items() if k != gone.run})
         case _:
             return world
+
+
+def _ran(world: World, run: Run) -> World:
+    """What is ordered to run has passed; what is ordered to go has gone."""
+    results = {name: result for name, result in world.results.items() if name != run.run}
+    if run.order != "remove":
+        results[run.run] = Result(
+            run.run, run.service, run.release, run.hook, run.node, "passed", ordered_at=run.ordered_at
+        )
+    return replace(world, runs={**world.runs, run.run: run}, results=results)
 
 
 def _served(world: World, service: Service) -> World:

@@ -10,11 +10,18 @@ from registrator.control import rollout
 from registrator.control.actions import Assign, Conclude, Drain, ForgetRun, OrderRun
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
+from registrator.errors import NotFound
 from registrator.model.hook import FEATURE, Hook, Hooks, Result, Run
 from registrator.model.names import NodeName, ReleaseNumber
 from registrator.model.node import Node
 from registrator.model.release import Release, Settings
-from registrator.registry.world import World
+from registrator.model.service import Project, ServiceSpec
+from registrator.orders import events, follow, hooks
+from registrator.orders.history import history
+from registrator.orders.plan import plan
+from registrator.orders.steps import steps
+from registrator.registry.store import Raw, Snapshot
+from registrator.registry.world import Reader, World
 from tests.unit.registrator.test_rollout import N1, WEB, Stage
 
 MIGRATE = Hooks(pre_deploy=Hook(("./migrate",), timeout_s=60.0))
@@ -353,3 +360,89 @@ def test_one_that_dies_meanwhile_is_replaced_by_the_stable_release() -> None:
     del stage.assignments[name], stage.instances[name]
     (order,) = started(stage.step())
     assert order.assignment.release == 1
+
+
+# -- what a person is shown ---------------------------------------------------------------------------------------
+
+
+def test_its_progress_is_shown_until_it_has_ended_also_after_the_release_has() -> None:
+    stage = Hooked(hooks=BOTH)
+    stage.step()
+    stage.hear("web.1.pre-deploy.1", "running")
+    line = follow.standing(stage.world(), WEB)
+    assert line is not None
+    assert line.line() == "web release 1 preparing: pre_deploy running on n1, 0/2 serving"
+    assert history(stage.world(), WEB)[-1].reason == "pre_deploy running on n1"
+    stage.hear("web.1.pre-deploy.1", "passed")
+    stage.play("done")
+    assert stage.rollout is not None and not stage.rollout.over
+    assert stage.rollout.hook == "post_deploy"
+    stage.hear("web.1.post-deploy.1", "failed", "exit code 7")
+    stage.step()
+    assert stage.rollout.over
+    assert hooks.lines(stage.world(), stage.rollout) == [
+        "pre_deploy passed on n1",
+        "post_deploy failed on n1: exit code 7",
+    ]
+    assert hooks.last_run(stage.world(), WEB, "post_deploy").release == 1
+    with pytest.raises(NotFound, match="no pre_deploy of web"):
+        hooks.last_run(World(), WEB, "pre_deploy")
+
+
+def test_events_tell_of_it() -> None:
+    stage = Hooked()
+    stage.step()
+    before = stage.world()
+    before = replace(before, results=dict(before.results))
+    stage.hear("web.1.pre-deploy.1", "failed", "exit code 3")
+    found = [event.text for event in events.between(before, stage.world(), 1.0)]
+    assert found == ["pre_deploy of release 1 failed on n1: exit code 3"]
+
+
+def test_a_plan_lists_it_as_a_step_and_says_when_no_node_can_run_it() -> None:
+    stage = Hooked(hooks=BOTH)
+    world = replace(stage.world(), services={}, releases={})
+    release = Release(WEB, ReleaseNumber(1), Settings("i"), hooks=BOTH)
+    found = [line.split(" (")[0] for line in steps(world, stage.service, release)]
+    assert found == [
+        "run pre_deploy of release 1 on n1, once, for 60 s at most",
+        "start web.1 of release 1 on n1",
+        "start web.2 of release 1 on n2",
+        "run post_deploy of release 1 on n1, once, for 60 s at most",
+    ]
+    old = replace(world, nodes={N1: Node(N1)})
+    spec = ServiceSpec(WEB, Settings("i"), hooks=BOTH)
+    (change,) = plan(Project("p", (spec,)), old, {"i": "sha256:1"}, now=1.0, who="me")
+    assert change.places[0] == "its hooks can't be run: n1: its agent is too old to run hooks"
+
+
+def test_another_hook_is_another_release_and_its_environment_is_not_shown() -> None:
+    stage = Hooked()
+    world = replace(stage.world(), services={WEB: stage.service}, revisions={"/hecd/services/web": 1})
+    world = replace(
+        world, releases={(WEB, ReleaseNumber(1)): Release(WEB, ReleaseNumber(1), Settings("i"), hooks=MIGRATE)}
+    )
+    for hook, told in (
+        (replace(MIGRATE, pre_deploy=Hook(("./other",), 60.0)), "hooks.pre_deploy.command: ('./migrate',) -> ('./other',)"),
+        (replace(MIGRATE, pre_deploy=Hook(("./migrate",), 60.0, None, {"P": "s3cret"})), "hooks.pre_deploy.environment.P changed"),
+        (Hooks(), "hooks.pre_deploy: is gone"),
+        (BOTH, "hooks.post_deploy: is new: ./purge"),
+    ):  # fmt: skip
+        spec = ServiceSpec(WEB, Settings("i"), 2, traffic=stage.service.traffic, hooks=hook)
+        (change,) = plan(Project("p", (spec,)), world, {"i": ""}, now=1.0, who="me")
+        assert (change.kind, change.reasons) == ("release", (told,))
+        assert change.release_record is not None and change.release_record.hooks == hook
+
+
+def test_records_of_before_there_were_hooks_are_read() -> None:
+    raw = {
+        "/hecd/releases/web/1": b'{"service": "web", "number": 1, "settings": {"image": "i"}}',
+        "/hecd/rollouts/web": b'{"service": "web", "release": 1, "stable": 1, "state": "done"}',
+        "/hecd/nodes/n1": b'{"node": "n1"}',
+        "/hecd/services/web": b'{"service": "web", "release": 1, "replicas": 0}',
+    }
+    world = Reader().read(Snapshot(1, 1, 1, {key: Raw(value, 1, 1) for key, value in raw.items()}))
+    assert not world.faults
+    view = ServiceView.of(world, world.services[WEB])
+    assert rollout.decide(view, Board(world.nodes, ()), 5.0) == []
+    assert world.rollouts[WEB].over and world.nodes[N1].features == ()
