@@ -423,8 +423,8 @@ def test_another_hook_is_another_release_and_its_environment_is_not_shown() -> N
         world, releases={(WEB, ReleaseNumber(1)): Release(WEB, ReleaseNumber(1), Settings("i"), hooks=MIGRATE)}
     )
     for hook, told in (
-        (replace(MIGRATE, pre_deploy=Hook(("./other",), 60.0)), "hooks.pre_deploy.command: ('./migrate',) -> ('./other',)"),
-        (replace(MIGRATE, pre_deploy=Hook(("./migrate",), 60.0, None, {"P": "s3cret"})), "hooks.pre_deploy.environment.P changed"),
+        (Hooks(Hook(("./other",), 60.0)), "hooks.pre_deploy.command: ('./migrate',) -> ('./other',)"),
+        (Hooks(Hook(("./migrate",), 60.0, None, {"P": "s3cret"})), "hooks.pre_deploy.environment.P changed"),
         (Hooks(), "hooks.pre_deploy: is gone"),
         (BOTH, "hooks.post_deploy: is new: ./purge"),
     ):  # fmt: skip
