@@ -18,7 +18,7 @@ from registrator.errors import Conflict, EngineAway, EngineFault, HecdError
 from registrator.model.hook import Result, Run
 from registrator.model.names import InstanceName, NodeName
 from registrator.registry import schema
-from registrator.registry.store import Guard, Snapshot, Store, Unchanged
+from registrator.registry.store import Absent, Guard, Snapshot, Store, Unchanged
 from registrator.registry.trust import Trust, doubt
 from registrator.registry.world import Reader, World
 
@@ -143,16 +143,14 @@ class Runner:
         """Wait for its end, or for its time; then stop it as an instance is stopped."""
         seen = self.seen[run.run]
         stopped = self._stops[run.run] = asyncio.Event()
-        over = asyncio.create_task(self._exit(run.run))
+        over, told = asyncio.create_task(self._exit(run.run)), asyncio.create_task(stopped.wait())
         saying = asyncio.create_task(self._say_running(run))
         try:
             if stop:
                 self._why[run.run] = stop
                 stopped.set()
             left_s = max(0.0, seen.started_at + run.timeout_s - time.time())
-            told = asyncio.create_task(stopped.wait())
             await asyncio.wait({over, told}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
             if not over.done():
                 why = self._why.setdefault(run.run, f"it took longer than {run.timeout_s:g} s")
                 saying.cancel()
@@ -160,16 +158,25 @@ class Runner:
                 await self._stop(seen, over)
             await over
         finally:
-            over.cancel()
-            saying.cancel()
-            await asyncio.wait({saying})
+            for task in (over, told, saying):
+                task.cancel()
+            await asyncio.wait({over, told, saying})
             del self._stops[run.run]
         self.seen[run.run] = replace(seen, running=False)
 
     async def _say_running(self, run: Run, why: str = "") -> None:
         result = self._result(run.run)
-        if run.run in self.world.runs and (why or result is None or result.state != "running"):
-            await self._say(run, "running", why)
+        if run.run not in self.world.runs or (result is not None and result.state == "running" and not why):
+            return
+        with suppress(Conflict):  # what was given up on the way must not arrive after its end
+            await self._say(run, "running", why, guard=self._as_it_is(run))
+
+    def _as_it_is(self, run: Run) -> Guard:
+        """That nobody has written its result since."""
+        key = schema.key_of(Result(run.run, run.service, run.release, run.hook, self.node))
+        said = self._said.get(run.run)
+        revision = said[0] if said and said[1] else self.world.revisions.get(key, 0)
+        return Unchanged(key, revision) if revision else Absent(key)
 
     async def _stop(self, seen: SeenRun, over: asyncio.Task[None]) -> None:
         name, settings = InstanceName(seen.run.run), seen.release.settings

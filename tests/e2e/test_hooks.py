@@ -1,4 +1,4 @@
-"""Hooks of releases with real containers under load: once each, whatever is killed, and nothing that serves is touched."""
+"""Hooks with real containers under load: once each, whatever is killed, and nothing that serves is touched."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from registrator.agent.drivers.answers import AnswerLog
 from registrator.agent.drivers.haproxy import HaproxyBalancer
 from registrator.agent.edge import EdgeReporter
 from registrator.config import EtcdAccess
+from registrator.model.hook import Hooks
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
@@ -95,10 +96,10 @@ class Fleet:
     def rollout(self) -> Rollout:
         return self.world.rollouts[WEB]
 
-    async def deploy(self, release: int, replicas: int, update: Update) -> None:
+    async def deploy(self, release: int, replicas: int, update: Update, hooks: Hooks | None = None) -> None:
         traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=Check("/health", 0.2, 0.5))
         records: list[schema.Record] = [
-            Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,))),
+            Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,)), hooks=hooks or Hooks()),
             Service(WEB, ReleaseNumber(release), replicas, update, traffic),
             Ledger(time.time()),
         ]
