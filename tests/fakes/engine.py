@@ -105,6 +105,7 @@ class FakeOneOffs(FakeEngine):
     endings: dict[str, Ending] = field(default_factory=dict)
     missing_image: str = ""
     slow_image: threading.Event | None = None  # bringing the image takes until it is set
+    _alone: threading.RLock = field(default_factory=threading.RLock)  # calls come from several threads
 
     def runs(self) -> list[SeenRun]:
         self._answer()
@@ -127,11 +128,12 @@ class FakeOneOffs(FakeEngine):
 
     def exit_fd(self, instance: InstanceName) -> int | None:
         self._answer()
-        if not self.containers_of_runs[instance].running:
-            return None
-        reader, writer = os.pipe()
-        self._ends.setdefault(instance, []).append(writer)
-        return reader
+        with self._alone:
+            if not self.containers_of_runs[instance].running:
+                return None
+            reader, writer = os.pipe()
+            self._ends.setdefault(instance, []).append(writer)
+            return reader
 
     def end(self, name: str, exit_code: int) -> None:
         """It ends by itself."""
@@ -139,9 +141,10 @@ class FakeOneOffs(FakeEngine):
         self.die(InstanceName(name))
 
     def die(self, instance: InstanceName) -> None:
-        if instance in self.containers_of_runs:
-            self.containers_of_runs[instance] = replace(self.containers_of_runs[instance], running=False)
-        super().die(instance)
+        with self._alone:
+            if instance in self.containers_of_runs:
+                self.containers_of_runs[instance] = replace(self.containers_of_runs[instance], running=False)
+            super().die(instance)
 
     def ending(self, instance: InstanceName) -> Ending:
         self._answer()

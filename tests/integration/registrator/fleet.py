@@ -87,6 +87,7 @@ class Fleet:
     controls: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)
     _reader: Reader = field(default_factory=Reader)
+    _done: int = 0  # revision of the last thing that its hands did
 
     @property
     def world(self) -> World:
@@ -171,8 +172,9 @@ class Fleet:
         while True:
             snapshot = self.store.snapshot()
             world = self._reader.read(snapshot)
-            for order in world.assignments.values():
-                await self._follow(world, order)
+            if world.revision >= self._done:  # an older one lacks what was done already
+                for order in world.assignments.values():
+                    await self._follow(world, order)
             await self.store.changed(snapshot.mark)
 
     async def _follow(self, world: World, order: Assignment) -> None:
@@ -184,11 +186,11 @@ class Fleet:
             record = Instance(
                 order.instance, WEB, order.release, N1, endpoints, "running", "healthy", check_path="/health"
             )
-            await self.store.commit([schema.put(record, self.lease.id)])
+            self._done = await self.store.commit([schema.put(record, self.lease.id)])
         elif known is not None and order.drain and known.state == "running":
-            await self.store.commit([schema.put(replace(known, state="draining"), self.lease.id)])
+            self._done = await self.store.commit([schema.put(replace(known, state="draining"), self.lease.id)])
         elif known is not None and order.drain and self._let_go(world, known):
-            await self.store.commit([schema.delete(known)])
+            self._done = await self.store.commit([schema.delete(known)])
             await asyncio.to_thread(self.web.close, str(order.instance))
 
     @staticmethod
