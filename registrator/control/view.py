@@ -50,11 +50,15 @@ class ServiceView:
         instances = {i.instance: i for i in world.of_service(service.service)}
         edges = tuple(world.edges.values())
         holds = {owner: hold for (name, owner), hold in world.holds.items() if name == service.service}
-        held = bool(holds)
-        ready = frozenset(n for n, i in instances.items() if admitted(i, service.traffic, edges, held=held))
+        rollout = world.rollouts.get(service.service)
+        aside, held = _aside(rollout), bool(holds)
+        ready = frozenset(
+            name
+            for name, instance in instances.items()
+            if admitted(instance, service.traffic, edges, held=held or instance.release in aside)
+        )
         assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
         releases = frozenset(number for name, number in world.releases if name == service.service)
-        rollout = world.rollouts.get(service.service)
         wish = world.steering.get(service.service)
         release = world.releases.get((service.service, service.release))
         runs = {name: run for name, run in world.runs.items() if run.service == service.service}
@@ -86,10 +90,17 @@ class ServiceView:
         return [a for a in self.live if a.release == target and a.instance not in self.leaving]
 
     def ready(self, assignment: Assignment) -> bool:
-        """Whether it serves on every edge."""
+        """Whether it serves on every edge; or could, where it is to get no requests."""
         return assignment.instance in self.admitted
 
     def broken(self, assignment: Assignment) -> bool:
         """Whether its instance counts as a failure."""
         instance = self.instances.get(assignment.instance)
         return instance is not None and instance.broken
+
+
+def _aside(rollout: Rollout | None) -> frozenset[int]:
+    """The releases that are to be warm and get no requests."""
+    if rollout is None or rollout.switch is None:
+        return frozenset()
+    return frozenset(int(release) for release, weight in rollout.weights.items() if weight == 0)

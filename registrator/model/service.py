@@ -22,6 +22,8 @@ class Update:
     failure_action: str = "rollback"  # | "pause" | "continue"
     max_failure_ratio: float = 0.0
     deadline_s: float = 120.0  # x-hecd.progress_deadline: without any step for so long, the release has failed
+    strategy: str = "rolling"  # | "blue-green"
+    keep_s: float = 600.0  # blue-green: how long the old instances stay after the switch
     canary: tuple[Step, ...] = ()  # x-hecd.canary: what a new release has to pass before it replaces the old one
 
 

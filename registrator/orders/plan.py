@@ -12,6 +12,7 @@ from registrator.model.hook import HOOKS, Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
 from registrator.model.service import Project, Service, ServiceSpec, Traffic
+from registrator.model.switch import BLUE_GREEN
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Unchanged, Write
 from registrator.registry.world import World
@@ -100,10 +101,15 @@ def _places(service: Service, hooks: Hooks, world: World) -> Iterator[str]:
     for n in range(count):
         place = board.place(service, service.release)
         if isinstance(place, NoPlace):
-            yield f"{count - n} can't be placed: {place.reason}"
+            two = "no room for two sets, as strategy blue-green takes: " if _two_sets(service, world) else ""
+            yield f"{two}{count - n} can't be placed: {place.reason}"
             break
         found.setdefault(place.node, []).append(place.reason)
     yield from (f"{len(reasons)} on {name}: {reasons[0]}" for name, reasons in sorted(found.items()))
+
+
+def _two_sets(service: Service, world: World) -> bool:
+    return service.update.strategy == BLUE_GREEN and any(world.assigned(service.service))
 
 
 def next_release(service: ServiceName, world: World) -> ReleaseNumber:

@@ -15,7 +15,7 @@ from registrator.model.instance import USUAL_WEIGHT, Assignment, Instance
 from registrator.model.names import InstanceName, backend_name
 from registrator.model.node import Edge, ServerReport
 from registrator.model.release import Release
-from registrator.model.rollout import ENDED, Rollout
+from registrator.model.rollout import Rollout
 from registrator.model.service import Service
 from registrator.registry.world import World
 
@@ -52,20 +52,19 @@ class _Play:
             view = ServiceView.of(world, self._wanted(board, world), (), board.leaving(self.service, _of(world, name)))
             actions = rollout.decide(view, board, now)
             for action in actions:
-                yield from self._told(action, world.rollouts.get(name))
+                yield from self._told(action, world)
                 world = _after(world, action)
             world = _served(world, self.service)
-            ended = (state := world.rollouts.get(name)) is not None and state.state in ENDED
             if not actions:
                 wait_s = rollout.wake_after_s(ServiceView.of(world, self.service), now)
-                if ended or wait_s is None:
+                if wait_s is None:
                     return
                 now += wait_s + 0.001
 
     def _wanted(self, board: Board, world: World) -> Service:
         return replace(self.service, replicas=board.wanted(self.service, _of(world, self.service.service)))
 
-    def _told(self, action: Action, before: Rollout | None) -> Iterator[str]:
+    def _told(self, action: Action, world: World) -> Iterator[str]:
         backends = [backend_name(self.service.service, p.target) for p in self.service.traffic.ports]
         match action:
             case Assign(a, reason):
@@ -81,11 +80,20 @@ class _Play:
                 yield f"let the requests go on ({reason})"
             case OrderRun(run, _) if run.order == "run":
                 yield f"run {run.hook} of release {run.release} on {run.node}, once, for {run.timeout_s:g} s at most"
-            case Progress(record, reason) if record.weights != (before.weights if before else {}):
+            case Progress(record, reason) if _weighs(world, record):
                 told = "".join(
                     f"; HAProxy: set each server of release {r} weight {w}" for r, w in record.weights.items()
                 )
                 yield f"weigh {self.service.service} ({reason})" + (told or "; HAProxy: set all servers weight 100")
+
+
+def _weighs(world: World, after: Rollout) -> bool:
+    """Whether some server gets another weight: not where only those are forgotten that are gone."""
+    known = world.rollouts.get(after.service)
+    before = known.weights if known else {}
+    forgotten = set(before) - set(after.weights)
+    there = {str(a.release) for a in _of(world, after.service)}
+    return any(before.get(r) != w for r, w in after.weights.items()) or bool(forgotten & there)
 
 
 def _of(world: World, name: str) -> list[Assignment]:

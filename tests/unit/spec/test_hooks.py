@@ -42,3 +42,32 @@ x-hecd:
 def test_faults_of_hooks(faults: Callable[..., list[str]], hooks: str, fault: str) -> None:
     found = faults(f"x-hecd: {{hooks: {hooks}}}")
     assert any(fault in line for line in found), found
+
+
+def blue_green(more: str = "", deploy: str = "{}") -> str:
+    return f"ports: [1:1]\ndeploy: {{update_config: {deploy}}}\nx-hecd: {{strategy: blue-green{more}}}"
+
+
+def test_blue_green_is_read(one: One) -> None:
+    assert one("").update.strategy == "rolling"
+    update = one(blue_green()).update
+    assert (update.strategy, update.keep_s, update.parallelism) == ("blue-green", 600.0, 0)
+    assert one(blue_green(", keep: 30s", "{parallelism: 5}")).update.keep_s == 30.0
+    assert one(blue_green("", "{parallelism: 5}")).update.parallelism == 5
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("x-hecd: {strategy: blue-green}", "x-hecd.strategy: blue-green needs ports"),
+        ("x-hecd: {strategy: red}", "x-hecd.strategy: must be rolling or blue-green; is 'red'"),
+        ("x-hecd: {keep: 10m}", "x-hecd.keep: needs strategy: blue-green"),
+        (blue_green(", canary: [{weight: 1, for: 5s}]"), "x-hecd.canary: does not go with strategy: blue-green"),
+        (blue_green("", "{order: stop-first}"), "order: does not go with x-hecd.strategy: blue-green"),
+        (blue_green("", "{failure_action: continue}"), "failure_action: does not go with x-hecd.strategy: blue-green"),
+        (blue_green("", "{delay: 1s}"), "delay: does not go with x-hecd.strategy: blue-green"),
+    ],
+)
+def test_faults_of_blue_green(faults: Callable[..., list[str]], keys: str, fault: str) -> None:
+    found = faults(keys)
+    assert any(fault in line for line in found), found
