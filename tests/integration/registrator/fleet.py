@@ -84,6 +84,7 @@ class Fleet:
     web: Web
     port: int
     behave: Callable[[Assignment], None] = lambda _: None  # called for each instance before it serves
+    startable: Callable[[Assignment], bool] = lambda _: True  # one that is not yet is asked about again
     controls: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)
     _reader: Reader = field(default_factory=Reader)
@@ -105,6 +106,11 @@ class Fleet:
             Ledger(time.time()),
         ]
         await self.store.commit([schema.put(record) for record in records])
+
+    async def want(self, release: int) -> None:
+        """What `hecd rollback` writes."""
+        service = self.world.services[WEB]
+        await self.store.commit([schema.put(replace(service, release=ReleaseNumber(release)))])
 
     def control(self, name: str) -> None:
         """Start a control loop."""
@@ -179,7 +185,7 @@ class Fleet:
 
     async def _follow(self, world: World, order: Assignment) -> None:
         known = world.instances.get(order.instance)
-        if known is None and not order.drain:
+        if known is None and not order.drain and self.startable(order):
             self.behave(order)
             address = await asyncio.to_thread(self.web.open, str(order.instance))
             endpoints = {str(TARGET): address}
