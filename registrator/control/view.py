@@ -61,7 +61,7 @@ class ServiceView:
         releases = frozenset(number for name, number in world.releases if name == service.service)
         wish = world.steering.get(service.service)
         release = world.releases.get((service.service, service.release))
-        runs = {name: run for name, run in world.runs.items() if run.service == service.service}
+        runs = world.runs_of(service.service)
         told = ((run, world.results.get(run.run)) for run in runs.values())
         results = {run.run: result for run, result in told if result and result.ordered_at == run.ordered_at}
         return cls(

@@ -236,7 +236,7 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
     """Second half of a removal, when nothing runs any more: delete its records. Raises HecdError if it still runs."""
     if any(world.of_service(name)) or any(world.assigned(name)):
         raise HecdError(f"{name} still has instances", hint="`hecd ps` lists them.")
-    if any(run.service == name for run in world.runs.values()):
+    if world.runs_of(name):
         raise HecdError(f"a hook of {name} still runs", hint="It is stopped; try again in a moment.")
     service = service_named(world, name)
     gone: list[Write] = [schema.delete(service)]

@@ -22,7 +22,7 @@ def lines(world: World, rollout: Rollout) -> list[str]:
 
 def last_run(world: World, service: ServiceName, hook: str) -> Run:
     """The newest run of that hook. Raises NotFound."""
-    found = [run for run in world.runs.values() if (run.service, run.hook) == (service, hook)]
+    found = [run for run in world.runs_of(service).values() if run.hook == hook]
     if not found:
         hint = "x-hecd.hooks in the compose file says what is run; `hecd history` what came of it."
         raise NotFound(f"no {hook} of {service} has run of late", hint=hint)

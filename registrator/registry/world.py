@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from registrator.model.claim import Claim
@@ -65,6 +66,17 @@ class World:
     def assigned(self, service: ServiceName) -> Iterator[Assignment]:
         """The assignments of one service."""
         return (a for a in self.assignments.values() if a.service == service)
+
+    def runs_of(self, service: ServiceName) -> Mapping[str, Run]:
+        """The runs of hooks of one service."""
+        return self._runs.get(service, {})
+
+    @cached_property
+    def _runs(self) -> Mapping[ServiceName, Mapping[str, Run]]:
+        found: dict[ServiceName, dict[str, Run]] = {}
+        for name, run in self.runs.items():
+            found.setdefault(run.service, {})[name] = run
+        return found
 
 
 class Reader:
