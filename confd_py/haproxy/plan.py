@@ -56,7 +56,11 @@ Action = Add | Remove | Admit | Weigh
 def plan(
     backend: str, wanted: Mapping[str, Server], seen: Mapping[str, Seen], tended: Collection[Key]
 ) -> tuple[Action, ...]:
-    """Actions for one backend; `tended` are servers being admitted or removed already, and left alone."""
+    """Actions for one backend; `tended` are servers being admitted or removed already, and left alone.
+
+    Commands are executed one by one: who gets requests from now on comes before those that get none any more, or for a
+    moment nobody would.
+    """
     actions: list[Action] = []
     for name, server in wanted.items():
         key = (backend, name)
@@ -65,7 +69,7 @@ def plan(
     for name, present in seen.items():
         if name not in wanted and (backend, name) not in tended:
             actions.append(Remove((backend, name), None, "not wanted" if not present.in_maintenance else "left over"))
-    return tuple(actions)
+    return tuple(sorted(actions, key=lambda action: isinstance(action, Weigh) and action.weight == 0))
 
 
 def _for_wanted(key: Key, server: Server, seen: Seen | None) -> tuple[Action, ...]:

@@ -10,6 +10,7 @@ from registrator.agent.names import Names
 from registrator.agent.peers import Peer
 from registrator.health.verdict import Probe
 from registrator.model.certificate import Certificate
+from registrator.model.hook import Run
 from registrator.model.names import InstanceName
 from registrator.model.node import ServerReport
 from registrator.model.release import Healthcheck, Release
@@ -32,6 +33,17 @@ class Ending:
 
     reason: str
     log_tail: tuple[str, ...] = ()
+    exit_code: int | None = None  # None: not known
+
+
+@dataclass(frozen=True)
+class SeenRun:
+    """The container of a hook, as the engine sees it."""
+
+    run: Run
+    release: Release
+    running: bool
+    started_at: float = 0.0  # seconds since the epoch
 
 
 class Engine(Protocol):
@@ -55,6 +67,20 @@ class Engine(Protocol):
 
     def ending(self, instance: InstanceName) -> Ending:
         """How it ended."""
+
+
+class OneOffs(Protocol):
+    """Containers of hooks on this node: made and started once. They are signalled, watched and removed as instances
+    are, by the name of their run. Calls are as those of an engine."""
+
+    def runs(self) -> list[SeenRun]:
+        """Every one that is there."""
+
+    def prepare(self, release: Release) -> None:
+        """Have what is needed to start it at once. Raises EngineFault."""
+
+    def start_run(self, run: Run, release: Release) -> SeenRun:
+        """Make its container and start it. Raises EngineFault."""
 
 
 class Prober(Protocol):

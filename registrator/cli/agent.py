@@ -20,9 +20,11 @@ from registrator.agent.edge import EdgeReporter
 from registrator.agent.loop import Agent
 from registrator.agent.naming import Naming
 from registrator.agent.overlay import Overlay
+from registrator.agent.runner import Runner
 from registrator.cli import session
 from registrator.config import ENGINES, Config
 from registrator.errors import EngineAway, EngineFault
+from registrator.model.hook import FEATURE
 from registrator.model.names import NodeName
 from registrator.model.node import Capacity, Node
 from registrator.registry.etcd import EtcdStore, open_store
@@ -64,6 +66,7 @@ async def _agent(config: Config) -> None:
             version=__version__,
             labels=labels,
             vtep=vtep,
+            features=(FEATURE,),
         )
         voice = Announcer(store, node, config.run / "agent.lease", config.lease_ttl)
         trust = Trust(config.lib / "agent.trust")
@@ -75,6 +78,7 @@ async def _agent(config: Config) -> None:
                 group.create_task(worker.run())
                 group.create_task(keep(store, node.node, subnet))
                 group.create_task(naming.run())
+                group.create_task(Runner(store, engine, engine, node.node, trust).run())
                 if tunnel is not None:
                     group.create_task(Overlay(store, tunnel, node, trust).run())
                 if "edge" in config.roles:

@@ -72,7 +72,8 @@ async def _rm(ctx: click.Context, names: list[ServiceName]) -> None:
 
 def _empty(world: World, *, name: ServiceName, since: int) -> bool:
     wanted_none = world.revision >= since and (s := world.services.get(name)) is not None and s.replicas == 0
-    return wanted_none and not any(world.of_service(name)) and not any(world.assigned(name))
+    idle = not any(world.of_service(name)) and not any(world.assigned(name)) and not world.runs_of(name)
+    return wanted_none and idle
 
 
 @click.command()

@@ -12,6 +12,7 @@ from registrator import config
 from registrator.agent import local
 from registrator.cli import session
 from registrator.errors import HecdError, ReleaseFailed
+from registrator.model.hook import POST_DEPLOY
 from registrator.model.names import ServiceName
 from registrator.model.rollout import Rollout
 from registrator.model.service import Project
@@ -123,6 +124,7 @@ async def _deploy(
         output,
         [f"{n}: release {r.release} serves ({took_s:.1f} s)" for n, r in ended.items() if r.state == "done"],
     )
+    tell_of_hooks(ended)
     raise_failures(ended)
 
 
@@ -147,6 +149,16 @@ def _need_helpers(world: World) -> None:
         )
     if not world.nodes:
         session.progress("note: no node has joined yet; the release starts when one does (`hecd up`, `hecd agent`)")
+
+
+def tell_of_hooks(ended: dict[ServiceName, Rollout]) -> None:
+    """Say which post_deploy hook failed: the release serves all the same."""
+    for name, rollout in ended.items():
+        last = rollout.hooks.get(POST_DEPLOY)
+        if rollout.state == "done" and last is not None and last.state == "failed":
+            where = f" on {last.node}" if last.node else ""
+            session.progress(f"note: post_deploy of {name}{where}: {last.reason}; release {rollout.release} serves")
+            session.progress(f"  → `hecd logs {name} --hook post_deploy` shows what it wrote")
 
 
 def raise_failures(ended: dict[ServiceName, Rollout]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from registrator.cli import session
-from registrator.cli.deploy import raise_failures
+from registrator.cli.deploy import raise_failures, tell_of_hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.orders import follow, give
 from registrator.orders.history import Entry
@@ -71,6 +71,7 @@ async def _rollback(ctx: click.Context, words: tuple[str, ...]) -> tuple[Service
                 store, world, name, release, now=time.time(), who=session.who(), under=lock
             )
             ended = await follow.releases(store, {name: to}, after=revision, show=session.show)
+    tell_of_hooks(ended)
     raise_failures(ended)
     return name, to
 

@@ -12,9 +12,11 @@ from registrator.agent import local
 from registrator.agent.drivers.runtime import Local
 from registrator.cli import session
 from registrator.errors import HecdError, NotFound
+from registrator.model.hook import HOOKS, Run
 from registrator.model.instance import Instance
 from registrator.model.names import ServiceName, instance_number
 from registrator.orders.follow import worlds
+from registrator.orders.hooks import last_run
 from registrator.registry.world import World
 
 
@@ -23,18 +25,33 @@ from registrator.registry.world import World
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("-n", "--tail", type=click.IntRange(0), help="Only the last N lines of each instance.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
+@click.option("--hook", type=click.Choice(HOOKS), help="Of the last run of this hook of the service instead.")
 @click.pass_context
-def logs(ctx: click.Context, target: str, follow: bool, tail: int | None, timestamps: bool) -> None:
+def logs(ctx: click.Context, target: str, follow: bool, tail: int | None, timestamps: bool, hook: str | None) -> None:
     """Show what the instances of a service, or one instance, write. With -f also of those that come later."""
     show = Printer(tail, follow, timestamps)
     with local.opened(session.settings(ctx)) as here:
-        if follow:
-            try:
+        try:
+            if hook:
+                world = session.run(session.world(ctx))
+                _of_hook(world, here, last_run(world, ServiceName(target), hook), show)
+            elif follow:
                 session.run(_follow(ctx, here, target, show))
-            except KeyboardInterrupt:  # the usual end
-                raise SystemExit(130) from None
-        for name in [] if follow else [i.instance for i in _targets(session.run(session.world(ctx)), target)]:
+        except KeyboardInterrupt:  # the usual end
+            raise SystemExit(130) from None
+        for name in [] if follow or hook else [i.instance for i in _targets(session.run(session.world(ctx)), target)]:
             show.all_of(here, name)
+
+
+def _of_hook(world: World, here: Local, run: Run, show: Printer) -> None:
+    """All that it wrote where it ran here, else the last lines that its node told."""
+    if here.has(run.run):
+        show.all_of(here, run.run)
+        return
+    result = world.results.get(run.run)
+    for line in result.log_tail if result else ():
+        click.echo(f"{run.run} | {line}")
+    click.echo(f"({run.run} ran on {run.node}; `hecd logs` there shows all of it)", err=True)
 
 
 async def _follow(ctx: click.Context, here: Local, target: str, show: Printer) -> None:

@@ -7,11 +7,11 @@ import time
 import click
 
 from registrator.cli import session
-from registrator.cli.deploy import raise_failures
+from registrator.cli.deploy import raise_failures, tell_of_hooks
 from registrator.errors import HecdError, NotFound
 from registrator.model.names import ServiceName
 from registrator.model.rollout import ENDED, Rollout
-from registrator.orders import follow, give
+from registrator.orders import follow, give, hooks
 from registrator.registry.store import Store
 from registrator.registry.world import World
 
@@ -56,15 +56,17 @@ async def _status(ctx: click.Context, service: str | None, follows: bool, output
         raise NotFound(f"no rollout of {name} has begun", hint="`hecd status` tells what is missing.")
     since = session.age(time.time() - found.started_at)
     lines = [now.line(), f"  began {since} ago; release {found.stable or 'none'} is the stable one"]
+    lines += [f"  {line}" for line in hooks.lines(world, found)]
     lines += [f"  {found.reason}"] if found.reason else []
     session.print_object({**session.plain(found), "standing": session.plain(now)}, output, lines)
     if follows:
+        tell_of_hooks({name: found})
         raise_failures({name: found})
 
 
 def _over(world: World, name: ServiceName) -> bool:
     service, found = world.services.get(name), world.rollouts.get(name)
-    return service is None or (found is not None and found.release == service.release and found.state in ENDED)
+    return service is None or (found is not None and found.release == service.release and found.over)
 
 
 @rollout.command()

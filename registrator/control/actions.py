@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment
 from registrator.model.outcome import Outcome
 from registrator.model.rollout import Rollout
@@ -66,4 +67,20 @@ class LetGo:
     reason: str
 
 
-Action = Assign | Drain | Unassign | Progress | Conclude | HoldBack | LetGo
+@dataclass(frozen=True)
+class OrderRun:
+    """Tell a node to run a hook, to stop it, or to take away what is left of it."""
+
+    run: Run
+    reason: str
+
+
+@dataclass(frozen=True)
+class ForgetRun:
+    """Delete the record of a run that is gone."""
+
+    record: Run | Result
+    reason: str
+
+
+Action = Assign | Drain | Unassign | Progress | Conclude | HoldBack | LetGo | OrderRun | ForgetRun

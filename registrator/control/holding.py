@@ -23,7 +23,7 @@ def holding(view: ServiceView, rollout: Rollout, steps: list[Action], now: float
     """`steps` with what has to be held before them, or can be let go after them."""
     draining = {a.assignment.instance for a in steps if isinstance(a, Drain)}
     if (mine := view.holds.get(RELEASE)) is not None:
-        wanted = view.live if rollout.state == "held" else view.of_target(rollout.target)
+        wanted = view.live if rollout.state in ("held", "preparing") else view.of_target(rollout.target)
         could = [a for a in wanted if view.ready(a) and a.instance not in draining]
         if could or view.service.replicas == 0 or rollout.state == "paused":
             reason = f"{could[0].instance} can serve" if could else f"the release is {rollout.state}"

@@ -9,7 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Conclude, Drain, HoldBack, LetGo, Progress, Unassign
+from registrator.control.actions import (
+    Action,
+    Assign,
+    Conclude,
+    Drain,
+    ForgetRun,
+    HoldBack,
+    LetGo,
+    OrderRun,
+    Progress,
+    Unassign,
+)
 from registrator.control.audit import surplus
 from registrator.control.backup import Backup
 from registrator.control.holding import ended
@@ -19,7 +30,7 @@ from registrator.errors import Conflict, RegistryUnavailable
 from registrator.model.names import NodeName
 from registrator.registry import schema
 from registrator.registry.election import Leadership, campaign
-from registrator.registry.store import Lease, Store, Write
+from registrator.registry.store import Absent, Guard, Lease, Store, Write
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 
@@ -68,7 +79,8 @@ class Control:
     async def _lead(self, lease: Lease) -> None:
         leadership = await campaign(self.store, self.name, lease)
         self._led_since = time.time()
-        epoch = -1
+        # What the leader before wrote is older than our leading: nothing is decided on a copy that lacks some of it.
+        epoch, self._acted_at = self.store.snapshot().epoch, leadership.guard.revision
         while True:
             snapshot = self.store.snapshot()
             if snapshot.epoch != epoch:
@@ -115,7 +127,7 @@ class Control:
             actions = rollout.decide(view, board, now, self._led_since)
             if actions:
                 await self._act(actions, leadership)
-            elif (after_s := rollout.wake_after_s(view, now)) is not None:
+            elif (after_s := rollout.wake_after_s(view, now, self._led_since)) is not None:
                 wait_s = min(wait_s, after_s + 0.001)
         self.backup.save(world)
         await self._forget(world, leadership)
@@ -131,17 +143,24 @@ class Control:
         for action in actions:
             log.info("%s", _line(action))
         try:
-            self._acted_at = await self.store.commit([_write(action) for action in actions], [leadership.guard])
+            guards = [leadership.guard, *_once(actions)]
+            self._acted_at = await self.store.commit([_write(action) for action in actions], guards)
         except Conflict:
             log.warning("no longer the leader; steps dropped count=%d", len(actions))
         except RegistryUnavailable as err:
             log.warning("steps not written count=%d reason=%s", len(actions), err)
 
     def _lost(self, world: World, now: float) -> frozenset[NodeName]:
-        """Nodes that hold assignments and have been without a record for longer than is waited for."""
-        missing = {a.node for a in world.assignments.values()} - set(world.nodes)
+        """Nodes that hold assignments or runs and have been without a record for longer than is waited for."""
+        busy = {a.node for a in world.assignments.values()} | {run.node for run in world.runs.values()}
+        missing = busy - set(world.nodes)
         self._missing_since = {n: self._missing_since.get(n, now) for n in missing}
         return frozenset(n for n, since in self._missing_since.items() if now - since >= self.node_lost_after_s)
+
+
+def _once(actions: list[Action]) -> list[Guard]:
+    """What must not be there yet: nothing is ever ordered to run twice."""
+    return [Absent(schema.key_of(a.run)) for a in actions if isinstance(a, OrderRun) and a.run.order == "run"]
 
 
 def _write(action: Action) -> Write:
@@ -160,6 +179,10 @@ def _write(action: Action) -> Write:
             return schema.put(hold)
         case LetGo(hold):
             return schema.delete(hold)
+        case OrderRun(run):
+            return schema.put(run)
+        case ForgetRun(gone):
+            return schema.delete(gone)
 
 
 def _line(action: Action) -> str:
@@ -170,6 +193,10 @@ def _line(action: Action) -> str:
             return f"history {end.service} release={end.release} state={end.state} reason={end.reason or reason}"
         case HoldBack(hold, reason) | LetGo(hold, reason):
             return f"{type(action).__name__.lower()} {hold.service} owner={hold.owner} reason={reason}"
+        case OrderRun(run, reason):
+            return f"{run.order} {run.run} node={run.node} release={run.release} reason={reason}"
+        case ForgetRun(gone, reason):
+            return f"forget {type(gone).__name__.lower()} {gone.run} reason={reason}"
         case _:
             a = action.assignment
             verb = type(action).__name__.lower()

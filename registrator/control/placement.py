@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from registrator.model.hook import FEATURE
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Node
@@ -102,6 +103,21 @@ class Board:
                 self._weigh(name)
                 return Place(name, reason)
         return NoPlace(self._refusals(service, release))
+
+    def place_once(self, service: Service) -> Place | NoPlace:
+        """The node for a container that serves nothing: the one with the most room of those whose agents can."""
+        alone = replace(service, placement=replace(service.placement, every_node=False, max_per_node=0))
+        reasons: dict[str, list[NodeName]] = {}
+        for name, node in sorted(self._nodes.items()):
+            why = "lost" if name in self._lost else self._unfit(service.placement, node)
+            why = why or ("" if FEATURE in node.features else "its agent is too old to run hooks")
+            reasons.setdefault(why or self._short(alone, service.release, node), []).append(name)
+        if free := reasons.pop("", []):
+            for name in free:
+                self._weigh(name)
+            best = min(free, key=lambda name: (self._loads[name].used, name))
+            return Place(best, f"most room, among {len(free)} of {len(self._nodes)} nodes")
+        return NoPlace(_listed(reasons) or "no node is alive")
 
     def leaving(self, service: Service, assignments: Iterable[Assignment]) -> dict[InstanceName, str]:
         """Those that must not stay where they are, and why. A node that is away says nothing."""
@@ -231,10 +247,12 @@ class Board:
 
     def _refusals(self, service: Service, release: ReleaseNumber) -> str:
         """Each reason with how many nodes it holds for; who it is where it is one."""
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, list[NodeName]] = {}
         for name, node in sorted(self._nodes.items()):
             why = "lost" if name in self._lost else self._unfit(service.placement, node)
             reasons.setdefault(why or self._short(service, release, node), []).append(name)
-        if not reasons:
-            return "no node is alive"
-        return "; ".join(f"{who[0] if len(who) == 1 else f'{len(who)} nodes'}: {why}" for why, who in reasons.items())
+        return _listed(reasons) or "no node is alive"
+
+
+def _listed(reasons: Mapping[str, list[NodeName]]) -> str:
+    return "; ".join(f"{who[0] if len(who) == 1 else f'{len(who)} nodes'}: {why}" for why, who in reasons.items())

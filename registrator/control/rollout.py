@@ -2,10 +2,10 @@
 
 Every call looks at the whole state again, so a new leader goes on where the last one stopped. The table:
 
-  canary ──> rolling ──all steps made──> monitoring ──window passed──> done
-     └──────────┴── too many failures, or no progress ─────────┐ (failure_action)
-                                     rolling-back <────────────┤ rollback
-                        rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
+  preparing ──> canary ──> rolling ──all steps made──> monitoring ──window passed──> done
+     └─────────────┴──────────┴── too many failures, or no progress ──┐ (failure_action)
+                                            rolling-back <────────────┤ rollback
+                               rolled-back <─────┘          paused <──┘ pause, or nothing to go back to
 
 Operators steer it besides: see steering.py.
 """
@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control import canary
+from registrator.control import bluegreen, canary, hooks
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
 from registrator.control.placement import Board, NoPlace
 from registrator.control.steering import steer
 from registrator.control.view import ServiceView
+from registrator.model.hook import PRE_DEPLOY
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber, instance_name, instance_number
 from registrator.model.rollout import Rollout
@@ -34,24 +35,30 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     """
     rollout, why = _follow_wanted(view, now)
     rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
-    rollout = canary.steered(view, rollout) if told else rollout
-    rollout, why = _judge(view, rollout, now, told or why, since)
-    rollout = replace(rollout, weights=canary.weights(view, rollout))
+    rollout = _steered(view, rollout, now) if told else rollout
+    rollout, hooked, heard = hooks.advance(view, rollout, board, now, since)
+    rollout, prepared = _prepared(view, rollout, now)
+    rollout, why = _judge(view, rollout, now, told or prepared or heard or why, since)
+    rollout = bluegreen.turned(rollout)
+    rollout = replace(rollout, weights=_weights(view, rollout))
     if view.service.placement.every_node:
         rollout = replace(rollout, wanted=view.service.replicas)
-    actions: list[Action] = [*_forget(view), *_adopt(view)]
+    actions: list[Action] = [*_forget(view), *_adopt(view), *hooked]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
-        actions += _shrink(view, canary.kept(view, rollout))
-    elif rollout.state == "held":
+        actions += _shrink(view, view.service.replicas if rollout.switch else canary.kept(view, rollout))
+    elif rollout.state == "held" or (rollout.state == "preparing" and _can_return(view, rollout)):
         actions += _keep_up(view, rollout, board)
+    elif rollout.state == "preparing":
+        pass  # nothing starts before it
     elif not view.unclaimed:
-        steps, blocked = (_beside if rollout.state == "canary" else _steps)(view, rollout, board, now)
+        beside = rollout.state in ("canary", "warming")
+        steps, blocked = (_beside if beside else _steps)(view, rollout, board, now)
         actions += steps
-        if rollout.state in ("canary", "rolling", "done"):
+        if rollout.state in ("canary", "warming", "rolling", "done"):
             rollout = replace(rollout, reason=blocked)
     actions = holding(view, rollout, actions, now)
     rollout, why = _advance(view, rollout, actions, now, why)
-    rollout = replace(rollout, weights=canary.weights(view, rollout))
+    rollout = replace(rollout, weights=_weights(view, rollout))
     if rollout != view.rollout:
         actions.append(Progress(rollout, why or f"weights {rollout.weights or 'as usual'}"))
         ends = concluded(view.service, view.rollout, rollout, now)
@@ -71,18 +78,54 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         obeyed = view.steering.at if view.steering is not None and old_wish else before.obeyed
         fresh = replace(fresh, stable=before.stable, proven=before.proven, obeyed=obeyed)
         unproven = before.trial is not None and before.release not in before.proven
-        fresh = replace(fresh, weights={str(before.release): 0} if unproven else {})
+        none = [release for release, weight in before.weights.items() if weight == 0]
+        none += [str(before.release)] if unproven else []
+        fresh = replace(fresh, weights={release: 0 for release in none if release != str(service.release)})
         fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
-    fresh = canary.begun(view, fresh)
-    first = f", with {canary.FIRST.weight:g} % of the requests first" if fresh.trial else ""
-    return fresh, f"release {service.release} is wanted{first}"
+    fresh = bluegreen.owed(view, fresh)
+    fresh = hooks.begun(view, replace(fresh, prepared=before.prepared if before else ()), now)
+    return _set_out(view, fresh, f"release {service.release} is wanted")
+
+
+def _set_out(view: ServiceView, rollout: Rollout, why: str) -> tuple[Rollout, str]:
+    """The first state of a rollout that has nothing to wait for."""
+    if rollout.state == "preparing":
+        return rollout, f"{why}, after its pre_deploy hook"
+    begun = canary.begun(view, bluegreen.begun(view, rollout))
+    return begun, why + (f", with {canary.FIRST.weight:g} % of the requests first" if begun.trial else "")
+
+
+def _steered(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
+    return canary.steered(view, bluegreen.steered(hooks.steered(rollout, now)))
+
+
+def _weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
+    if rollout.switch is not None:
+        return bluegreen.weights(view, rollout, rollout.switch)
+    return canary.weights(view, rollout)
+
+
+def _prepared(view: ServiceView, rollout: Rollout, now: float) -> tuple[Rollout, str]:
+    """Go on when the pre_deploy hook has passed; end the release when it failed, which touched nothing."""
+    first = rollout.hooks.get(PRE_DEPLOY)
+    if rollout.state != "preparing" or first is None:
+        return rollout, ""
+    if first.state == "passed":
+        prepared = tuple(sorted({*rollout.prepared, rollout.release}))
+        ready = replace(rollout, state="rolling", reason="", prepared=prepared, progress_at=now)
+        return _set_out(view, ready, "pre_deploy passed")
+    if first.state != "failed" and not view.service.retiring:
+        return replace(rollout, reason=first.reason), ""
+    where = f" on {first.node}" if first.node else ""
+    cause = "its service is removed" if view.service.retiring else f"pre_deploy{where}: {first.reason}"
+    return _fail(view, rollout, cause, hooks.tail(view, rollout), now)
 
 
 def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: float) -> tuple[Rollout, str]:
     """Turn back when too much of the new release failed, or when nothing has moved for too long."""
     update = view.service.update
-    if rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
+    if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         return rollout, why
     failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
@@ -97,9 +140,11 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
         return _turn_back(view, rollout, failed[0], now)
     if fault := canary.fault(view, rollout):
         return _turn_back(view, rollout, None, now, fault)
-    if rollout.state in ("canary", "rolling") and stuck_for_s > update.deadline_s:
+    under_way = rollout.state in ("canary", "warming", "rolling") or bluegreen.pending(rollout)
+    if under_way and stuck_for_s > update.deadline_s:
         stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
         missing = canary.hindrance(view, rollout) if rollout.state == "canary" and not stuck else ""
+        missing = rollout.reason if rollout.state == "warming" and not stuck else missing
         cause = ": ".join(filter(None, (f"no progress for {update.deadline_s:g} s", missing)))
         return _turn_back(view, rollout, stuck, now, cause)
     return rollout, why
@@ -119,15 +164,20 @@ def _turn_back(
         )
         if part
     )
-    reason = f"release {rollout.release} failed: {blame or 'an instance broke'}"
+    return _fail(view, rollout, blame or "an instance broke", instance.log_tail if instance else (), now)
+
+
+def _fail(
+    view: ServiceView, rollout: Rollout, blame: str, log_tail: tuple[str, ...], now: float
+) -> tuple[Rollout, str]:
+    reason = f"release {rollout.release} failed: {blame}"
     can_return = _can_return(view, rollout)
-    back = view.service.update.failure_action == "rollback" and can_return
+    back = view.service.update.failure_action != "pause" and can_return
     if not back and not can_return:
         reason += "; there is no earlier release to go back to"
-    tail = instance.log_tail if instance else ()
     state = "rolling-back" if back else "paused"
     ended_at = 0.0 if back else now
-    return replace(rollout, state=state, reason=reason, log_tail=tail, progress_at=now, ended_at=ended_at), reason
+    return replace(rollout, state=state, reason=reason, log_tail=log_tail, progress_at=now, ended_at=ended_at), reason
 
 
 def _can_return(view: ServiceView, rollout: Rollout) -> bool:
@@ -168,14 +218,17 @@ def _shrink(view: ServiceView, beside: int) -> Iterator[Action]:
 def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
     """A release that is held makes no step, but what died is replaced, by the release that is known to be good."""
     release = rollout.stable if _can_return(view, rollout) else rollout.release
-    wanted = view.service.replicas + canary.kept(view, rollout)
-    yield from _start(view, rollout, board, max(0, wanted - len(view.live)), release)[0]
+    missing = view.service.replicas + canary.kept(view, rollout) - len(view.live)
+    if rollout.switch is not None:
+        release = bluegreen.serving(rollout)
+        missing = view.service.replicas - len(view.of_target(release))
+    yield from _start(view, rollout, board, max(0, missing), release)[0]
 
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
     """The steps to be made now, and why some can't be, "" if all can."""
     new = view.of_target(rollout.target)
-    good = {a.instance for a in new}
+    good = {a.instance for a in (*new, *bluegreen.kept(view, rollout, now))}
     old = [a for a in view.live if a.instance not in good]
     starts, drains = _budget(view, rollout, new, old, now)
     actions, blocked = _start(view, rollout, board, starts, rollout.target)
@@ -188,13 +241,15 @@ def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tup
 
 
 def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
-    """The steps of a canary: the old release stays whole, the new one gets as many as its share takes."""
-    new, old = view.of_target(rollout.release), canary.old_ones(view, rollout)
+    """The steps while both serve, or are to: the old release stays whole, a canary gets as many as its share takes."""
+    stays = rollout.switch.old if rollout.switch else rollout.stable
+    new, old = view.of_target(rollout.release), view.of_target(stays)
     rest = [a for a in view.live if a not in new and a not in old]
-    want, most = view.service.replicas, canary.wanted(view, rollout)
+    want = view.service.replicas
+    most = canary.wanted(view, rollout) if rollout.trial else want
     waiting = sum(not view.ready(a) for a in new)
     room = (view.service.update.parallelism or most) - waiting
-    actions, blocked = _start(view, rollout, board, max(0, want - len(old)), rollout.stable)
+    actions, blocked = _start(view, rollout, board, max(0, want - len(old)), stays)
     more, short = _start(view, rollout, board, max(0, min(most - len(new), room)), rollout.release, len(actions))
     going = _victims(view, rest)[: max(0, sum(map(view.ready, old)) + len(rest) - want)]
     for victim in [
@@ -202,7 +257,7 @@ def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tu
         *_victims(view, old)[: max(0, len(old) - want)],
         *_victims(view, new)[: max(0, len(new) - most)],
     ]:
-        reason = view.leaving.get(victim.instance, "not wanted beside a canary")
+        reason = view.leaving.get(victim.instance, f"not wanted beside release {rollout.release}")
         more.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
     return [*actions, *more], blocked or short
 
@@ -263,6 +318,8 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         return replace(rollout, progress_at=now), why or moved[0].reason
     if rollout.state == "canary":
         return canary.advance(view, rollout, now, why)
+    if rollout.state == "warming" or bluegreen.pending(rollout):
+        return bluegreen.advance(view, rollout, now, why)
     new = view.of_target(rollout.target)
     settled = len(new) == view.service.replicas == len(view.live) and all(view.ready(a) for a in new)
     if rollout.state == "rolling" and settled and not actions:
@@ -277,11 +334,14 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
     return rollout, why
 
 
-def wake_after_s(view: ServiceView, now: float) -> float | None:
+def wake_after_s(view: ServiceView, now: float, since: float = 0.0) -> float | None:
     """When `decide` must be asked again though nothing changed: a delay, a window or a deadline ends. None: never."""
     rollout, update = view.rollout, view.service.update
-    if rollout is None or rollout.state not in ("canary", "rolling", "monitoring", "rolling-back"):
+    if rollout is None:
         return None
+    if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
+        later = [*hooks.ends(view, rollout, since), *bluegreen.ends(view, rollout)]
+        return min((end - now for end in later if end > now), default=None)
     if rollout.state == "canary":
         return min((end - now for end in canary.ends(view, rollout) if end > now), default=1.0)
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]

@@ -2,7 +2,7 @@
 
 canary, rolling, monitoring ──pause──> held ──resume──> rolling     steps and deadline stand still meanwhile
 canary, rolling, monitoring, held ──promote──> rolling              without delays, all at once, no window
-canary, rolling, monitoring, held, paused ──abort──> rolling-back   paused where there is nothing to go back to
+preparing, canary, rolling, monitoring, held, paused ──abort──> rolling-back, or paused: nothing to go back to
 paused (it failed) ──resume──> rolling                              once more, from where it is
 
 A canary that was held or paused goes on as one: see canary.steered.

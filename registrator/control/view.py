@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, instance_number
 from registrator.model.node import Edge
+from registrator.model.release import Release
 from registrator.model.rollout import Rollout
 from registrator.model.service import Service
 from registrator.model.steering import Steering
@@ -32,6 +34,9 @@ class ServiceView:
     leaving: Mapping[InstanceName, str] = field(default_factory=dict)  # must not stay where they are -> why
     steering: Steering | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)  # by owner
+    release: Release | None = None  # the wanted one
+    runs: Mapping[str, Run] = field(default_factory=dict)  # of hooks
+    results: Mapping[str, Result] = field(default_factory=dict)  # of these runs
 
     @classmethod
     def of(
@@ -45,13 +50,24 @@ class ServiceView:
         instances = {i.instance: i for i in world.of_service(service.service)}
         edges = tuple(world.edges.values())
         holds = {owner: hold for (name, owner), hold in world.holds.items() if name == service.service}
-        held = bool(holds)
-        ready = frozenset(n for n, i in instances.items() if admitted(i, service.traffic, edges, held=held))
+        rollout = world.rollouts.get(service.service)
+        aside, held = _aside(rollout), bool(holds)
+        ready = frozenset(
+            name
+            for name, instance in instances.items()
+            if admitted(instance, service.traffic, edges, held=held or instance.release in aside)
+        )
         assignments = tuple(sorted(world.assigned(service.service), key=lambda a: instance_number(a.instance)))
         releases = frozenset(number for name, number in world.releases if name == service.service)
-        rollout = world.rollouts.get(service.service)
         wish = world.steering.get(service.service)
-        return cls(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds)
+        release = world.releases.get((service.service, service.release))
+        runs = world.runs_of(service.service)
+        told = ((run, world.results.get(run.run)) for run in runs.values())
+        results = {run.run: result for run, result in told if result and result.ordered_at == run.ordered_at}
+        return cls(
+            *(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds),
+            *(release, runs, results),
+        )
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:
@@ -74,10 +90,17 @@ class ServiceView:
         return [a for a in self.live if a.release == target and a.instance not in self.leaving]
 
     def ready(self, assignment: Assignment) -> bool:
-        """Whether it serves on every edge."""
+        """Whether it serves on every edge; or could, where it is to get no requests."""
         return assignment.instance in self.admitted
 
     def broken(self, assignment: Assignment) -> bool:
         """Whether its instance counts as a failure."""
         instance = self.instances.get(assignment.instance)
         return instance is not None and instance.broken
+
+
+def _aside(rollout: Rollout | None) -> frozenset[int]:
+    """The releases that are to be warm and get no requests."""
+    if rollout is None or rollout.switch is None:
+        return frozenset()
+    return frozenset(int(release) for release, weight in rollout.weights.items() if weight == 0)

@@ -43,6 +43,7 @@ class Node:
     version: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     vtep: Vtep | None = None  # None: its containers are reached from itself only
+    features: tuple[str, ...] = ()  # what its agent can do that older ones can't
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from registrator.model.hook import Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 
 
@@ -137,3 +138,4 @@ class Release:
     settings: Settings
     created_at: float = 0.0  # seconds since the epoch
     created_by: str = ""
+    hooks: Hooks = field(default_factory=Hooks)

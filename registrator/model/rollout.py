@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.canary import Trial
+from registrator.model.hook import POST_DEPLOY, PRE_DEPLOY, Passage
 from registrator.model.names import ReleaseNumber, ServiceName
+from registrator.model.switch import Switch
 
 # `state` is one of:
+# preparing: its pre_deploy hook runs; nothing of what serves is touched
 # canary: `release` serves beside `stable`, with a share of the requests by which it is judged
+# warming: all instances of `release` start beside `stable`, and get no requests until all of them could
 # rolling: steps are being made towards `release`
 # monitoring: all steps made, failures still count until the window ends
 # done: `release` is the stable one
@@ -39,11 +43,27 @@ class Rollout:
     promoted: bool = False  # an operator wants the rest of it now
     trial: Trial | None = None  # how far its canary is, or what came of it
     weights: dict[str, int] = field(default_factory=dict)  # release -> weight of each server, where not the usual one
+    switch: Switch | None = None  # of strategy blue-green: whom it takes the requests from, and since when
+    hooks: dict[str, Passage] = field(default_factory=dict)  # hook -> how far it is
+    prepared: tuple[ReleaseNumber, ...] = ()  # releases whose pre_deploy hook has passed
     wanted: int = 0  # of a service that is on every node: how many that is now
 
     def failed(self, release: ReleaseNumber) -> bool:
         """Whether it was `release` that ended otherwise than done."""
         return self.release == release and self.state in ("rolled-back", "paused")
+
+    @property
+    def hook(self) -> str:
+        """The hook that it waits for now; "" if none."""
+        if self.state == "preparing":
+            return PRE_DEPLOY
+        last = self.hooks.get(POST_DEPLOY)
+        return POST_DEPLOY if self.state == "done" and last and last.state in ("waiting", "ordered") else ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it, not even a hook."""
+        return self.state in ENDED and not self.hook
 
     @property
     def target(self) -> ReleaseNumber:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from registrator.model.canary import Step
+from registrator.model.hook import Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.placement import Placement
 from registrator.model.release import Settings
@@ -24,6 +25,8 @@ class Update:
     failure_action: str = "rollback"  # | "pause" | "continue"
     max_failure_ratio: float = 0.0
     deadline_s: float = 120.0  # x-hecd.progress_deadline: without any step for so long, the release has failed
+    strategy: str = "rolling"  # | "blue-green"
+    keep_s: float = 600.0  # blue-green: how long the old instances stay after the switch
     canary: tuple[Step, ...] = ()  # x-hecd.canary: what a new release has to pass before it replaces the old one
 
 
@@ -42,6 +45,7 @@ class Service:
     placement: Placement = field(default_factory=Placement)
     updated_at: float = 0.0  # seconds since the epoch
     updated_by: str = ""
+    retiring: bool = False  # `hecd rm` waits until nothing of it runs any more
 
     @property
     def foreign(self) -> bool:
@@ -59,6 +63,7 @@ class ServiceSpec:
     update: Update = field(default_factory=Update)
     traffic: Traffic = field(default_factory=Traffic)
     placement: Placement = field(default_factory=Placement)
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 @dataclass(frozen=True)

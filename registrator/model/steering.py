@@ -8,10 +8,10 @@ from registrator.model.names import ReleaseNumber, ServiceName
 
 # order -> the states of a rollout in which it means something
 MAY: dict[str, tuple[str, ...]] = {
-    "pause": ("canary", "rolling", "monitoring"),
+    "pause": ("canary", "warming", "rolling", "monitoring"),
     "resume": ("held", "paused"),
-    "promote": ("canary", "rolling", "monitoring", "held"),
-    "abort": ("canary", "rolling", "monitoring", "held", "paused"),
+    "promote": ("canary", "warming", "rolling", "monitoring", "held"),
+    "abort": ("preparing", "canary", "warming", "rolling", "monitoring", "held", "paused"),
 }
 
 

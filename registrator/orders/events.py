@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from registrator.model.hook import Result
 from registrator.model.instance import Assignment, Instance
 from registrator.model.node import Edge
 from registrator.model.rollout import Rollout
@@ -34,6 +35,7 @@ def lately(world: World) -> list[Event]:
         Event(o.ended_at, str(o.service), f"release {o.release} ended {o.state}{_why(o.reason)}", str(o.service))
         for o in world.history.values()
     ]
+    found += [_run(r, r.ended_at or r.started_at) for r in world.results.values() if r.ended_at or r.started_at]
     return sorted(found, key=lambda event: event.at)
 
 
@@ -56,6 +58,7 @@ def between(before: World, after: World, now: float) -> list[Event]:
             found.append(Event(now, str(instance.instance), text, str(instance.service)))
     for gone in _new(after.instances, before.instances):
         found.append(Event(now, str(gone.instance), f"is gone from {gone.node}", str(gone.service)))
+    found += [_run(result, now) for result in _changed(before.results, after.results)]
     for edge in _changed(before.edges, after.edges):
         found += _edge(before.edges.get(edge.node), edge, now)
     return found
@@ -70,6 +73,12 @@ def _rollout(before: Rollout | None, after: Rollout, now: float) -> Iterator[Eve
     if was.weights != after.weights:
         weights = ", ".join(f"release {release} {weight}" for release, weight in after.weights.items())
         yield Event(now, name, f"weight of each server: {weights or 'as usual'}", name)
+
+
+def _run(result: Result, at: float) -> Event:
+    name = str(result.service)
+    text = f"{result.hook} of release {result.release} {result.state} on {result.node}{_why(result.reason)}"
+    return Event(at, name, text, name)
 
 
 def _edge(before: Edge | None, after: Edge, now: float) -> Iterator[Event]:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
-from registrator.control import canary
+from registrator.control import bluegreen, canary
 from registrator.control.view import ServiceView
 from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.names import ReleaseNumber, ServiceName
-from registrator.model.rollout import ENDED, Rollout
+from registrator.model.rollout import Rollout
+from registrator.orders import hooks
 from registrator.registry.schema import key_of
 from registrator.registry.store import Store
 from registrator.registry.world import Reader, World
@@ -31,6 +32,8 @@ class Standing:
     draining: int = 0
     replicas: int = 0
     reason: str = ""
+    hook: str = ""  # the one that is waited for, and how far it is
+    kept: int = 0  # old ones that stay for a while without requests
     share: float = 0.0  # of the requests, in percent, while it is on trial
 
     @property
@@ -42,8 +45,10 @@ class Standing:
         """One line for a person."""
         if self.release == 0:
             return f"{self.service} {self.state}: {self.ready}/{self.replicas} serving"
-        parts = [f"{self.ready}/{self.replicas} serving"]
+        parts = [self.hook] if self.hook else []
+        parts += [f"{self.ready}/{self.replicas} {'warm' if self.state == 'warming' else 'serving'}"]
         parts += [f"{n} {word}" for n, word in ((self.starting, "starting"), (self.old, "of the old release")) if n]
+        parts += [f"{self.kept} of the old release kept"] if self.kept else []
         parts += [f"{self.draining} draining"] if self.draining else []
         share = f" at {self.share:g} %" if self.share else ""
         return f"{self.service} release {self.release} {self.state}{share}: {', '.join(parts)}"
@@ -63,16 +68,19 @@ def standing(world: World, name: ServiceName) -> Standing | None:
     target = rollout.target if rollout and current else service.release
     new = [a for a in view.live if a.release == target]
     ready = sum(view.ready(a) for a in new)
+    kept = len(bluegreen.kept(view, rollout, 0.0)) if rollout and current else 0
     return Standing(
         name,
         target,
         rollout.state if rollout and current else "waiting for the control loop",
         ready,
         len(new) - ready,
-        len(view.live) - len(new) + len(view.unclaimed),
+        len(view.live) - len(new) + len(view.unclaimed) - kept,
         len(view.draining),
         rollout.wanted if rollout and service.placement.every_node else service.replicas,
         rollout.reason if rollout and current else "",
+        hooks.under_way(world, rollout) if rollout and current else "",
+        kept,
         canary.step_of(view, rollout.trial).weight if rollout and rollout.trial and rollout.state == "canary" else 0.0,
     )
 
@@ -133,7 +141,7 @@ async def releases(
             if (now := standing(world, name)) is not None and shown.get(name) != now:
                 shown[name] = now
                 show(now)
-        ended = {n: r for n, r in world.rollouts.items() if wanted.get(n) == r.release and r.state in ENDED}
+        ended = {n: r for n, r in world.rollouts.items() if wanted.get(n) == r.release and r.over}
         if _all_there(wanted, ended, shown):
             await _applied(store, max(world.revisions[key_of(world.services[name])] for name in wanted))
             return ended

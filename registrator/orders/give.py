@@ -141,6 +141,7 @@ def _nothing_to(order: str, service: Service, rollout: Rollout | None) -> HecdEr
         "done": f"`hecd rollback {name}` goes back to an earlier release.",
         "rolled-back": f"Release {rollout.stable} serves. Deploy again to try again.",
         "rolling-back": f"It goes back to release {rollout.stable}; `hecd rollout status -f {name}` follows it.",
+        "preparing": f"Its pre_deploy hook runs; `hecd rollout abort {name}` stops it.",
         "held": f"`hecd rollout resume {name}` goes on, `promote` finishes it, `abort` goes back.",
         "paused": f"It failed. `hecd rollout resume {name}` tries on, `abort` goes back.",
     }
@@ -220,7 +221,7 @@ async def retire(
         guard = Absent(schema.key_of(service))
     else:
         guard = _unchanged(service, world)
-    retired = replace(service, replicas=0, updated_at=now, updated_by=who)
+    retired = replace(service, replicas=0, retiring=True, updated_at=now, updated_by=who)
     return await store.commit([schema.put(retired), deed(now, who, "rm", name)], [guard, *under])
 
 
@@ -235,6 +236,8 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
     """Second half of a removal, when nothing runs any more: delete its records. Raises HecdError if it still runs."""
     if any(world.of_service(name)) or any(world.assigned(name)):
         raise HecdError(f"{name} still has instances", hint="`hecd ps` lists them.")
+    if world.runs_of(name):
+        raise HecdError(f"a hook of {name} still runs", hint="It is stopped; try again in a moment.")
     service = service_named(world, name)
     gone: list[Write] = [schema.delete(service)]
     gone += [schema.delete(r) for (s, _), r in world.releases.items() if s == name]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.rollout import ENDED
+from registrator.orders import hooks
 from registrator.registry.world import World
 
 
@@ -36,7 +37,7 @@ def _entry(world: World, name: ServiceName, number: ReleaseNumber) -> Entry:
     outcome = world.history.get((name, number))
     state, reason = (outcome.state, outcome.reason) if outcome else ("waiting", "")
     if rollout is not None and rollout.release == number and rollout.state not in ENDED:
-        state, reason = rollout.state, rollout.reason
+        state, reason = rollout.state, hooks.under_way(world, rollout) or rollout.reason
     elif outcome is None and rollout is not None and number in rollout.proven:
         state = "done"  # it ended before there was a history
     return Entry(

@@ -9,9 +9,11 @@ from typing import Any
 
 from registrator.control.placement import Board, NoPlace
 from registrator.errors import HecdError
+from registrator.model.hook import HOOKS, Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.release import Release
 from registrator.model.service import Project, Service, ServiceSpec
+from registrator.model.switch import BLUE_GREEN
 from registrator.model.traffic import Port, Traffic
 from registrator.registry import schema
 from registrator.registry.store import Absent, Delete, Guard, Unchanged, Write
@@ -59,7 +61,9 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     settings = replace(spec.settings, digest=digest)
     before = world.services.get(spec.name)
     current = world.releases.get((spec.name, before.release)) if before else None
-    differences = _differences(current.settings, settings) if current else ()
+    differences: tuple[str, ...] = ()
+    if current is not None:
+        differences = (*_differences(current.settings, settings), *_hooks(current.hooks, spec.hooks))
     rollout = world.rollouts.get(spec.name)
     failed = before is not None and rollout is not None and rollout.failed(before.release)
     same = current is not None and not differences and not failed
@@ -77,28 +81,37 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if kind == "nothing":
         return Change(spec.name, kind, number, (f"release {number} is what the file asks for",))
     writes: list[Write] = [schema.put(service)]
-    release = None if same else Release(spec.name, number, settings, now, who)
+    release = None if same else Release(spec.name, number, settings, now, who, spec.hooks)
     if release is not None:
         writes += [schema.put(release), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
-    places = () if same else tuple(_places(service, world))
+    places = () if same else tuple(_places(service, spec.hooks, world))
     guards = (_guard(service, before, world),)
     return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards, service, release)
 
 
-def _places(service: Service, world: World) -> Iterator[str]:
+def _places(service: Service, hooks: Hooks, world: World) -> Iterator[str]:
     """Each node that would get instances of the release as things are now, and why the first of them."""
     services = {**world.services, service.service: service}
     board = Board(world.nodes, world.assignments.values(), (), services, world.availability)
     count = board.wanted(service, ())
     found: dict[str, list[str]] = {}
+    if any(hooks.named(name) for name in HOOKS):
+        once = board.place_once(service)
+        if isinstance(once, NoPlace):
+            yield f"its hooks can't be run: {once.reason}"
     for n in range(count):
         place = board.place(service, service.release)
         if isinstance(place, NoPlace):
-            yield f"{count - n} can't be placed: {place.reason}"
+            two = "no room for two sets, as strategy blue-green takes: " if _two_sets(service, world) else ""
+            yield f"{two}{count - n} can't be placed: {place.reason}"
             break
         found.setdefault(place.node, []).append(place.reason)
     yield from (f"{len(reasons)} on {name}: {reasons[0]}" for name, reasons in sorted(found.items()))
+
+
+def _two_sets(service: Service, world: World) -> bool:
+    return service.update.strategy == BLUE_GREEN and any(world.assigned(service.service))
 
 
 def next_release(service: ServiceName, world: World) -> ReleaseNumber:
@@ -167,6 +180,17 @@ def _differences(before: Any, after: Any, at: str = "") -> tuple[str, ...]:
         names = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
         return tuple(f"{at}.{name} changed" for name in names)
     return (f"{at}: {_shown(before)} -> {_shown(after)}",)
+
+
+def _hooks(before: Hooks, after: Hooks) -> Iterator[str]:
+    """Each hook that differs. What it is started with is not shown whole: that may hold secrets."""
+    for name in HOOKS:
+        old, new = before.named(name), after.named(name)
+        if old is None or new is None:
+            if old != new:
+                yield f"hooks.{name}: {'is new: ' + _shown(' '.join(new.command)) if new else 'is gone'}"
+        else:
+            yield from _differences(old, new, f"hooks.{name}")
 
 
 def _join(at: str, name: str) -> str:

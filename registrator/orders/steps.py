@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from registrator.control import rollout
-from registrator.control.actions import Action, Assign, Drain, HoldBack, LetGo, Progress, Unassign
+from registrator.control.actions import Action, Assign, Drain, ForgetRun, HoldBack, LetGo, OrderRun, Progress, Unassign
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.model.hold import HOLD_SERVER
+from registrator.model.hook import Result, Run
 from registrator.model.instance import USUAL_WEIGHT, Assignment, Instance
 from registrator.model.names import InstanceName, backend_name
 from registrator.model.node import Edge, ServerReport
 from registrator.model.release import Release
-from registrator.model.rollout import ENDED, Rollout
+from registrator.model.rollout import Rollout
 from registrator.model.service import Service
 from registrator.registry.world import World
 
@@ -51,20 +52,19 @@ class _Play:
             view = ServiceView.of(world, self._wanted(board, world), (), board.leaving(self.service, _of(world, name)))
             actions = rollout.decide(view, board, now)
             for action in actions:
-                yield from self._told(action, world.rollouts.get(name))
+                yield from self._told(action, world)
                 world = _after(world, action)
             world = _served(world, self.service)
-            ended = (state := world.rollouts.get(name)) is not None and state.state in ENDED
             if not actions:
                 wait_s = rollout.wake_after_s(ServiceView.of(world, self.service), now)
-                if ended or wait_s is None:
+                if wait_s is None:
                     return
                 now += wait_s + 0.001
 
     def _wanted(self, board: Board, world: World) -> Service:
         return replace(self.service, replicas=board.wanted(self.service, _of(world, self.service.service)))
 
-    def _told(self, action: Action, before: Rollout | None) -> Iterator[str]:
+    def _told(self, action: Action, world: World) -> Iterator[str]:
         backends = [backend_name(self.service.service, p.target) for p in self.service.traffic.ports]
         match action:
             case Assign(a, reason):
@@ -78,11 +78,22 @@ class _Play:
                 yield f"let requests wait ({reason}){told}"
             case LetGo(_, reason):
                 yield f"let the requests go on ({reason})"
-            case Progress(record, reason) if record.weights != (before.weights if before else {}):
+            case OrderRun(run, _) if run.order == "run":
+                yield f"run {run.hook} of release {run.release} on {run.node}, once, for {run.timeout_s:g} s at most"
+            case Progress(record, reason) if _weighs(world, record):
                 told = "".join(
                     f"; HAProxy: set each server of release {r} weight {w}" for r, w in record.weights.items()
                 )
                 yield f"weigh {self.service.service} ({reason})" + (told or "; HAProxy: set all servers weight 100")
+
+
+def _weighs(world: World, after: Rollout) -> bool:
+    """Whether some server gets another weight: not where only those are forgotten that are gone."""
+    known = world.rollouts.get(after.service)
+    before = known.weights if known else {}
+    forgotten = set(before) - set(after.weights)
+    there = {str(a.release) for a in _of(world, after.service)}
+    return any(before.get(r) != w for r, w in after.weights.items()) or bool(forgotten & there)
 
 
 def _of(world: World, name: str) -> list[Assignment]:
@@ -103,8 +114,24 @@ def _after(world: World, action: Action) -> World:
             return replace(world, holds={**world.holds, (hold.service, hold.owner): hold})
         case LetGo(hold):
             return replace(world, holds={k: v for k, v in world.holds.items() if k != (hold.service, hold.owner)})
+        case OrderRun(run):
+            return _ran(world, run)
+        case ForgetRun(gone):
+            if isinstance(gone, Run):
+                return replace(world, runs={k: v for k, v in world.runs.items() if k != gone.run})
+            return replace(world, results={k: v for k, v in world.results.items() if k != gone.run})
         case _:
             return world
+
+
+def _ran(world: World, run: Run) -> World:
+    """What is ordered to run has passed; what is ordered to go has gone."""
+    results = {name: result for name, result in world.results.items() if name != run.run}
+    if run.order != "remove":
+        results[run.run] = Result(
+            run.run, run.service, run.release, run.hook, run.node, "passed", ordered_at=run.ordered_at
+        )
+    return replace(world, runs={**world.runs, run.run: run}, results=results)
 
 
 def _served(world: World, service: Service) -> World:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from registrator.errors import Conflict, RegistryUnavailable
 from registrator.registry import schema
-from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Store
+from registrator.registry.store import Absent, Created, Delete, Lease, Put, Store
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Leadership:
     """Held until the lease dies or somebody removes the key."""
 
-    guard: Guard
+    guard: Created
 
     async def resign(self, store: Store) -> None:
         """Give it up, so that the next one need not wait for the lease to end."""

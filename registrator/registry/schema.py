@@ -8,6 +8,7 @@ from typing import Any
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -41,6 +42,8 @@ Record = (
     | Lock
     | Deed
     | Hold
+    | Run
+    | Result
 )
 
 
@@ -68,6 +71,8 @@ ROOMS = (
     Room("locks", Lock, 1),
     Room("audit", Deed, 1),
     Room("holds", Hold, 2),
+    Room("runs", Run, 2),
+    Room("results", Result, 2),
 )
 
 
@@ -102,6 +107,10 @@ def key_of(record: Record) -> str:
             return f"{ROOT}audit/{record.id}"
         case Hold():
             return f"{ROOT}holds/{record.service}/{record.owner}"
+        case Run():
+            return f"{ROOT}runs/{record.service}/{record.run}"
+        case Result():
+            return f"{ROOT}results/{record.service}/{record.run}"
         case Ledger():
             return LEDGER
 

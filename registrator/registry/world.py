@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
 from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -49,6 +51,8 @@ class World:
     locks: Mapping[ServiceName, Lock] = field(default_factory=dict)
     audit: Mapping[str, Deed] = field(default_factory=dict)
     holds: Mapping[tuple[ServiceName, str], Hold] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)  # by the name of the run, as the next one
+    results: Mapping[str, Result] = field(default_factory=dict)
     ledger: Ledger | None = None
     leader: str | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)  # key -> revision of its last change
@@ -62,6 +66,17 @@ class World:
     def assigned(self, service: ServiceName) -> Iterator[Assignment]:
         """The assignments of one service."""
         return (a for a in self.assignments.values() if a.service == service)
+
+    def runs_of(self, service: ServiceName) -> Mapping[str, Run]:
+        """The runs of hooks of one service."""
+        return self._runs.get(service, {})
+
+    @cached_property
+    def _runs(self) -> Mapping[ServiceName, Mapping[str, Run]]:
+        found: dict[ServiceName, dict[str, Run]] = {}
+        for name, run in self.runs.items():
+            found.setdefault(run.service, {})[name] = run
+        return found
 
 
 class Reader:

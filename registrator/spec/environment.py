@@ -17,7 +17,15 @@ def environment_of(service: Field, base_dir: Path, variables: Mapping[str, str])
     found: dict[str, str] = {}
     for place in service["env_file"].items():
         found |= _file(place, base_dir, variables)
-    for place, name, value in pairs(service["environment"]):
+    return variables_in(service["environment"], variables, found)
+
+
+def variables_in(
+    places: Field, variables: Mapping[str, str], before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Those of `before`, with what stands at `places` over them."""
+    found = dict(before or {})
+    for place, name, value in pairs(places):
         if not name or "=" in name or not name.isprintable():
             place.fault(f"{name[:60]!r} can't be the name of a variable")
         elif value is not None:

@@ -11,11 +11,14 @@ from pathlib import Path
 from registrator.model.names import ServiceName
 from registrator.model.release import Limits, Settings
 from registrator.model.service import Port, ServiceSpec, Update
+from registrator.model.switch import BLUE_GREEN
+from registrator.spec.bluegreen import is_blue_green
 from registrator.spec.canary import canary_of
 from registrator.spec.command import words_of
 from registrator.spec.environment import environment_of, labels_of
 from registrator.spec.field import Field
 from registrator.spec.healthcheck import check_of, healthcheck_of
+from registrator.spec.hooks import hooks_of
 from registrator.spec.mounts import mounts_of
 from registrator.spec.placement import placement_of
 from registrator.spec.ports import ports_of
@@ -65,6 +68,7 @@ def service_of(
         update=_update(place["deploy"]["update_config"], extra, ports),
         traffic=traffic_of(name, extra, ports, check),
         placement=placement_of(place["deploy"]),
+        hooks=hooks_of(extra["hooks"], variables),
     )
 
 
@@ -84,9 +88,12 @@ def _limits(place: Field) -> Limits:
 
 def _update(place: Field, extra: Field, ports: Sequence[Port]) -> Update:
     usual = Update()
+    switches = is_blue_green(extra, place, ports)
     return Update(
+        strategy=BLUE_GREEN if switches else usual.strategy,
+        keep_s=extra["keep"].duration_s(usual.keep_s),
         canary=canary_of(extra, place, ports),
-        parallelism=place["parallelism"].whole(usual.parallelism, most=MAX_REPLICAS),
+        parallelism=place["parallelism"].whole(0 if switches else usual.parallelism, most=MAX_REPLICAS),
         delay_s=place["delay"].duration_s(usual.delay_s),
         monitor_s=place["monitor"].duration_s(usual.monitor_s),
         order=place["order"].text(usual.order),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Machine, made_machine, outside_killed
+from tests.e2e.test_hooks import text as hooked
 from tests.fakes.podman_service import PodmanService
 from tests.integration.announce.dockerd import Dockerd
 from tests.integration.announce.namespace import own_network
@@ -57,6 +58,27 @@ def test_a_release_and_a_kill_lose_no_request(machine: Machine, dockerd: Dockerd
     logs = machine.hecd("logs", victim)
     assert logs.code == 0, logs.err
     assert machine.hecd("exec", victim, "--", "/bin/sh", "-c", "exit 7").code == 7
+
+
+def test_a_hook_runs_once_though_agent_and_docker_are_killed(
+    machine: Machine, dockerd: Dockerd, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    pre = "echo $$HECD_HOOK >> /marks/ran; while [ ! -e /marks/go ]; do usleep 50000; done; echo migrated"
+    machine.hecd("deploy", "-d", "-f", "-", stdin=hooked(machine, 1, tmp_path, pre))
+    machine.until((tmp_path / "ran").exists, 10.0, "it runs")
+    assert list(ids(dockerd)) == ["web.1.pre-deploy.1"]
+    machine.kill("registrator", "agent")
+    dockerd.kill()
+    dockerd.start()
+    (tmp_path / "go").touch()
+    followed = machine.hecd("rollout", "status", "-f", "web")
+    assert followed.code == 0, followed.err
+    assert (tmp_path / "ran").read_text() == "pre_deploy\n"
+    assert "migrated" in machine.hecd("logs", "web", "--hook", "pre_deploy").out
+    bad = machine.deploy_text(hooked(machine, 2, tmp_path, "echo no such table; exit 3"))
+    assert (bad.code, healthy(machine)) == (5, 2)
+    assert "release 2 failed: pre_deploy on one: exit code 3" in bad.err and "| no such table" in bad.err
 
 
 def test_kill_9_of_the_agent_and_of_docker_touches_no_container(machine: Machine, dockerd: Dockerd) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
 from registrator.agent.names import Names
 from registrator.agent.peers import Peer
-from registrator.agent.ports import Ending, Seen
+from registrator.agent.ports import Ending, Seen, SeenRun
 from registrator.errors import EngineAway, EngineFault, NotFound
+from registrator.model.hook import Hook, Run
 from registrator.model.names import InstanceName, NodeName
 from registrator.model.node import Vtep
 from registrator.model.release import Release, Settings
@@ -41,10 +42,11 @@ ALIKE = (
 )
 RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
 NODE_LABEL = "hecd.node"
+RUN_LABEL, RUN_RELEASE_LABEL = "hecd.run", "hecd.run.release"  # others than those of instances: it is none
 
 
 class RuntimeEngine:
-    """See agent.ports.Engine and agent.ports.Directory."""
+    """See agent.ports.Engine, agent.ports.OneOffs and agent.ports.Directory."""
 
     def __init__(self, host: Host, node: str) -> None:
         self._host = host
@@ -81,7 +83,26 @@ class RuntimeEngine:
         with _mapped():
             container = self._host.containers.inspect(instance)
             tail = tuple(self._host.inside.tail(instance, 10))
-        return Ending(_in_words(container), tail)
+        return Ending(_in_words(container), tail, container.exit_code)
+
+    def runs(self) -> list[SeenRun]:
+        with _mapped():
+            found = [c for c in self._host.containers.list() if c.spec.labels.get(NODE_LABEL) == self._node]
+        return [seen for c in found if (seen := _seen_run(c)) is not None]
+
+    def prepare(self, release: Release) -> None:
+        with _mapped():
+            self._host.images.pull(_pinned(release.settings))
+
+    def start_run(self, run: Run, release: Release) -> SeenRun:
+        hook = release.hooks.named(run.hook)
+        if hook is None:
+            raise EngineFault(f"release {release.number} has no {run.hook}")
+        with _mapped():
+            image = self._host.images.pull(_pinned(release.settings))
+            self._host.containers.create(_run_spec(run, release, hook, image.digest))
+            container = self._host.containers.start(run.run)
+        return SeenRun(run, release, True, container.started_at or time.time())
 
     def exec_probe(self, instance: InstanceName, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
         """Run `argv` inside the instance: exit code and the end of its output. Raises EngineFault."""
@@ -285,6 +306,32 @@ def _spec(instance: InstanceName, release: Release, digest: str, node: str) -> C
         log=LogLimits(**asdict(s.wishes.log)),
         **{name: getattr(s.wishes, name) for name in ALIKE},
     )
+
+
+def _run_spec(run: Run, release: Release, hook: Hook, digest: str) -> ContainerSpec:
+    """As an instance of the release is made, with another command, and nothing by which it would be taken for one."""
+    like = _spec(InstanceName(run.run), release, digest, run.node)
+    environment = {**like.environment, **hook.environment, "HECD_HOOK": run.hook}
+    del environment["HECD_INSTANCE"]
+    labels = {**release.settings.labels, NODE_LABEL: run.node}
+    labels |= {RUN_LABEL: encode(run).decode(), RUN_RELEASE_LABEL: encode(release).decode()}
+    return replace(
+        like,
+        command=hook.command,
+        entrypoint=like.entrypoint if hook.entrypoint is None else hook.entrypoint,
+        environment=environment,
+        labels=labels,
+        hostname=f"{release.service}-hook",
+    )
+
+
+def _seen_run(container: Container) -> SeenRun | None:
+    try:
+        run = decode(Run, container.spec.labels[RUN_LABEL].encode())
+        release = decode(Release, container.spec.labels[RUN_RELEASE_LABEL].encode())
+    except (KeyError, CodecFault):
+        return None
+    return SeenRun(run, release, container.state is State.RUNNING, container.started_at or 0.0)
 
 
 def _seen(container: Container) -> Seen | None:

@@ -20,6 +20,7 @@ from registrator.agent.drivers.answers import AnswerLog
 from registrator.agent.drivers.haproxy import HaproxyBalancer
 from registrator.agent.edge import EdgeReporter
 from registrator.config import EtcdAccess
+from registrator.model.hook import Hooks
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
@@ -83,9 +84,11 @@ class Fleet:
     web: Web
     port: int
     behave: Callable[[Assignment], None] = lambda _: None  # called for each instance before it serves
+    startable: Callable[[Assignment], bool] = lambda _: True  # one that is not yet is asked about again
     controls: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)
     _reader: Reader = field(default_factory=Reader)
+    _done: int = 0  # revision of the last thing that its hands did
 
     @property
     def world(self) -> World:
@@ -95,14 +98,19 @@ class Fleet:
     def rollout(self) -> Rollout:
         return self.world.rollouts[WEB]
 
-    async def deploy(self, release: int, replicas: int, update: Update) -> None:
+    async def deploy(self, release: int, replicas: int, update: Update, hooks: Hooks | None = None) -> None:
         traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=Check("/health", 0.2, 0.5))
         records: list[schema.Record] = [
-            Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,))),
+            Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,)), hooks=hooks or Hooks()),
             Service(WEB, ReleaseNumber(release), replicas, update, traffic),
             Ledger(time.time()),
         ]
         await self.store.commit([schema.put(record) for record in records])
+
+    async def want(self, release: int) -> None:
+        """What `hecd rollback` writes."""
+        service = self.world.services[WEB]
+        await self.store.commit([schema.put(replace(service, release=ReleaseNumber(release)))])
 
     def control(self, name: str) -> None:
         """Start a control loop."""
@@ -170,24 +178,25 @@ class Fleet:
         while True:
             snapshot = self.store.snapshot()
             world = self._reader.read(snapshot)
-            for order in world.assignments.values():
-                await self._follow(world, order)
+            if world.revision >= self._done:  # an older one lacks what was done already
+                for order in world.assignments.values():
+                    await self._follow(world, order)
             await self.store.changed(snapshot.mark)
 
     async def _follow(self, world: World, order: Assignment) -> None:
         known = world.instances.get(order.instance)
-        if known is None and not order.drain:
+        if known is None and not order.drain and self.startable(order):
             self.behave(order)
             address = await asyncio.to_thread(self.web.open, str(order.instance))
             endpoints = {str(TARGET): address}
             record = Instance(
                 order.instance, WEB, order.release, N1, endpoints, "running", "healthy", check_path="/health"
             )
-            await self.store.commit([schema.put(record, self.lease.id)])
+            self._done = await self.store.commit([schema.put(record, self.lease.id)])
         elif known is not None and order.drain and known.state == "running":
-            await self.store.commit([schema.put(replace(known, state="draining"), self.lease.id)])
+            self._done = await self.store.commit([schema.put(replace(known, state="draining"), self.lease.id)])
         elif known is not None and order.drain and self._let_go(world, known):
-            await self.store.commit([schema.delete(known)])
+            self._done = await self.store.commit([schema.delete(known)])
             await asyncio.to_thread(self.web.close, str(order.instance))
 
     @staticmethod

@@ -113,6 +113,13 @@ def test_plan(wanted, seen, tended, expected) -> None:
     assert all(a.successor == wanted["s"] for a in moved)
 
 
+def test_at_every_moment_of_a_change_of_weights_somebody_takes_requests() -> None:
+    first, second = (Server(name, f"10.0.0.{n}:80", 100 * (n == 2), ()) for n, name in enumerate("ab", 1))
+    seen = {"a": Seen(1, "10.0.0.1:80", 2, 0, 100, False), "b": Seen(2, "10.0.0.2:80", 2, 0, 0, False)}
+    found = plan("b", {"a": first, "b": second}, seen, ())
+    assert found == (Weigh(("b", "b"), 100), Weigh(("b", "a"), 0))
+
+
 def test_add_command_admits_by_a_check_that_comes_at_once() -> None:
     assert add_command(("b", "s"), SERVER, quick=True) == (
         "add server b/s 10.0.0.1:80 check downinter 2ms weight 100;enable health b/s;set server b/s state drain"
