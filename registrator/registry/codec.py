@@ -12,8 +12,8 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 R = TypeVar("R")
 Read = Callable[[Any], Any]
@@ -48,18 +48,18 @@ def decode(record: type[R], value: bytes) -> R:
     except ValueError as err:
         raise CodecFault(f"not JSON ({err})") from err
     try:
-        result: R = _reader(record)(data)
+        result: R = _reader(cast("Hashable", record))(data)
     except _Misfit as fault:
         raise CodecFault(f"{fault.at or 'the record'} {fault.what}") from None
     return result
 
 
 def _members(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in _names(type(record))}
+    return {name: getattr(record, name) for name in _names(cast("Hashable", type(record)))}
 
 
 @functools.cache
-def _names(record: type[Any]) -> tuple[str, ...]:
+def _names(record: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(record))
 
 
@@ -67,7 +67,7 @@ def _names(record: type[Any]) -> tuple[str, ...]:
 def _reader(kind: Any) -> Read:
     kind = getattr(kind, "__supertype__", kind)  # a NewType is its base
     if dataclasses.is_dataclass(kind):
-        return _record_reader(typing.cast("type[Any]", kind))
+        return _record_reader(cast("type[Any]", kind))
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         (inner,) = (_reader(arg) for arg in args if arg is not type(None))

@@ -1,11 +1,13 @@
-"""The world: every record of one snapshot, decoded. Only what changed since the last one is decoded again."""
+"""The world: every record of one snapshot, decoded. What did not change since the last one is not touched again: it is
+the same object in both, so that whoever kept something of the last world sees by that whether it still holds."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, cast
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
@@ -26,6 +28,17 @@ from registrator.registry.codec import CodecFault, decode
 from registrator.registry.store import Raw, Snapshot
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What there is of one service, apart from what is wanted."""
+
+    instances: Mapping[InstanceName, Instance] = field(default_factory=dict)
+    assignments: Mapping[tuple[NodeName, InstanceName], Assignment] = field(default_factory=dict)
+
+
+NOTHING = Part()
 
 
 @dataclass(frozen=True)
@@ -55,69 +68,148 @@ class World:
     leases: Mapping[str, int] = field(default_factory=dict)  # key -> the lease it stands under
     faults: Mapping[str, str] = field(default_factory=dict)  # key -> what is wrong
 
+    @cached_property
+    def parts(self) -> Mapping[ServiceName, Part]:
+        """What there is of each service; of one that did not change, the same object as in the world before.
+
+        A Reader knows it; of a world that was made otherwise it is worked out when it is asked for.
+        """
+        found: dict[ServiceName, Part] = {}
+        for name, instance in self.instances.items():
+            part = found.setdefault(instance.service, Part({}, {}))
+            cast("dict[Any, Any]", part.instances)[name] = instance
+        for index, order in self.assignments.items():
+            part = found.setdefault(order.service, Part({}, {}))
+            cast("dict[Any, Any]", part.assignments)[index] = order
+        return found
+
     def of_service(self, service: ServiceName) -> Iterator[Instance]:
         """The instances of one service that agents run. Those of others serve, too, but take no orders."""
-        return (i for i in self.instances.values() if i.service == service and not i.foreign)
+        return (i for i in self.part(service).instances.values() if not i.foreign)
 
     def assigned(self, service: ServiceName) -> Iterator[Assignment]:
         """The assignments of one service."""
-        return (a for a in self.assignments.values() if a.service == service)
+        return iter(self.part(service).assignments.values())
+
+    def part(self, service: ServiceName) -> Part:
+        """What there is of one service."""
+        return self.parts.get(service, NOTHING)
+
+
+_EMPTY = World()
 
 
 class Reader:
-    """Turns snapshots into worlds and remembers what it decoded."""
+    """Turns snapshots into worlds and remembers the last one."""
 
     def __init__(self) -> None:
-        self._decoded: dict[str, tuple[int, int, Any]] = {}
-        self._faults: dict[str, str] = {}
+        self._raws: Mapping[str, Raw] = {}
+        self._world = _EMPTY
 
     def read(self, snapshot: Snapshot) -> World:
         """The world at `snapshot`. A record that can't be read is left out and named in `faults`."""
-        rooms: dict[str, dict[Any, Any]] = {room.word: {} for room in schema.ROOMS}
-        seen: dict[str, tuple[int, int, Any]] = {}
-        for key, raw in snapshot.entries.items():
-            if (place := schema.room_of(key)) is None:
-                continue
-            room, words = place
-            seen[key] = known = self._known(key, raw, room.record, snapshot.epoch)
-            if known[2] is not None:
-                rooms[room.word][_index(room.word, words)] = known[2]
-        self._decoded = seen
-        self._faults = {key: fault for key, fault in self._faults.items() if key in seen}
-        return World(
-            epoch=snapshot.epoch,
-            revision=snapshot.revision,
-            cluster_id=snapshot.cluster_id,
-            ledger=self._single(snapshot, schema.LEDGER),
-            leader=_text(snapshot.entries.get(schema.LEADER)),
-            revisions={key: known[1] for key, known in seen.items()},
-            leases={key: raw.lease for key, raw in snapshot.entries.items() if raw.lease},
-            faults=dict(self._faults),
-            **rooms,
-        )
+        before, raws = self._raws, snapshot.entries
+        fresh = [(key, raw) for key, raw in raws.items() if before.get(key) is not raw]
+        draft = _Draft(self._world)
+        if len(before) + sum(key not in before for key, _ in fresh) > len(raws):
+            for key in before.keys() - raws.keys():
+                draft.drop(key)
+        for key, raw in fresh:
+            draft.put(key, raw)
+        draft.changed |= {
+            "epoch": snapshot.epoch, "revision": snapshot.revision, "cluster_id": snapshot.cluster_id
+        }  # fmt: skip
+        world = replace(self._world, **draft.changed)
+        vars(world)["parts"] = draft.parts
+        self._raws, self._world = ({}, _EMPTY) if draft.clash else (raws, world)
+        return world
 
-    def _known(self, key: str, raw: Raw, record: type[Any], epoch: int) -> tuple[int, int, Any]:
-        before = self._decoded.get(key)
-        if before is not None and before[:2] == (epoch, raw.revision):
-            return before
-        self._faults.pop(key, None)
+
+class _Draft:
+    """What is to be other than it was: `changed` has copies of just the mappings that are.
+
+    `clash` tells that two keys speak of one instance. Which one is seen is by chance, so all is read anew next time.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.changed: dict[str, Any] = {}
+        self.clash = False
+        self.parts = world.parts
+        self._world = world
+        self._sorted: dict[tuple[str, ServiceName], dict[Any, Any]] = {}
+
+    def put(self, key: str, raw: Raw) -> None:
+        """Take in an entry that is new, or another one than it was."""
+        if raw.lease != self._world.leases.get(key, 0):
+            _set(self._of("leases"), key, raw.lease or None)
+        if key in (schema.LEADER, schema.LEDGER):
+            self._single(key, raw)
+        elif (place := schema.room_of(key)) is not None:
+            room, words = place
+            self._of("revisions")[key] = raw.revision
+            self._set(room.word, _index(room.word, words), self._read(key, raw, room.record))
+
+    def drop(self, key: str) -> None:
+        """Forget an entry that is gone."""
+        for name in ("leases", "revisions", "faults"):
+            if key in getattr(self._world, name):
+                self._of(name).pop(key, None)
+        if key in (schema.LEADER, schema.LEDGER):
+            self._single(key, None)
+        elif (place := schema.room_of(key)) is not None:
+            room, words = place
+            self._set(room.word, _index(room.word, words), None)
+
+    def _set(self, word: str, index: Any, record: Any) -> None:
+        room = self._of(word)
+        old = room.get(index)
+        _set(room, index, record)
+        if word not in ("instances", "assignments"):
+            return
+        if old is not None and (record is None or old.service != record.service):
+            self.clash |= record is not None
+            _set(self._part(word, old.service), index, None)
+        if record is not None:
+            _set(self._part(word, record.service), index, record)
+
+    def _part(self, word: str, service: ServiceName) -> dict[Any, Any]:
+        """The records of one service, which may be changed."""
+        if (mine := self._sorted.get((word, service))) is None:
+            if not self._sorted:
+                self.parts = dict(self.parts)
+            part = self.parts.get(service, NOTHING)
+            mine = self._sorted[word, service] = dict(getattr(part, word))
+            cast("dict[Any, Any]", self.parts)[service] = replace(part, **{word: mine})
+        return mine
+
+    def _of(self, name: str) -> dict[Any, Any]:
+        if name not in self.changed:
+            self.changed[name] = dict(getattr(self._world, name))
+        found: dict[Any, Any] = self.changed[name]
+        return found
+
+    def _read(self, key: str, raw: Raw, record: type[Any]) -> Any:
+        if key in self._world.faults:
+            self._of("faults").pop(key, None)
         try:
             value = decode(record, raw.value)
             if schema.key_of(value) != key:
                 raise CodecFault(f"it says of itself that it is {schema.key_of(value)}")
         except CodecFault as err:
-            self._faults[key] = str(err)
+            self._of("faults")[key] = str(err)
             log.warning("record passed over key=%s fault=%s", key, err)
-            value = None
-        return epoch, raw.revision, value
-
-    def _single(self, snapshot: Snapshot, key: str) -> Ledger | None:
-        raw = snapshot.entries.get(key)
-        try:
-            return decode(Ledger, raw.value) if raw else None
-        except CodecFault as err:
-            self._faults[key] = str(err)
             return None
+        return value
+
+    def _single(self, key: str, raw: Raw | None) -> None:
+        if key == schema.LEADER:
+            self.changed["leader"] = raw.value.decode(errors="replace") if raw else None
+            return
+        self.changed["ledger"] = None
+        try:
+            self.changed["ledger"] = decode(Ledger, raw.value) if raw else None
+        except CodecFault as err:
+            self._of("faults")[key] = str(err)
 
 
 def _index(word: str, words: tuple[str, ...]) -> Any:
@@ -128,5 +220,9 @@ def _index(word: str, words: tuple[str, ...]) -> Any:
     return words[-1]
 
 
-def _text(raw: Raw | None) -> str | None:
-    return raw.value.decode(errors="replace") if raw else None
+def _set(room: dict[Any, Any], index: Any, record: Any) -> None:
+    """Put it there, where it was if it was; None takes it away."""
+    if record is None:
+        room.pop(index, None)
+    else:
+        room[index] = record
