@@ -68,7 +68,7 @@ class Board:
     def __init__(
         self,
         nodes: Mapping[NodeName, Node],
-        assignments: Iterable[Assignment],
+        assignments: Collection[Assignment],
         lost: Collection[NodeName] = (),
         services: Mapping[ServiceName, Service] | None = None,
         availability: Mapping[NodeName, Availability] | None = None,
@@ -81,13 +81,12 @@ class Board:
         self._groups: Counter[tuple[ServiceName, ReleaseNumber, tuple[str, ...]]] = Counter()
         self._heaps: dict[tuple[ServiceName, ReleaseNumber], list[GroupKey]] = {}
         self._fitting: dict[tuple[str, ...], list[NodeName]] = {}  # by constraints
-        for a in assignments:
-            self._count(a.node, a.service, a.release, live=not a.drain)
-        for name in self._loads.keys() & nodes.keys():
-            self._weigh(name)
+        self._uncounted = assignments
+        self.asked = 0  # how often somebody wanted a place
 
     def place(self, service: Service, release: ReleaseNumber) -> Place | NoPlace:
         """The node for one more instance of `release`, counted as placed from now on."""
+        self._take_stock()
         heap = self._candidates(service, release)
         while heap:
             counts, (of, *_, name), group = heap[0]
@@ -102,6 +101,17 @@ class Board:
                 self._weigh(name)
                 return Place(name, reason)
         return NoPlace(self._refusals(service, release))
+
+    def _take_stock(self) -> None:
+        """Count what is there: at the first place that is asked for, as most looks at a fleet ask for none."""
+        self.asked += 1
+        if not self._uncounted:
+            return
+        for a in self._uncounted:
+            self._count(a.node, a.service, a.release, live=not a.drain)
+        self._uncounted = ()
+        for name in self._loads.keys() & self._nodes.keys():
+            self._weigh(name)
 
     def leaving(self, service: Service, assignments: Iterable[Assignment]) -> dict[InstanceName, str]:
         """Those that must not stay where they are, and why. A node that is away says nothing."""
