@@ -30,8 +30,10 @@ class Backup:
     _due: float = 0.0
 
     def save(self, world: World, now: float) -> float:
-        """Write the file if an order changed since the last time, but not so often that nothing else gets done; after how
-        many seconds to ask again. `now` is monotonic seconds. An empty world is not worth keeping."""
+        """Write the file if an order changed since the last time, but not so often that nothing else gets done.
+
+        After how many seconds to ask again. `now` is monotonic seconds. An empty world is not worth keeping.
+        """
         rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability, world.history)
         if not any(rooms) or [*map(id, rooms)] == [*map(id, self._rooms)]:
             return math.inf

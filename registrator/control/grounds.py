@@ -1,4 +1,4 @@
-"""What a decision about a service rested on. While that is as it was, and no timer has ended, the decision is, too. Pure.
+"""What a decision about a service rested on. While that is as it was, and no timer has ended, so is the decision. Pure.
 
 Load balancers tell each second how many sessions each server has: of that, only a canary's judge wants to know.
 """
@@ -29,8 +29,9 @@ class Observer:
         self._words = {name: self._heard(edge) for name, edge in world.edges.items()}
 
     def grounds(self, world: World, service: Service, lost: Collection[NodeName], since: float) -> Grounds:
-        """All that rollout.decide looks at for `service`, but the board and the time. Equal ones compare quickly, as what
-        did not change is the same object. `since` is when this leader began.
+        """All that rollout.decide looks at for `service`, but the board and the time. `since`: when this leader began.
+
+        Equal ones compare quickly, as what did not change is the same object.
         """
         name = service.service
         rollout = world.rollouts.get(name)
@@ -48,7 +49,10 @@ class Observer:
         known = self._words.get(edge.node)
         if known is not None and known[0] is edge:
             return known
+        was, said = known or (None, {})
         return edge, {
-            backend: {name: (r.state, r.weight, r.check) for name, r in servers.items()}
+            backend: said[backend]
+            if was is not None and was.servers.get(backend) is servers
+            else {name: (r.state, r.weight, r.check) for name, r in servers.items()}
             for backend, servers in edge.servers.items()
         }

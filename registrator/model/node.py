@@ -78,3 +78,13 @@ class Edge:
     counted_since: float = 0.0  # seconds since the epoch: the totals in `usage` began then; 0: nobody counts
     uncounted: int = 0  # answers since the last reload that the load balancer told of faster than they were read
     at: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class EdgePart:
+    """`/hecd/servers/<node>/<backend>`: what a large edge says of one backend, beside its own record."""
+
+    node: NodeName
+    backend: str
+    servers: dict[str, ServerReport] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)

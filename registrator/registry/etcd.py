@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ class EtcdStore:
     def __init__(self, client: etcdkit.Client, mirror: etcdkit.Mirror) -> None:
         self._client = client
         self._mirror = mirror
-        self._raws: Mapping[str, Raw] = MappingProxyType({})
+        self._raws: dict[str, Raw] = {}
         mirror.listen(self._hear)
 
     @property
@@ -36,7 +36,7 @@ class EtcdStore:
 
     def snapshot(self) -> Snapshot:
         seen = self._mirror.snapshot()
-        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, self._raws)
+        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, MappingProxyType(self._raws))
 
     async def changed(self, after: tuple[int, int]) -> None:
         await self._mirror.changed(after)
@@ -62,13 +62,13 @@ class EtcdStore:
 
     def _hear(self, changes: list[etcdkit.Change]) -> None:
         """Keep each entry in the port's words. What was handed out does not change, and what did not change is kept."""
-        raws = dict(self._raws)
+        raws = self._raws.copy()
         for change in changes:
             if change.new is None:
                 raws.pop(change.key, None)
             else:
                 raws[change.key] = _raw(change.new)
-        self._raws = MappingProxyType(raws)
+        self._raws = raws
 
 
 class _HeldLease:

@@ -16,7 +16,7 @@ from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
-from registrator.model.node import Edge, Node
+from registrator.model.node import Edge, EdgePart, Node
 from registrator.model.outcome import Outcome
 from registrator.model.placement import Availability
 from registrator.model.release import Release
@@ -53,7 +53,8 @@ class World:
     releases: Mapping[tuple[ServiceName, ReleaseNumber], Release] = field(default_factory=dict)
     assignments: Mapping[tuple[NodeName, InstanceName], Assignment] = field(default_factory=dict)
     instances: Mapping[InstanceName, Instance] = field(default_factory=dict)
-    edges: Mapping[NodeName, Edge] = field(default_factory=dict)
+    edges: Mapping[NodeName, Edge] = field(default_factory=dict)  # whole, whether or not they are written in parts
+    servers: Mapping[tuple[NodeName, str], EdgePart] = field(default_factory=dict)
     claims: Mapping[str, Claim] = field(default_factory=dict)
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
     availability: Mapping[NodeName, Availability] = field(default_factory=dict)
@@ -105,23 +106,28 @@ class Reader:
     def __init__(self) -> None:
         self._raws: Mapping[str, Raw] = {}
         self._world = _EMPTY
+        self._heads: dict[NodeName, Edge] = {}  # what edges say, without their parts
 
     def read(self, snapshot: Snapshot) -> World:
         """The world at `snapshot`. A record that can't be read is left out and named in `faults`."""
         before, raws = self._raws, snapshot.entries
-        fresh = [(key, raw) for key, raw in raws.items() if before.get(key) is not raw]
+        known = before.get
+        fresh = [(key, raw) for key, raw in raws.items() if known(key) is not raw]
         draft = _Draft(self._world)
         if len(before) + sum(key not in before for key, _ in fresh) > len(raws):
             for key in before.keys() - raws.keys():
                 draft.drop(key)
         for key, raw in fresh:
             draft.put(key, raw)
+        draft.join_parts(self._heads)
         draft.changed |= {
             "epoch": snapshot.epoch, "revision": snapshot.revision, "cluster_id": snapshot.cluster_id
         }  # fmt: skip
         world = replace(self._world, **draft.changed)
         vars(world)["parts"] = draft.parts
         self._raws, self._world = ({}, _EMPTY) if draft.clash else (raws, world)
+        if draft.clash:
+            self._heads = {}
         return world
 
 
@@ -137,6 +143,7 @@ class _Draft:
         self.parts = world.parts
         self._world = world
         self._sorted: dict[tuple[str, ServiceName], dict[Any, Any]] = {}
+        self._edges: set[NodeName] = set()  # of which something changed
 
     def put(self, key: str, raw: Raw) -> None:
         """Take in an entry that is new, or another one than it was."""
@@ -147,7 +154,7 @@ class _Draft:
         elif (place := schema.room_of(key)) is not None:
             room, words = place
             self._of("revisions")[key] = raw.revision
-            self._set(room.word, _index(room.word, words), self._read(key, raw, room.record))
+            self._set(room.word, key, _index(room.word, words), self._read(key, raw, room.record))
 
     def drop(self, key: str) -> None:
         """Forget an entry that is gone."""
@@ -158,16 +165,37 @@ class _Draft:
             self._single(key, None)
         elif (place := schema.room_of(key)) is not None:
             room, words = place
-            self._set(room.word, _index(room.word, words), None)
+            self._set(room.word, key, _index(room.word, words), None)
 
-    def _set(self, word: str, index: Any, record: Any) -> None:
+    def join_parts(self, heads: dict[NodeName, Edge]) -> None:
+        """Let edges be whole. `heads` are their own records, kept from one world to the next."""
+        edges, parts = self._of("edges") if self._edges else {}, self.changed.get("servers", self._world.servers)
+        for node in self._edges:
+            edge = edges.get(node)
+            if edge is None:
+                heads.pop(node, None)
+                continue
+            if edge is not self._world.edges.get(node):
+                heads[node] = edge
+            head = heads[node]
+            mine = [part for (of, _), part in parts.items() if of == node]
+            servers = {**head.servers, **{part.backend: part.servers for part in mine}}
+            usage = {**head.usage, **{part.backend: part.usage for part in mine if part.usage}}
+            edges[node] = replace(head, servers=servers, usage=usage) if mine else head
+
+    def _set(self, word: str, key: str, index: Any, record: Any) -> None:
         room = self._of(word)
+        if word in ("edges", "servers"):
+            self._edges.add(index if word == "edges" else index[0])
         old = room.get(index)
+        if old is not None and word == "instances" and schema.key_of(old) != key:
+            self.clash = True
+            if record is None:
+                return
         _set(room, index, record)
         if word not in ("instances", "assignments"):
             return
         if old is not None and (record is None or old.service != record.service):
-            self.clash |= record is not None
             _set(self._part(word, old.service), index, None)
         if record is not None:
             _set(self._part(word, record.service), index, record)
@@ -206,6 +234,8 @@ class _Draft:
             self.changed["leader"] = raw.value.decode(errors="replace") if raw else None
             return
         self.changed["ledger"] = None
+        if key in self._world.faults:
+            self._of("faults").pop(key, None)
         try:
             self.changed["ledger"] = decode(Ledger, raw.value) if raw else None
         except CodecFault as err:
@@ -215,7 +245,7 @@ class _Draft:
 def _index(word: str, words: tuple[str, ...]) -> Any:
     if word in ("releases", "history"):
         return words[0], int(words[1]) if words[1].isdigit() else -1
-    if word in ("assignments", "holds"):
+    if word in ("assignments", "holds", "servers"):
         return words
     return words[-1]
 
