@@ -22,7 +22,7 @@ import pytest
 from registrator.config import EtcdAccess
 from registrator.lab.plan import read
 from registrator.model.names import NodeName, ServiceName
-from registrator.model.rollout import Rollout
+from registrator.model.rollout import ENDED, Rollout
 from registrator.registry.etcd import open_store
 from registrator.registry.world import Reader, World
 
@@ -121,7 +121,7 @@ services:
   web:
     image: hecd/sample:{release}
     ports: ["8080:8080"]
-    environment: {{BROKEN: "{broken}"}}
+    environment: {{BROKEN: "{broken}", NUMBER: "{number}"}}
     stop_grace_period: 3s
     deploy:
       replicas: 10
@@ -184,7 +184,8 @@ class Fleet(LabHere):
     def attempt(self, *words: str, delay: str = "0s", canary: str = "[]", broken: str = "") -> Done:
         """The same, whatever becomes of it; a broken one answers with errors only."""
         self.release += 1
-        text = COMPOSE.format(release=1 + (self.release + 1) % 2, delay=delay, canary=canary, broken=broken)
+        image = 1 + (self.release + 1) % 2
+        text = COMPOSE.format(release=image, number=self.release, delay=delay, canary=canary, broken=broken)
         return self.hecd("deploy", "-f", "-", *words, stdin=text)
 
     @property
@@ -260,6 +261,12 @@ class Fleet(LabHere):
         done = self.lab("heal")
         assert done.code == 0, done.err
         self.until(self.settled, 40.0, "ten instances serve on both load balancers")
+
+    def settle_whatever(self, within_s: float) -> None:
+        """All healed, and the release that is wanted has ended, however many instances it has."""
+        done = self.lab("heal")
+        assert done.code == 0, done.err
+        self.until(lambda: self.leader and self.rollout.state in ENDED, within_s, "the last release has ended")
 
     def settled(self) -> bool:
         names, world = self.serving(), self.world
