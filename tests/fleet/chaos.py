@@ -233,13 +233,12 @@ class Chaos:
         sent_s, ended_s = failure["sent_at"] - self.began_at, failure["ended_at"] - self.began_at
         way = f"{failure['method']} through {failure['edge']} to {failure['instance'] or 'nobody'}"
         where = self.where.get(failure["instance"], "?")
-        near = [
-            f"{h.fault.kind} {h.host} {h.fault.program} {h.begun_at - self.began_at:.2f}-{h.done_at - self.began_at:.2f} s"
-            f", healed {h.healed_at - self.began_at:.2f}"
-            for h in self.hits
-            if h.begun_at - 1.0 <= failure["ended_at"] and failure["sent_at"] <= h.healed_at + 10.0
-        ]
+        near = [self._span(h) for h in self.hits if h.begun_at <= failure["ended_at"]][-4:]
         return f"{failure['kind']}: {way} on {where}, {sent_s:.2f}-{ended_s:.2f} s; near {near}"
+
+    def _span(self, hit: Hit) -> str:
+        begun_s, done_s, healed_s = (at - self.began_at for at in (hit.begun_at, hit.done_at, hit.healed_at))
+        return f"{hit.fault.kind} {hit.host} {hit.fault.program} {begun_s:.2f}-{done_s:.2f}, healed {healed_s:.2f}"
 
 
 def last(text: str) -> str:
