@@ -1,4 +1,5 @@
-"""An edge's word, in one key: what its load balancer has applied, as soon as it changes; its figures, once a second."""
+"""An edge's word: what its load balancer has applied, as soon as it changes; its figures, once a second where they are
+few (see report.py)."""
 
 from __future__ import annotations
 
@@ -6,24 +7,22 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from registrator.agent.closing import due, spreading
 from registrator.agent.ports import Answers, Balancer, BalancerReport
 from registrator.agent.releases import Releases
+from registrator.agent.report import CALM_S, EdgeRecord, Trial
 from registrator.agent.usage import Counts
 from registrator.errors import HecdError
-from registrator.model.names import NodeName, service_of
+from registrator.model.names import NodeName
 from registrator.model.node import Edge, ServerReport
-from registrator.registry import schema
 from registrator.registry.store import Lease, Store
 from registrator.registry.world import Reader, World
 
 log = logging.getLogger(__name__)
-Trial = tuple[str, str]  # service, release
 
-CALM_S = 1.0  # between looks at usage figures
 CLOSE_S = 0.02  # between looks while a server is being drained or admitted
 CLOSED_EVERY_S = 0.25
 WATCHED_S = 0.1  # between looks while a release is on trial
@@ -38,13 +37,15 @@ class EdgeReporter:
     answers: Answers
     node: NodeName
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
-    _said: Edge | None = None
-    _lease: int = 0
+    _record: EdgeRecord = field(init=False)
     _reader: Reader = field(default_factory=Reader)
     _world: World = field(default_factory=World)
     _read_at: float = 0.0  # time.monotonic()
     _closed_at: float = 0.0  # time.monotonic()
     _releases: Releases = field(default_factory=Releases)
+
+    def __post_init__(self) -> None:
+        self._record = EdgeRecord(self.store, self.node)
 
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
         """Report until cancelled. `lease_of` gives the agent's lease of the moment."""
@@ -125,16 +126,10 @@ class EdgeReporter:
         loop.call_soon_threadsafe(self._bell.set)
 
     async def _say(self, edge: Edge, lease: Lease) -> None:
-        now, said = time.time(), self._said
-        if lease.id == self._lease and said is not None and not _news(said, edge, now, _on_trial(self._world)):
-            return
-        edge = replace(edge, at=now)
         try:
-            await self.store.commit([schema.put(edge, lease.id)])
+            await self._record.say(edge, lease.id, time.time(), _on_trial(self._world), self._world)
         except HecdError as err:
             log.warning("edge report not written reason=%s", err)
-            return
-        self._said, self._lease = edge, lease.id
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -162,33 +157,6 @@ def _unsettled(report: BalancerReport) -> bool:
     return any(not server.open and not name.startswith("hecd-") for name, server in named)
 
 
-def _news(said: Edge, edge: Edge, now: float, on_trial: Collection[Trial]) -> bool:
-    """Whether `edge` says something that cannot wait, or the usage figures are due."""
-    urgent = (_states(said), said.applied_revision, said.error, said.doubt, said.reloads, said.certificates)
-    if urgent != (_states(edge), edge.applied_revision, edge.error, edge.doubt, edge.reloads, edge.certificates):
-        return True
-    if _failed(said, on_trial) != _failed(edge, on_trial):
-        return True
-    return now - said.at >= CALM_S and (said.usage, said.servers) != (edge.usage, edge.servers)
-
-
 def _on_trial(world: World) -> frozenset[Trial]:
     """The releases that get some requests to be judged by: each of their failures is told at once."""
     return frozenset((r.service, str(r.release)) for r in world.rollouts.values() if r.state == "canary")
-
-
-def _failed(edge: Edge, on_trial: Collection[Trial]) -> int:
-    return sum(
-        usage.total.failed
-        for backend, releases in edge.usage.items()
-        for release, usage in releases.items()
-        if (service_of(backend), release) in on_trial
-    )
-
-
-def _states(edge: Edge) -> dict[str, dict[str, tuple[str, int, bool]]]:
-    """Of each server what others wait for: its state, its weight, and while it drains whether it is idle."""
-    return {
-        backend: {name: (r.state, r.weight, r.open or r.sessions == 0) for name, r in servers.items()}
-        for backend, servers in edge.servers.items()
-    }

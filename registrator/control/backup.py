@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,34 +17,48 @@ from registrator.registry.codec import encode
 from registrator.registry.store import Put
 from registrator.registry.world import World
 
+BUSY = 0.02  # the part of the time that may go into writing it
+
 
 @dataclass
 class Backup:
     """Keeps services, releases and their history, assignments, rollouts; what is under a lease comes back by itself."""
 
     path: Path
-    _seen: tuple[int, ...] = field(default=())
+    _rooms: Sequence[Mapping[Any, schema.Record]] = ()
+    _texts: dict[str, tuple[schema.Record, str]] = field(default_factory=dict)
+    _due: float = 0.0
 
-    def save(self, world: World) -> None:
-        """Write the file if an order changed since the last time. An empty world is not worth keeping."""
+    def save(self, world: World, now: float) -> float:
+        """Write the file if an order changed since the last time, but not so often that nothing else gets done.
+
+        After how many seconds to ask again. `now` is monotonic seconds. An empty world is not worth keeping.
+        """
         rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability, world.history)
-        orders = [record for room in rooms for record in _records(room)]
-        keys = {schema.key_of(o): o for o in orders}
-        seen = tuple(sorted(world.revisions.get(key, 0) for key in keys))
-        if not orders or seen == self._seen:
-            return
-        body = {
-            "revision": world.revision,
-            "records": {key: encode(o).decode() for key, o in sorted(keys.items())},
-        }
+        if not any(rooms) or [*map(id, rooms)] == [*map(id, self._rooms)]:
+            return math.inf
+        if now < self._due:
+            return self._due - now
+        begun = time.perf_counter()
+        self._write(world.revision, [record for room in rooms for record in _records(room)])
+        self._rooms, self._due = rooms, now + (time.perf_counter() - begun) / BUSY
+        return math.inf
+
+    def _write(self, revision: int, orders: Iterable[schema.Record]) -> None:
+        texts = {}
+        for order in orders:
+            key = schema.key_of(order)
+            known = self._texts.get(key)
+            texts[key] = known if known is not None and known[0] is order else (order, encode(order).decode())
+        body = {"revision": revision, "records": {key: text for key, (_, text) in sorted(texts.items())}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         with fresh.open("w") as file:
-            json.dump(body, file)
+            file.write(json.dumps(body))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.path)
-        self._seen = seen
+        self._texts = texts
 
     def load(self) -> list[Put]:
         """The writes that bring the orders back. Raises NotFound when nothing was kept."""

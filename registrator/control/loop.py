@@ -23,11 +23,13 @@ from registrator.control.actions import (
 )
 from registrator.control.audit import surplus
 from registrator.control.backup import Backup
+from registrator.control.grounds import Grounds, Observer
 from registrator.control.holding import ended
 from registrator.control.placement import Board
 from registrator.control.view import ServiceView
 from registrator.errors import Conflict, RegistryUnavailable
-from registrator.model.names import NodeName
+from registrator.model.names import NodeName, ServiceName
+from registrator.model.service import Service
 from registrator.registry import schema
 from registrator.registry.election import Leadership, campaign
 from registrator.registry.store import Absent, Guard, Lease, Store, Write
@@ -35,6 +37,10 @@ from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 
 log = logging.getLogger(__name__)
+
+TICK_S = 5.0
+LOOKED_AT_EVERY_S = 30.0  # a service of which nothing changes
+AT_ONCE = 100  # an etcd transaction takes 128 operations
 
 
 @dataclass
@@ -52,6 +58,8 @@ class Control:
     _missing_since: dict[NodeName, float] = field(default_factory=dict)
     _doubt: str | None = None
     _led_since: float = 0.0  # seconds since the epoch; or since when the store is trusted again
+    _observer: Observer = field(default_factory=Observer)
+    _quiet: dict[ServiceName, tuple[Grounds, float]] = field(default_factory=dict)  # until then (time.monotonic())
     _acted_at: int = 0  # revision of our last commit: an older snapshot must not be decided on
 
     async def run(self) -> None:
@@ -86,7 +94,7 @@ class Control:
             if snapshot.epoch != epoch:
                 epoch, self._acted_at = snapshot.epoch, 0  # another history: its revisions say nothing of ours
             world = self._reader.read(snapshot)
-            wait_s = 5.0
+            wait_s = TICK_S
             if world.revision >= self._acted_at and self._trusted(world) and self._leads(lease):
                 wait_s = min(wait_s, await self._pass(world, leadership))
             try:
@@ -113,25 +121,43 @@ class Control:
         lost = self._lost(world, now)
         board = Board(world.nodes, world.assignments.values(), lost, world.services, world.availability)
         ends = (since + self.node_lost_after_s - now for since in self._missing_since.values())
-        wait_s = min([5.0, *(end + 0.001 for end in ends if end > 0)])
+        waits = [TICK_S, *(end + 0.001 for end in ends if end > 0)]
         if over := ended(world.holds.values(), now):
             await self._act(over, leadership)
-        wait_s = min([wait_s, *(hold.until - now + 0.001 for hold in world.holds.values() if hold.until > now)])
-        for service in world.services.values():
+        waits += [hold.until - now + 0.001 for hold in world.holds.values() if hold.until > now]
+        self._observer.look(world)
+        quiet = {}
+        for name, service in world.services.items():
             if service.foreign:
                 continue
-            assigned = list(world.assigned(service.service))
-            leaving = board.leaving(service, assigned)
-            wanted = replace(service, replicas=board.wanted(service, assigned))
-            view = ServiceView.of(world, wanted, lost, leaving)
-            actions = rollout.decide(view, board, now, self._led_since)
-            if actions:
-                await self._act(actions, leadership)
-            elif (after_s := rollout.wake_after_s(view, now, self._led_since)) is not None:
-                wait_s = min(wait_s, after_s + 0.001)
-        self.backup.save(world)
+            grounds = self._observer.grounds(world, service, lost, self._led_since)
+            known, until = self._quiet.get(name, ((), 0.0))
+            if time.monotonic() >= until or known != grounds:
+                until = time.monotonic() + await self._see_to(world, service, board, lost, leadership)
+            quiet[name] = grounds, until
+            waits.append(max(0.0, until - time.monotonic()))
+        self._quiet = quiet
+        waits.append(self.backup.save(world, time.monotonic()))
         await self._forget(world, leadership)
-        return wait_s
+        return min(waits)
+
+    async def _see_to(
+        self, world: World, service: Service, board: Board, lost: frozenset[NodeName], leadership: Leadership
+    ) -> float:
+        """Decide for one service and act; for how many seconds that holds while nothing changes."""
+        now, asked = time.time(), board.asked
+        assigned = list(world.assigned(service.service))
+        leaving = board.leaving(service, assigned)
+        wanted = replace(service, replicas=board.wanted(service, assigned))
+        view = ServiceView.of(world, wanted, lost, leaving)
+        actions = rollout.decide(view, board, now, self._led_since)
+        if actions:
+            await self._act(actions, leadership)
+        # What found no place, or is held, hangs on others, too; and what was not written has to be written again.
+        hangs = actions or view.holds or board.asked != asked
+        after_s = rollout.wake_after_s(view, now, self._led_since)
+        longest_s = TICK_S if hangs else LOOKED_AT_EVERY_S
+        return longest_s if after_s is None else min(longest_s, after_s + 0.001)
 
     async def _forget(self, world: World, leadership: Leadership) -> None:
         """Keep the audit from growing without end."""
@@ -140,11 +166,15 @@ class Control:
                 await self.store.commit([schema.delete(deed) for deed in old], [leadership.guard])
 
     async def _act(self, actions: list[Action], leadership: Leadership) -> None:
+        """Write it down, at once where it fits. Where it does not, first that numbers of instances are taken: what is
+        not written after that is decided anew, under other numbers."""
         for action in actions:
             log.info("%s", _line(action))
+        writes = [_write(action) for action in sorted(actions, key=lambda a: isinstance(a, Assign | Drain | Unassign))]
         try:
-            guards = [leadership.guard, *_once(actions)]
-            self._acted_at = await self.store.commit([_write(action) for action in actions], guards)
+            for first in range(0, len(writes), AT_ONCE):
+                guards = [leadership.guard, *(_once(actions) if first == 0 else [])]
+                self._acted_at = await self.store.commit(writes[first : first + AT_ONCE], guards)
         except Conflict:
             log.warning("no longer the leader; steps dropped count=%d", len(actions))
         except RegistryUnavailable as err:

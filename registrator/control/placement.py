@@ -69,7 +69,7 @@ class Board:
     def __init__(
         self,
         nodes: Mapping[NodeName, Node],
-        assignments: Iterable[Assignment],
+        assignments: Collection[Assignment],
         lost: Collection[NodeName] = (),
         services: Mapping[ServiceName, Service] | None = None,
         availability: Mapping[NodeName, Availability] | None = None,
@@ -82,13 +82,12 @@ class Board:
         self._groups: Counter[tuple[ServiceName, ReleaseNumber, tuple[str, ...]]] = Counter()
         self._heaps: dict[tuple[ServiceName, ReleaseNumber], list[GroupKey]] = {}
         self._fitting: dict[tuple[str, ...], list[NodeName]] = {}  # by constraints
-        for a in assignments:
-            self._count(a.node, a.service, a.release, live=not a.drain)
-        for name in self._loads.keys() & nodes.keys():
-            self._weigh(name)
+        self._uncounted = assignments
+        self.asked = 0  # how often somebody wanted a place
 
     def place(self, service: Service, release: ReleaseNumber) -> Place | NoPlace:
         """The node for one more instance of `release`, counted as placed from now on."""
+        self._take_stock()
         heap = self._candidates(service, release)
         while heap:
             counts, (of, *_, name), group = heap[0]
@@ -106,6 +105,7 @@ class Board:
 
     def place_once(self, service: Service) -> Place | NoPlace:
         """The node for a container that serves nothing: the one with the most room of those whose agents can."""
+        self._take_stock()
         alone = replace(service, placement=replace(service.placement, every_node=False, max_per_node=0))
         reasons: dict[str, list[NodeName]] = {}
         for name, node in sorted(self._nodes.items()):
@@ -118,6 +118,17 @@ class Board:
             best = min(free, key=lambda name: (self._loads[name].used, name))
             return Place(best, f"most room, among {len(free)} of {len(self._nodes)} nodes")
         return NoPlace(_listed(reasons) or "no node is alive")
+
+    def _take_stock(self) -> None:
+        """Count what is there: at the first place that is asked for, as most looks at a fleet ask for none."""
+        self.asked += 1
+        if not self._uncounted:
+            return
+        for a in self._uncounted:
+            self._count(a.node, a.service, a.release, live=not a.drain)
+        self._uncounted = ()
+        for name in self._loads.keys() & self._nodes.keys():
+            self._weigh(name)
 
     def leaving(self, service: Service, assignments: Iterable[Assignment]) -> dict[InstanceName, str]:
         """Those that must not stay where they are, and why. A node that is away says nothing."""

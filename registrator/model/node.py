@@ -81,3 +81,13 @@ class Edge:
     uncounted: int = 0  # answers since the last reload that the load balancer told of faster than they were read
     certificates: tuple[Certificate, ...] = ()  # that it serves, or should
     at: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class EdgePart:
+    """`/hecd/servers/<node>/<backend>`: what a large edge says of one backend, beside its own record."""
+
+    node: NodeName
+    backend: str
+    servers: dict[str, ServerReport] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)

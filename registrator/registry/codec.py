@@ -1,6 +1,7 @@
 """Records as JSON: written compactly, read strictly.
 
-A key that the reader does not know is passed over (a newer HECD wrote it); a value of the wrong type is a fault.
+A key that the reader does not know is passed over (a newer HECD wrote it); a value of the wrong type is a fault. How a
+class is read is worked out once: a load balancer's report has thousands of records in it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,33 @@ import json
 import math
 import types
 import typing
-from collections.abc import Hashable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 R = TypeVar("R")
+Read = Callable[[Any], Any]
+
+_SCALARS = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 class CodecFault(ValueError):
     """A value does not fit its record; the message names the place, as `traffic.ports[0].target`."""
 
 
+class _Misfit(Exception):
+    """The same on its way out: the place grows from its end."""
+
+    def __init__(self, what: str, at: str = "") -> None:
+        self.what, self.at = what, at
+
+    def within(self, step: str) -> _Misfit:
+        self.at = step + ("." if self.at and not self.at.startswith("[") else "") + self.at
+        return self
+
+
 def encode(record: Any) -> bytes:
     """`record` (a dataclass) as compact UTF-8 JSON in the order of its fields."""
-    return json.dumps(dataclasses.asdict(record), separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False, default=_members).encode()
 
 
 def decode(record: type[R], value: bytes) -> R:
@@ -32,74 +47,112 @@ def decode(record: type[R], value: bytes) -> R:
         data = json.loads(value)
     except ValueError as err:
         raise CodecFault(f"not JSON ({err})") from err
-    result: R = _read(record, data, "")
+    try:
+        result: R = _reader(cast("Hashable", record))(data)
+    except _Misfit as fault:
+        raise CodecFault(f"{fault.at or 'the record'} {fault.what}") from None
     return result
 
 
+def _members(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _names(cast("Hashable", type(record)))}
+
+
 @functools.cache
-def _fields(record: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    hints = typing.get_type_hints(record)
-    return tuple(
-        (f.name, hints[f.name], f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING)
-        for f in dataclasses.fields(record)
-    )
+def _names(record: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record))
 
 
-def _read(kind: Any, data: Any, at: str) -> Any:
+@functools.cache
+def _reader(kind: Any) -> Read:
     kind = getattr(kind, "__supertype__", kind)  # a NewType is its base
     if dataclasses.is_dataclass(kind):
-        return _read_record(typing.cast("type[Any]", kind), data, at)
-    origin = typing.get_origin(kind)
+        return _record_reader(cast("type[Any]", kind))
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return _read_optional(kind, data, at)
+        (inner,) = (_reader(arg) for arg in args if arg is not type(None))
+        return lambda data: None if data is None else inner(data)
     if origin is tuple:
-        _expect(isinstance(data, list), at, "a list", data)
-        item = typing.get_args(kind)[0]
-        return tuple(_read(item, value, f"{at}[{n}]") for n, value in enumerate(data))
+        return _list_reader(_reader(args[0]))
     if origin is dict:
-        _expect(isinstance(data, dict), at, "an object", data)
-        item = typing.get_args(kind)[1]
-        return {key: _read(item, value, f"{at}.{key}") for key, value in data.items()}
-    return _read_scalar(kind, data, at)
+        return _object_reader(_reader(args[1]))
+    return _number if kind is float else _scalar_reader(kind)
 
 
-def _read_record(kind: type[Any], data: Any, at: str) -> Any:
-    _expect(isinstance(data, dict), at, "an object", data)
-    found = {}
-    for name, hint, required in _fields(typing.cast("Hashable", kind)):
-        where = f"{at}.{name}" if at else name
-        if name in data:
-            found[name] = _read(hint, data[name], where)
-        elif required:
-            raise CodecFault(f"{where} is missing")
-    return kind(**found)
+def _record_reader(kind: type[Any]) -> Read:
+    hints = typing.get_type_hints(kind)
+    fields = [(f.name, _reader(hints[f.name]), _required(f)) for f in dataclasses.fields(kind)]
+
+    def read(data: Any) -> Any:
+        if type(data) is not dict:
+            raise _other_than("an object", data)
+        found: dict[str, Any] = {}
+        for name, read_field, required in fields:
+            if name in data:
+                try:
+                    found[name] = read_field(data[name])
+                except _Misfit as fault:
+                    raise fault.within(name) from None
+            elif required:
+                raise _Misfit("is missing", name)
+        return kind(**found)
+
+    return read
 
 
-def _read_optional(kind: Any, data: Any, at: str) -> Any:
-    if data is None:
-        return None
-    (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
-    return _read(inner, data, at)
+def _list_reader(read_item: Read) -> Read:
+    def read(data: Any) -> tuple[Any, ...]:
+        if type(data) is not list:
+            raise _other_than("a list", data)
+        return tuple(_at(f"[{n}]", read_item, value) for n, value in enumerate(data))
+
+    return read
 
 
-def _read_scalar(kind: type[Any], data: Any, at: str) -> Any:
-    if kind is float:
-        _expect(
-            isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data),
-            at,
-            "a number",
-            data,
-        )
-        return float(data)
-    _expect(
-        type(data) is kind,
-        at,
-        {"str": "a string", "int": "an integer", "bool": "true or false"}[kind.__name__],
-        data,
-    )
-    return data
+def _object_reader(read_item: Read) -> Read:
+    def read(data: Any) -> dict[str, Any]:
+        if type(data) is not dict:
+            raise _other_than("an object", data)
+        found = {}
+        for key, value in data.items():
+            try:
+                found[key] = read_item(value)
+            except _Misfit as fault:
+                raise fault.within(key) from None
+        return found
+
+    return read
 
 
-def _expect(good: bool, at: str, what: str, data: Any) -> None:
-    if not good:
-        raise CodecFault(f"{at or 'the record'} must be {what}, not {json.dumps(data)[:60]}")
+def _at(step: str, read: Read, value: Any) -> Any:
+    try:
+        return read(value)
+    except _Misfit as fault:
+        raise fault.within(step) from None
+
+
+def _scalar_reader(kind: type[Any]) -> Read:
+    def read(data: Any) -> Any:
+        if type(data) is not kind:
+            raise _other_than(_SCALARS[kind], data)
+        return data
+
+    return read
+
+
+def _number(data: Any) -> float:
+    if type(data) is float or type(data) is int:
+        try:
+            if math.isfinite(data):
+                return float(data)
+        except OverflowError:  # an integer that no float can hold
+            pass
+    raise _other_than("a number", data)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _other_than(what: str, data: Any) -> _Misfit:
+    return _Misfit(f"must be {what}, not {json.dumps(data)[:60]}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import etcdkit
 from registrator.config import EtcdAccess
@@ -19,6 +20,8 @@ class EtcdStore:
     def __init__(self, client: etcdkit.Client, mirror: etcdkit.Mirror) -> None:
         self._client = client
         self._mirror = mirror
+        self._raws: dict[str, Raw] = {}
+        mirror.listen(self._hear)
 
     @property
     def connected(self) -> bool:
@@ -33,7 +36,7 @@ class EtcdStore:
 
     def snapshot(self) -> Snapshot:
         seen = self._mirror.snapshot()
-        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, _Entries(seen.entries))
+        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, MappingProxyType(self._raws))
 
     async def changed(self, after: tuple[int, int]) -> None:
         await self._mirror.changed(after)
@@ -56,6 +59,16 @@ class EtcdStore:
         except etcdkit.EtcdError as err:
             raise _mapped(err) from err
         return _HeldLease(lease)
+
+    def _hear(self, changes: list[etcdkit.Change]) -> None:
+        """Keep each entry in the port's words. What was handed out does not change, and what did not change is kept."""
+        raws = self._raws.copy()
+        for change in changes:
+            if change.new is None:
+                raws.pop(change.key, None)
+            else:
+                raws[change.key] = _raw(change.new)
+        self._raws = raws
 
 
 class _HeldLease:
@@ -80,23 +93,6 @@ class _HeldLease:
             await self._lease.close(revoke=revoke)
         except etcdkit.EtcdError as err:
             raise _mapped(err) from err
-
-
-class _Entries(Mapping[str, Raw]):
-    """The mirror's entries as Raw values, made only when looked at."""
-
-    def __init__(self, entries: Mapping[str, etcdkit.Entry]) -> None:
-        self._entries = entries
-
-    def __getitem__(self, key: str) -> Raw:
-        entry = self._entries[key]
-        return Raw(entry.value, entry.mod_revision, entry.create_revision, entry.lease)
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
 
 @asynccontextmanager
@@ -128,6 +124,10 @@ def _tls(access: EtcdAccess) -> etcdkit.TLS | None:
         return None
     files = (access.tls.ca, access.tls.cert, access.tls.key)
     return etcdkit.TLS(*(path.read_bytes() if path else None for path in files))
+
+
+def _raw(entry: etcdkit.Entry) -> Raw:
+    return Raw(entry.value, entry.mod_revision, entry.create_revision, entry.lease)
 
 
 def _compare(guard: Guard) -> etcdkit.Compare:

@@ -12,7 +12,7 @@ from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
-from registrator.model.node import Edge, Node
+from registrator.model.node import Edge, EdgePart, Node
 from registrator.model.outcome import Outcome
 from registrator.model.placement import Availability
 from registrator.model.release import Release
@@ -33,6 +33,7 @@ Record = (
     | Assignment
     | Instance
     | Edge
+    | EdgePart
     | Claim
     | Rollout
     | Ledger
@@ -63,6 +64,7 @@ ROOMS = (
     Room("assignments", Assignment, 2),
     Room("instances", Instance, 2),
     Room("edges", Edge, 1),
+    Room("servers", EdgePart, 2),
     Room("claims", Claim, 1),
     Room("rollouts", Rollout, 1),
     Room("availability", Availability, 1),
@@ -91,6 +93,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}instances/{record.service}/{record.instance}"
         case Edge():
             return f"{ROOT}edges/{record.node}"
+        case EdgePart():
+            return f"{ROOT}servers/{record.node}/{record.backend}"
         case Claim():
             return f"{ROOT}claims/{record.subnet.replace('/', '-')}"
         case Rollout():

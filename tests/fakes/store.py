@@ -7,8 +7,10 @@ import itertools
 import time
 from collections.abc import Sequence
 
-from registrator.errors import Conflict, LeaseLost, RegistryUnavailable
+from registrator.errors import Conflict, LeaseLost, RegistryRefused, RegistryUnavailable
 from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Write
+
+MOST_WRITES = 128  # etcd's --max-txn-ops
 
 
 class FakeStore:
@@ -36,6 +38,8 @@ class FakeStore:
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         if self.away:
             raise RegistryUnavailable("the fake is away", retry_after_s=0.01)
+        if len(writes) > MOST_WRITES:
+            raise RegistryRefused("etcd refuses: too many operations in txn request")
         if not all(self._holds(guard) for guard in guards):
             raise Conflict("a guard does not hold")
         if any(isinstance(w, Put) and w.lease and w.lease not in self._leases for w in writes):

@@ -22,7 +22,7 @@ import pytest
 from registrator.config import EtcdAccess
 from registrator.lab.plan import read
 from registrator.model.names import NodeName, ServiceName
-from registrator.model.rollout import Rollout
+from registrator.model.rollout import ENDED, Rollout
 from registrator.registry.etcd import open_store
 from registrator.registry.world import Reader, World
 
@@ -121,11 +121,12 @@ services:
   web:
     image: hecd/sample:{release}
     ports: ["8080:8080"]
-    environment: {{BROKEN: "{broken}"}}
+    environment: {{BROKEN: "{broken}", NUMBER: "{number}"}}
     stop_grace_period: 3s
     deploy:
-      replicas: 10
-      update_config: {{order: start-first, parallelism: 3, monitor: 1s, delay: {delay}, failure_action: rollback}}
+      replicas: {replicas}
+      update_config:
+        {{order: start-first, parallelism: {parallelism}, monitor: 1s, delay: {delay}, failure_action: rollback}}
       resources: {{limits: {{pids: 128}}}}
     x-hecd:
       drain_timeout: 10s
@@ -169,6 +170,8 @@ class Fleet(LabHere):
 
     release: int = 0
     watcher: Watcher | None = None
+    replicas: int = 10
+    parallelism: int = 3
 
     @property
     def world(self) -> World:
@@ -184,7 +187,11 @@ class Fleet(LabHere):
     def attempt(self, *words: str, delay: str = "0s", canary: str = "[]", broken: str = "") -> Done:
         """The same, whatever becomes of it; a broken one answers with errors only."""
         self.release += 1
-        text = COMPOSE.format(release=1 + (self.release + 1) % 2, delay=delay, canary=canary, broken=broken)
+        image = 1 + (self.release + 1) % 2
+        text = COMPOSE.format(
+            release=image, number=self.release, delay=delay, canary=canary, broken=broken,
+            replicas=self.replicas, parallelism=self.parallelism,
+        )  # fmt: skip
         return self.hecd("deploy", "-f", "-", *words, stdin=text)
 
     @property
@@ -256,14 +263,21 @@ class Fleet(LabHere):
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def settle(self) -> None:
-        """All healed, ten instances serve, and both load balancers know just these."""
+        """All healed, all replicas serve, and both load balancers know just these."""
         done = self.lab("heal")
         assert done.code == 0, done.err
-        self.until(self.settled, 40.0, "ten instances serve on both load balancers")
+        self.until(self.settled, 40.0, f"{self.replicas} instances serve on both load balancers")
+
+    def settle_whatever(self, within_s: float) -> None:
+        """All healed, and the release that is wanted has ended, however many instances it has."""
+        done = self.lab("heal")
+        assert done.code == 0, done.err
+        self.until(lambda: self.leader and self.rollout.state in ENDED, within_s, "the last release has ended")
 
     def settled(self) -> bool:
         names, world = self.serving(), self.world
-        if len(names) != 10 or len(list(world.of_service(WEB))) != 10 or not self.leader or len(world.nodes) != 5:
+        count = len(list(world.of_service(WEB)))
+        if not len(names) == count == self.replicas or not self.leader or len(world.nodes) != 5:
             return False
         seen = [world.edges[NodeName(e)].servers.get("web.8080", {}) for e in self.edges if e in world.edges]
         # A load balancer keeps those of a lost host for a while, in which they are down.

@@ -23,7 +23,8 @@ def test_the_oldest_go_first_and_no_more_than_a_transaction_takes() -> None:
 
 async def test_the_leader_keeps_the_newest(tmp_path: Path) -> None:
     store = FakeStore()
-    await store.commit([give.deed(float(n), "me", "scale", f"s{n}") for n in range(KEPT + 150)])
+    for n in range(KEPT + 150):
+        await store.commit([give.deed(float(n), "me", "scale", f"s{n}")])
     control = Control(store, "one", Trust(tmp_path / "trust"), Backup(tmp_path / "orders"))
     leading = asyncio.create_task(control.run())
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from registrator.model.claim import Claim
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName, is_label
-from registrator.model.node import Edge, Node, ServerReport, Vtep
+from registrator.model.node import Edge, EdgePart, Node, ServerReport, Vtep
 from registrator.model.release import Healthcheck, Limits, Mount, Release, Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic
@@ -24,9 +25,9 @@ from registrator.registry import schema
 from registrator.registry.acknowledgement import admitted, released
 from registrator.registry.codec import CodecFault, decode, encode
 from registrator.registry.election import campaign
-from registrator.registry.store import Put
+from registrator.registry.store import Delete, Put
 from registrator.registry.trust import Memory, Trust, doubt
-from registrator.registry.world import Reader, World
+from registrator.registry.world import Part, Reader, World
 from tests.fakes.store import FakeStore
 
 WEB, N1, I1 = ServiceName("web"), NodeName("n1"), InstanceName("web.1")
@@ -44,6 +45,7 @@ RECORDS = [
     (Instance(I1, WEB, ReleaseNumber(2), N1, {"80": "10.0.0.1:80"}, log_tail=("x",)), "/hecd/instances/web/web.1"),
     (Edge(N1, 7, {"web.80": {"web.1": ServerReport("UP", 100, 1)}}, error=None), "/hecd/edges/n1"),
     (Edge(N1, usage={"web.80": {"2": Usage(Figures(9, 1, 1, {"3": 9}), 4.5, 0.5, 3.0)}}), "/hecd/edges/n1"),
+    (EdgePart(N1, "web.80", {"web.1": ServerReport("UP")}), "/hecd/servers/n1/web.80"),
     (Claim("10.87.0.0/24", N1), "/hecd/claims/10.87.0.0-24"),
     (Rollout(WEB, ReleaseNumber(2), ReleaseNumber(1)), "/hecd/rollouts/web"),
     (
@@ -230,3 +232,52 @@ async def test_a_leader_whose_answer_was_lost_finds_itself_leading() -> None:
     store = FakeStore()
     lease = await store.lease(10)
     assert await campaign(store, "a", lease) == await campaign(store, "a", lease)
+
+
+WEBS = [ServiceName("web"), ServiceName("api")]
+NODES = [N1, NodeName("n2")]
+NAMES = [I1, InstanceName("web.2"), InstanceName("api.1")]
+ENTRIES = st.one_of(
+    st.builds(lambda s, i, n, w: Instance(i, s, ReleaseNumber(1), n, weight=w),
+              *map(st.sampled_from, (WEBS, NAMES, NODES, [1, 2]))),
+    st.builds(lambda s, i, n: Assignment(i, s, ReleaseNumber(1), n), *map(st.sampled_from, (WEBS, NAMES, NODES))),
+    st.builds(lambda n, at: Edge(n, at, {"web.1": {}}), st.sampled_from(NODES), st.integers(1, 3)),
+    st.builds(lambda n, b, u: EdgePart(n, b, {"web.1": ServerReport("UP", u)}),
+              st.sampled_from(NODES), st.sampled_from(["web.1", "web.2"]), st.integers(1, 3)),
+    st.builds(lambda n, v: Node(n, version=v), st.sampled_from(NODES), st.sampled_from("ab")),
+    st.builds(Ledger, st.floats(0, 9)),
+).map(schema.put)  # fmt: skip
+STEPS = st.one_of(
+    ENTRIES,
+    ENTRIES.map(lambda put: Delete(put.key)),
+    ENTRIES.map(lambda put: Put(put.key, b"{")),
+    st.just(Put(schema.LEADER, b"h1")),
+    st.just(Delete(schema.LEADER)),
+)
+
+
+@given(st.lists(st.lists(STEPS, min_size=1, max_size=4, unique_by=lambda write: write.key), max_size=12))
+async def test_a_world_read_step_by_step_is_the_one_read_at_once(steps: list[list[Put | Delete]]) -> None:
+    """Where two keys speak of one instance, it is as long as it takes to read once more."""
+    store, reader = FakeStore(), Reader()
+    for writes in steps:
+        await store.commit(writes)
+        reader.read(store.snapshot())
+        world, anew = reader.read(store.snapshot()), Reader().read(store.snapshot())
+        assert world == anew
+        assert {s: p for s, p in world.parts.items() if p != Part()} == dict(World.parts.func(anew))  # type: ignore[attr-defined]
+
+
+async def test_what_did_not_change_is_the_same_object() -> None:
+    store, reader = FakeStore(), Reader()
+    other = Instance(InstanceName("api.1"), ServiceName("api"), ReleaseNumber(1), N1)
+    await store.commit(
+        [schema.put(SERVING), schema.put(other), schema.put(EdgePart(N1, "web.80")), schema.put(Edge(N1))]
+    )
+    first = reader.read(store.snapshot())
+    await store.commit([schema.put(replace(SERVING, weight=1))])
+    second = reader.read(store.snapshot())
+    assert second.part(other.service) is first.part(other.service)
+    assert second.part(WEB) != first.part(WEB)
+    assert (second.nodes, second.edges[N1]) == (first.nodes, first.edges[N1])
+    assert second.edges[N1] is first.edges[N1] and second.nodes is first.nodes

@@ -1,0 +1,150 @@
+"""The loop of the leader: what it decides again when, and that no order is too large for etcd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from registrator.control import rollout
+from registrator.control.backup import Backup
+from registrator.control.loop import Control
+from registrator.model.instance import Instance
+from registrator.model.names import NodeName, ReleaseNumber, ServiceName
+from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.release import Release, Settings
+from registrator.model.service import Port, Service, Traffic, Update
+from registrator.registry import schema
+from registrator.registry.trust import Trust
+from registrator.registry.world import Reader, World
+from tests.fakes.becoming import becomes
+from tests.fakes.store import FakeStore
+
+WEB, API, ONE = ServiceName("web"), ServiceName("api"), ReleaseNumber(1)
+UPDATE = Update(parallelism=0, monitor_s=0.0, delay_s=0.0)
+
+
+def world(store: FakeStore) -> World:
+    return Reader().read(store.snapshot())
+
+
+async def wanted(store: FakeStore, name: ServiceName, replicas: int) -> None:
+    service = Service(name, ONE, replicas, UPDATE, Traffic((Port(8000 + len(name), 80),)))
+    await store.commit([schema.put(service), schema.put(Release(name, ONE, Settings("i")))])
+
+
+@asynccontextmanager
+async def leading(store: FakeStore, folder: Path) -> AsyncIterator[None]:
+    task = asyncio.create_task(Control(store, "one", Trust(folder / "trust"), Backup(folder / "orders")).run())
+    try:
+        yield
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def run_all(store: FakeStore) -> None:
+    """What agents say of all that is assigned."""
+    for a in world(store).assignments.values():
+        said = Instance(a.instance, a.service, a.release, a.node, {"80": "10.0.0.1:80"}, "running", "healthy")
+        await store.commit([schema.put(said)])
+
+
+async def test_more_steps_than_etcd_takes_at_once_are_made_all_the_same(tmp_path: Path) -> None:
+    store = FakeStore()
+    await store.commit([schema.put(Node(NodeName(f"n{n}"))) for n in range(3)])
+    await wanted(store, WEB, 300)
+    async with leading(store, tmp_path):
+        await becomes(lambda: len(world(store).assignments) == 300)
+        await run_all(store)
+        await becomes(lambda: world(store).rollouts[WEB].state == "done")
+    assert world(store).rollouts[WEB].next_number == 301
+
+
+async def test_a_number_is_not_given_twice_where_only_the_first_steps_were_written(tmp_path: Path) -> None:
+    class Breaking(FakeStore):
+        """Fails once, at the second transaction of many steps."""
+
+        broken = 0
+
+        async def commit(self, writes, guards=()):  # type: ignore[no-untyped-def]
+            if self.broken == 0 and len(self._assigned()) > 50:
+                self.broken, self.away = 1, True
+            try:
+                return await super().commit(writes, guards)
+            finally:
+                self.away = False
+
+        def _assigned(self) -> list[str]:
+            return [key for key in self._entries if "/assignments/" in key]
+
+    store = Breaking()
+    await store.commit([schema.put(Node(NodeName(f"n{n}"))) for n in range(3)])
+    await wanted(store, WEB, 150)
+    async with leading(store, tmp_path):
+        await becomes(lambda: store.broken == 1)
+        await becomes(lambda: len(world(store).assignments) == 150)
+    names = [a.instance for a in world(store).assignments.values()]
+    assert len(set(names)) == 150
+
+
+async def test_only_services_of_which_something_changed_are_decided_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    decide = rollout.decide
+
+    def counted(view, *words):  # type: ignore[no-untyped-def]
+        seen.append(view.service.service)
+        return decide(view, *words)
+
+    monkeypatch.setattr(rollout, "decide", counted)
+    store = FakeStore()
+    edge = Edge(
+        NodeName("n1"), 1, {b: {f"{b[:3]}.1": ServerReport("UP", 100, 0, "L7OK")} for b in ("web.80", "api.80")}
+    )
+    await store.commit([schema.put(Node(NodeName("n1"))), schema.put(edge)])
+    await wanted(store, WEB, 1)
+    await wanted(store, API, 1)
+
+    async def after(change: schema.Record) -> set[str]:
+        """For which services it is decided once `change` is there."""
+        await asyncio.sleep(0.1)
+        seen.clear()
+        await store.commit([schema.put(change)])
+        await asyncio.sleep(0.1)
+        return set(seen)
+
+    def done(name: ServiceName) -> Callable[[], bool]:
+        return lambda: name in world(store).rollouts and world(store).rollouts[name].state == "done"
+
+    async with leading(store, tmp_path):
+        await becomes(lambda: len(world(store).assignments) == 2)
+        await run_all(store)
+        await becomes(done(WEB))
+        await becomes(done(API))
+        web = next(world(store).of_service(WEB))
+        assert await after(replace(web, weight=7)) == {"web"}
+        assert await after(Service(API, ONE, 2, UPDATE)) == {"api"}
+        busy = {b: {n: replace(r, sessions=9) for n, r in s.items()} for b, s in edge.servers.items()}
+        assert await after(replace(edge, servers=busy)) == set(), "how busy they are decides nothing"
+        down = {**busy, "web.80": {"web.1": ServerReport("DOWN", 100, 0, "L4CON")}}
+        assert await after(replace(edge, servers=down)) == {"web"}
+        assert await after(Node(NodeName("n2"))) == {"web", "api"}
+
+
+async def test_orders_are_kept_though_not_at_each_change(tmp_path: Path) -> None:
+    store, backup = FakeStore(), Backup(tmp_path / "orders")
+    await wanted(store, WEB, 1)
+    reader = Reader()
+    assert backup.save(reader.read(store.snapshot()), 100.0) > 1000
+    await wanted(store, API, 1)
+    wait_s = backup.save(reader.read(store.snapshot()), 100.0)
+    assert 0 < wait_s < 10 and len(backup.load()) == 2
+    assert backup.save(reader.read(store.snapshot()), 100.0 + wait_s) > 1000
+    assert {put.key for put in backup.load()} == set(store.snapshot().entries)
