@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registrator.agent.drivers.haproxy import HaproxyBalancer
-from registrator.agent.edge import _news
+from registrator.agent.report import _urgent
 from registrator.model.certificate import Certificate
 from registrator.model.names import NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge
@@ -60,7 +60,7 @@ def test_an_edge_tells_of_its_certificates_at_once(tmp_path: Path) -> None:
     applied.write_text(json.dumps({"revision": 3, "certificates": [told]}))
     report = HaproxyBalancer(tmp_path / "none.sock", applied).read()
     assert report.certificates == (Certificate("a.pem", ("a.example",), 5.0, "x"),)
-    before, after = Edge(NodeName("h4"), at=5.0), Edge(NodeName("h4"), certificates=report.certificates)
-    assert _news(before, after, 5.0, ()) and not _news(before, before, 5.0, ())
+    before, after = Edge(NodeName("h4")), Edge(NodeName("h4"), certificates=report.certificates)
+    assert _urgent(before) != _urgent(after), "it is told at once"
     assert decode(Edge, encode(after)) == after
     assert decode(Edge, b'{"node":"h4","applied_revision":1}').certificates == ()
