@@ -47,7 +47,7 @@ async def test_a_release_that_is_slow_is_turned_back_and_nobody_fails(two: Fleet
         await two.deploy(2, 4, USUAL)
         await two.until_ended(2, 20.0)
     assert two.rollout.state == "rolled-back"
-    assert "p99 is" in two.rollout.reason
+    assert "p99 is" in two.rollout.reason or "requests pile up" in two.rollout.reason  # whichever is seen first
     assert two.failures == []
 
 

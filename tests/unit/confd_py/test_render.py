@@ -17,6 +17,7 @@ from confd_py.keyspace import KeySpace
 from confd_py.render import Renderer
 
 SHIPPED = Path(__file__).parents[3] / "templates/haproxy/templates"
+EVERYWHERE = {"HECD_HAPROXY_BIND": "*"}  # whether or not this machine has IPv6
 GOLDEN = Path(__file__).parents[2] / "golden/haproxy"
 KEYS = {
     "/app/name": "web", "/app/port": "8080", "/svc/web/1": "b:80", "/svc/web/2": "a:80", "/svc/api/1": "c:90",
@@ -188,13 +189,13 @@ def test_no_record_changes_the_shipped_configuration_beyond_its_place(
         "/instances/web/web.1": json.dumps(instance),
     }
     try:
-        text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+        text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), EVERYWHERE).render()
     except ConfdError:
         return
     good = {"ports": [{**port, "hostnames": ["h"], "paths": ["/p"]}], "balance": "roundrobin", "check": {"path": "/h"}}
     values["/services/web"] = json.dumps({"service": "web", "traffic": good})
     values["/instances/web/web.1"] = json.dumps({**instance, "instance": "web.1", "endpoints": {"80": "1.1.1.1:80"}})
-    model = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+    model = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), EVERYWHERE).render()
 
     def directives(lines: str) -> list[str]:
         words = [line.split()[0] for line in lines.splitlines() if line.strip()]
@@ -334,7 +335,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_shipped_template_against_the_golden_file(name: str) -> None:
     """HECD_GOLDEN=write writes them anew; read the difference before it is committed."""
-    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(CASES[name]), {}).render()
+    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(CASES[name]), EVERYWHERE).render()
     golden = GOLDEN / f"{name}.cfg"
     if os.environ.get("HECD_GOLDEN") == "write":
         golden.write_text(text)
@@ -354,7 +355,7 @@ def test_a_cookie_leads_to_no_instance_that_is_to_get_no_requests(state: str, re
         "/instances/web/web.2": record("web", 2, release=2),
         "/instances/web/web.3": record("web", 3, release=2, state="draining"),
     }
-    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), {}).render()
+    text = Renderer(SHIPPED, "haproxy.cfg.j2", "haproxy", KeySpace(values), EVERYWHERE).render()
     assert {name for name in parse(text).backends["web.80"] if not name.startswith("hecd-")} == there
 
 
