@@ -48,6 +48,8 @@ SECTIONS = {
         "drain": ("nodes", "Move everything off a node."),
         "cordon": ("nodes", "Give a node nothing more."),
         "activate": ("nodes", "Let a node take instances again."),
+        "promote": ("nodes", "Let a node lead again."),
+        "demote": ("nodes", "Let another node lead."),
         "pause": ("hold", "Let the requests of a service wait."),
         "resume": ("hold", "Let those that wait go on."),
         "maintenance": ("hold", "Answer the requests of a service with 503, or serve them again."),

@@ -150,7 +150,9 @@ def _summary(world: World) -> list[str]:
 def _faults(world: World) -> Iterator[str]:
     if not world.nodes:
         yield "no node is alive: start one with `hecd up` or `hecd agent`"
-    if world.leader is None:
+    if world.leader is None and world.demotions:
+        yield f"no control loop leads, and {', '.join(sorted(world.demotions))} may not: `hecd promote` lets one"
+    elif world.leader is None:
         yield "no control loop leads: nothing is placed or rolled out; start one with `hecd up` or `hecd control`"
     for key, fault in world.faults.items():
         yield f"the record {key} can't be read: {fault}"

@@ -1,4 +1,4 @@
-"""hecd drain, cordon, activate; hecd node inspect."""
+"""hecd drain, cordon, activate, promote, demote; hecd node inspect."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from registrator.orders import follow, give
 from registrator.registry.world import World
 
 EMPTY_WITHIN_S = 300.0
+LED_WITHIN_S = 30.0
 
 
 @click.command()
@@ -46,6 +47,24 @@ def activate(ctx: click.Context, node: str) -> None:
     click.echo(f"{node}: active")
 
 
+@click.command()
+@click.argument("node")
+@click.pass_context
+def demote(ctx: click.Context, node: str) -> None:
+    """Let another node lead than NODE, until `promote`. Its control loop stays, and stands by no more."""
+    leader = session.run(_demote(ctx, NodeName(node)))
+    click.echo(f"{node}: demoted; {leader} leads")
+
+
+@click.command()
+@click.argument("node")
+@click.pass_context
+def promote(ctx: click.Context, node: str) -> None:
+    """Let NODE lead again if it comes to that. Who leads goes on."""
+    session.run(_promote(ctx, NodeName(node)))
+    click.echo(f"{node}: promoted")
+
+
 @click.group()
 def node() -> None:
     """One node."""
@@ -65,6 +84,20 @@ def inspect(ctx: click.Context, name: str, output: str) -> None:
 async def _set(ctx: click.Context, name: NodeName, state: str) -> None:
     async with session.registry(ctx) as (store, world):
         await give.set_availability(store, world, name, state, now=time.time(), who=session.who())
+
+
+async def _demote(ctx: click.Context, name: NodeName) -> str:
+    async with session.registry(ctx) as (store, world):
+        revision = await give.demote(store, world, name, now=time.time(), who=session.who())
+        after = await follow.until(
+            store, lambda w: w.revision >= revision and w.leader not in (None, name), LED_WITHIN_S, "another one leads"
+        )
+    return after.leader or ""
+
+
+async def _promote(ctx: click.Context, name: NodeName) -> None:
+    async with session.registry(ctx) as (store, world):
+        await give.promote(store, world, name, now=time.time(), who=session.who())
 
 
 async def _drain(ctx: click.Context, name: NodeName, within_s: float | None) -> None:
@@ -113,7 +146,12 @@ def _inspected(world: World, name: NodeName) -> dict[str, Any]:
         "instances": instances,
         "load_balancer": session.plain(edge) if edge else None,
         "leads": world.leader == name,
+        "demoted": name in world.demotions,
     }
+
+
+def _standing(found: dict[str, Any]) -> str:
+    return " (leads)" if found["leads"] else " (demoted: does not lead)" if found["demoted"] else ""
 
 
 def _reserved(world: World, orders: list[Any]) -> dict[str, float]:
@@ -126,7 +164,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     if (record := found["record"]) is not None:
         labels = ", ".join(f"{k}={v}" for k, v in record["labels"].items()) or "none"
         capacity, reserved = record["capacity"], found["reserved"]
-        yield f"  roles      {', '.join(record['roles'])}{' (leads)' if found['leads'] else ''}"
+        yield f"  roles      {', '.join(record['roles'])}{_standing(found)}"
         yield f"  labels     {labels}"
         yield f"  address    {record['address']}, containers in {record['subnet']}"
         yield f"  CPUs       {reserved['cpus']:g} of {capacity['cpus']:g} reserved"

@@ -34,7 +34,15 @@ class Backup:
 
         After how many seconds to ask again. `now` is monotonic seconds. An empty world is not worth keeping.
         """
-        rooms = (world.services, world.releases, world.assignments, world.rollouts, world.availability, world.history)
+        rooms = (
+            world.services,
+            world.releases,
+            world.assignments,
+            world.rollouts,
+            world.availability,
+            world.demotions,
+            world.history,
+        )
         if not any(rooms) or [*map(id, rooms)] == [*map(id, self._rooms)]:
             return math.inf
         if now < self._due:

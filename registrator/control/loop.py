@@ -77,12 +77,13 @@ class Control:
                 await lease.close(revoke=True)
 
     async def _reign(self, lease: Lease) -> None:
-        """Campaign and lead until the lease is lost."""
+        """Campaign and lead until the lease is lost, or an operator wants another one to lead."""
         async with asyncio.TaskGroup() as group:
-            steps = group.create_task(self._lead(lease))
-            await lease.lost()
-            log.warning("leadership lost lease=%x", lease.id)
-            steps.cancel()
+            ends = group.create_task(self._lead(lease)), group.create_task(lease.lost())
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            log.warning("leadership %s lease=%x", "given up" if ends[0].done() else "lost", lease.id)
+            for task in ends:
+                task.cancel()
 
     async def _lead(self, lease: Lease) -> None:
         leadership = await campaign(self.store, self.name, lease)
@@ -94,6 +95,10 @@ class Control:
             if snapshot.epoch != epoch:
                 epoch, self._acted_at = snapshot.epoch, 0  # another history: its revisions say nothing of ours
             world = self._reader.read(snapshot)
+            if self.name in world.demotions:
+                with suppress(Conflict, RegistryUnavailable):
+                    await leadership.resign(self.store)
+                return
             wait_s = TICK_S
             if world.revision >= self._acted_at and self._trusted(world) and self._leads(lease):
                 wait_s = min(wait_s, await self._pass(world, leadership))

@@ -9,6 +9,7 @@ from typing import Any
 
 from registrator.errors import HecdError, NotFound
 from registrator.model.deed import Deed
+from registrator.model.demotion import Demotion
 from registrator.model.hold import OPERATOR, Hold
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -65,6 +66,33 @@ async def set_availability(store: Store, world: World, name: NodeName, state: st
     record = Availability(name, state, now, who)
     told = deed(now, who, {"active": "activate", "cordoned": "cordon", "drained": "drain"}[state], name)
     return await store.commit([schema.delete(record) if state == "active" else schema.put(record), told])
+
+
+async def demote(store: Store, world: World, name: NodeName, *, now: float, who: str) -> int:
+    """Let another node lead; the revision. Raises NotFound, HecdError where no other one could, Conflict."""
+    _may_lead(world, name)
+    others = [n for n, node in sorted(world.nodes.items()) if n != name and "control" in node.roles]
+    free = [n for n in others if n not in world.demotions]
+    if not free:
+        hint = f"hecd promote {others[0]}" if others else "Start `hecd control` on another node first."
+        raise HecdError(f"no node but {name} could lead", hint=hint)
+    guard = Absent(schema.key_of(Demotion(free[0])))  # two that demote each other's last one
+    return await store.commit([schema.put(Demotion(name, now, who)), deed(now, who, "demote", name)], [guard])
+
+
+async def promote(store: Store, world: World, name: NodeName, *, now: float, who: str) -> int:
+    """Let a node lead again if it comes to that; the revision. Raises NotFound, HecdError."""
+    if name not in world.demotions:
+        _may_lead(world, name)
+    return await store.commit([schema.delete(Demotion(name)), deed(now, who, "promote", name)])
+
+
+def _may_lead(world: World, name: NodeName) -> None:
+    node = world.nodes.get(name)
+    if node is None:
+        raise NotFound(f"there is no node {name!r}", hint=f"Nodes: {_listed(sorted(world.nodes)) or 'none'}.")
+    if "control" not in node.roles:
+        raise HecdError(f"{name} has no control loop", hint=f"Its roles: {', '.join(node.roles)}.")
 
 
 async def serve(store: Store, world: World, name: ServiceName, traffic: Traffic, *, now: float, who: str) -> int:

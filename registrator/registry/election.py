@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass
 
 from registrator.errors import Conflict, RegistryUnavailable
+from registrator.model.demotion import Demotion
+from registrator.model.names import NodeName
 from registrator.registry import schema
 from registrator.registry.store import Absent, Created, Delete, Lease, Put, Store
 
@@ -25,12 +27,14 @@ class Leadership:
 
 
 async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
-    """Wait until the place is free and take it under `lease`."""
+    """Wait until the place is free and take it under `lease`. A node that is demoted leaves it to others."""
+    demotion = schema.key_of(Demotion(NodeName(name)))
     while True:
         snapshot = store.snapshot()
-        if (held := snapshot.entries.get(schema.LEADER)) is None:
+        if (held := snapshot.entries.get(schema.LEADER)) is None and demotion not in snapshot.entries:
+            place = Put(schema.LEADER, name.encode(), lease.id)
             try:
-                revision = await store.commit([Put(schema.LEADER, name.encode(), lease.id)], [Absent(schema.LEADER)])
+                revision = await store.commit([place], [Absent(schema.LEADER), Absent(demotion)])
             except Conflict:
                 pass
             except RegistryUnavailable as err:
@@ -38,6 +42,6 @@ async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
             else:
                 log.info("leading name=%s revision=%d", name, revision)
                 return Leadership(Created(schema.LEADER, revision))
-        elif held.lease == lease.id:
+        elif held is not None and held.lease == lease.id:
             return Leadership(Created(schema.LEADER, held.created))  # ours: the answer to an earlier try was lost
         await store.changed(snapshot.mark)

@@ -7,6 +7,7 @@ from typing import Any
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
+from registrator.model.demotion import Demotion
 from registrator.model.hold import Hold
 from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
@@ -38,6 +39,7 @@ Record = (
     | Rollout
     | Ledger
     | Availability
+    | Demotion
     | Outcome
     | Steering
     | Lock
@@ -68,6 +70,7 @@ ROOMS = (
     Room("claims", Claim, 1),
     Room("rollouts", Rollout, 1),
     Room("availability", Availability, 1),
+    Room("demotions", Demotion, 1),
     Room("history", Outcome, 2),
     Room("steering", Steering, 1),
     Room("locks", Lock, 1),
@@ -101,6 +104,8 @@ def key_of(record: Record) -> str:
             return f"{ROOT}rollouts/{record.service}"
         case Availability():
             return f"{ROOT}availability/{record.node}"
+        case Demotion():
+            return f"{ROOT}demotions/{record.node}"
         case Outcome():
             return f"{ROOT}history/{record.service}/{record.release}"
         case Steering():

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from registrator.model.claim import Claim
 from registrator.model.deed import Deed
+from registrator.model.demotion import Demotion
 from registrator.model.hold import Hold
 from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
@@ -59,6 +60,7 @@ class World:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     rollouts: Mapping[ServiceName, Rollout] = field(default_factory=dict)
     availability: Mapping[NodeName, Availability] = field(default_factory=dict)
+    demotions: Mapping[NodeName, Demotion] = field(default_factory=dict)
     history: Mapping[tuple[ServiceName, ReleaseNumber], Outcome] = field(default_factory=dict)
     steering: Mapping[ServiceName, Steering] = field(default_factory=dict)
     locks: Mapping[ServiceName, Lock] = field(default_factory=dict)

@@ -82,3 +82,27 @@ def test_what_fits_nowhere_says_why(fleet: Fleet) -> None:
         fleet.until(lambda: status in fleet.hecd("status").out, 10.0, status)
     finally:
         assert fleet.hecd("rm", "watch").code == 0
+
+
+def test_the_leader_hands_over_when_it_is_demoted_and_a_release_goes_on(fleet: Fleet) -> None:
+    leader = fleet.leader
+    with fleet.load() as reports:
+        fleet.deploy("--detach", delay="1s")
+        fleet.until(lambda: fleet.rollout.state == "rolling", 10.0, "the release is under way")
+        demoted = fleet.hecd("demote", leader)
+        assert demoted.code == 0, demoted.err
+        fleet.until(lambda: fleet.leader not in ("", leader), 5.0, "another one leads")
+        assert demoted.out == f"{leader}: demoted; {fleet.leader} leads\n"
+        fleet.until(lambda: fleet.rollout.state == "done", 30.0, "the release ends")
+    try:
+        assert failures(reports) == []
+        others = [name for name in ("h1", "h2", "h3") if name != leader]
+        assert fleet.hecd("demote", others[0]).code == 0
+        refused = fleet.hecd("demote", others[1])
+        assert refused.code == 1 and f"no node but {others[1]} could lead" in refused.err
+        assert "h4 has no control loop" in fleet.hecd("demote", "h4").err
+        assert "there is no node 'h9'" in fleet.hecd("promote", "h9").err
+        assert "(demoted: does not lead)" in fleet.hecd("node", "inspect", leader).out
+    finally:
+        for name in ("h1", "h2", "h3"):
+            assert fleet.hecd("promote", name).code == 0

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from registrator.errors import Conflict
+from registrator.model.demotion import Demotion
+from registrator.model.names import NodeName
 from registrator.registry import schema
 from registrator.registry.election import campaign
 from registrator.registry.store import Put, Store
@@ -44,3 +46,19 @@ async def test_whoever_leads_already_is_told_so(store: Store) -> None:
     one = await store.lease(10)
     assert await campaign(store, "one", one) == await campaign(store, "one", one)
     await one.close(revoke=True)
+
+
+async def test_a_node_that_is_demoted_leaves_it_to_others_until_it_is_promoted(store: Store) -> None:
+    one, two = await store.lease(10), await store.lease(10)
+    demotion = Demotion(NodeName("one"))
+    await store.commit([schema.put(demotion)])
+    waiting = asyncio.create_task(campaign(store, "one", one))
+    await asyncio.sleep(0.1)
+    second = await asyncio.wait_for(campaign(store, "two", two), 5.0)
+    await second.resign(store)
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await store.commit([schema.delete(demotion)])
+    await asyncio.wait_for(waiting, 5.0)
+    for lease in (one, two):
+        await lease.close(revoke=True)
