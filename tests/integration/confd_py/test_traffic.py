@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,35 +28,47 @@ def serving(ring: Ring, *names: str) -> None:
         within(10, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
 
 
-@pytest.mark.parametrize("ports", [False, True], ids=["paths alone", "behind a host name"])
-def test_the_longest_path_wins_and_is_stripped_once(ring: Ring, ports: bool) -> None:
-    hosts = ["h.example"] if ports else []
+ROUTES = (
+    ("/api", "api.1", "/"),
+    ("/api?q=/api/v2", "api.1", "/?q=/api/v2"),
+    ("/api/x%20y?q=1", "api.1", "/x%20y?q=1"),
+    ("/api/b/api/c", "api.1", "/b/api/c"),
+    ("/b/x", "api.1", "/x"),
+    ("/api/v2", "deep.1", "/api/v2"),
+    ("/api/v2/y?q", "deep.1", "/api/v2/y?q"),
+    ("/api/v20", "api.1", "/v20"),
+    ("/apix", "web.1", "/apix"),
+    ("/API", "web.1", "/API"),
+    ("/", "web.1", "/"),
+)
+
+
+def routed(ring: Ring, hosts: Sequence[str]) -> Sequence[str]:
+    """Four services on one port, three of them behind `hosts`; their instances."""
     ring.service("api", ports=[port(ring, hostnames=hosts, paths=["/api", "/b"], strip_path=True)])
     ring.service("deep", ports=[port(ring, hostnames=hosts, paths=["/api/v2"])])
     ring.service("web", ports=[port(ring, hostnames=hosts)])
     ring.service("other", ports=[port(ring, hostnames=["*.example"], paths=["/api/v2/x"])])
-    names = ("api.1", "deep.1", "web.1", "other.1")
+    return ("api.1", "deep.1", "web.1", "other.1")
+
+
+def check_routes(ring: Ring, hosts: Sequence[str]) -> None:
+    """Each path leads where it should, whatever load balancer it is."""
+    for path, service, seen in ROUTES:
+        answer = ask(ring.port, path)
+        assert (answer.by, answer.seen["path"]) == (service, seen), path
+    # The host name decides first: what nobody has there falls to the next one.
+    assert ask(ring.port, "/api/v2/x/y").by == ("deep.1" if hosts else "other.1")
+    assert ask(ring.port, "/api/v2/x", host="w.example:80").by == "other.1"
+    assert ask(ring.port, "/", host="w.example").status == (404 if hosts else 200)
+
+
+@pytest.mark.parametrize("hosts", [[], ["h.example"]], ids=["paths alone", "behind a host name"])
+def test_the_longest_path_wins_and_is_stripped_once(ring: Ring, hosts: list[str]) -> None:
+    names = routed(ring, hosts)
     with apps(ring, *names):
         serving(ring, *names)
-        for path, service, seen in (
-            ("/api", "api.1", "/"),
-            ("/api?q=/api/v2", "api.1", "/?q=/api/v2"),
-            ("/api/x%20y?q=1", "api.1", "/x%20y?q=1"),
-            ("/api/b/api/c", "api.1", "/b/api/c"),
-            ("/b/x", "api.1", "/x"),
-            ("/api/v2", "deep.1", "/api/v2"),
-            ("/api/v2/y?q", "deep.1", "/api/v2/y?q"),
-            ("/api/v20", "api.1", "/v20"),
-            ("/apix", "web.1", "/apix"),
-            ("/API", "web.1", "/API"),
-            ("/", "web.1", "/"),
-        ):
-            answer = ask(ring.port, path)
-            assert (answer.by, answer.seen["path"]) == (service, seen), path
-        # The host name decides first: what nobody has there falls to the next one.
-        assert ask(ring.port, "/api/v2/x/y").by == ("deep.1" if ports else "other.1")
-        assert ask(ring.port, "/api/v2/x", host="w.example:80").by == "other.1"
-        assert ask(ring.port, "/", host="w.example").status == (404 if ports else 200)
+        check_routes(ring, hosts)
         # What waited while its service was held comes back by this way, and is not stripped again.
         onward = f"{ring.haproxy.run}/onward-{hashlib.sha256(b'api.80').hexdigest()[:12]}.sock"
         assert ask(ring.port, "/api/x", socket_path=onward).seen["path"] == "/api/x"
