@@ -35,7 +35,8 @@ class Site:
     def serve(self, **more: object) -> None:
         tls = {"port": self.tls, "redirect": True, "hsts_s": 0.0, **more}
         self.ring.until_applied(
-            self.ring.service(ports=[port(self.ring), port(self.ring, self.tls)], tls=tls, check={"path": "/health"})
+            self.ring.service(ports=[port(self.ring), port(self.ring, self.tls)], tls=tls, check={"path": "/health"}),
+            seconds=15.0,
         )
 
     def until_shown(self, name: str, fingerprint: str) -> None:
