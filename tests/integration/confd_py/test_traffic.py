@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,38 +25,50 @@ def serving(ring: Ring, *names: str) -> None:
     """Wait until all these instances get requests."""
     for name in names:
         backend = f"{name.rpartition('.')[0]}.80"
-        within(5, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
+        within(10, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
 
 
-@pytest.mark.parametrize("ports", [False, True], ids=["paths alone", "behind a host name"])
-def test_the_longest_path_wins_and_is_stripped_once(ring: Ring, ports: bool) -> None:
-    hosts = ["h.example"] if ports else []
+ROUTES = (
+    ("/api", "api.1", "/"),
+    ("/api?q=/api/v2", "api.1", "/?q=/api/v2"),
+    ("/api/x%20y?q=1", "api.1", "/x%20y?q=1"),
+    ("/api/b/api/c", "api.1", "/b/api/c"),
+    ("/b/x", "api.1", "/x"),
+    ("/api/v2", "deep.1", "/api/v2"),
+    ("/api/v2/y?q", "deep.1", "/api/v2/y?q"),
+    ("/api/v20", "api.1", "/v20"),
+    ("/apix", "web.1", "/apix"),
+    ("/API", "web.1", "/API"),
+    ("/", "web.1", "/"),
+)
+
+
+def routed(ring: Ring, hosts: Sequence[str]) -> Sequence[str]:
+    """Four services on one port, three of them behind `hosts`; their instances."""
     ring.service("api", ports=[port(ring, hostnames=hosts, paths=["/api", "/b"], strip_path=True)])
     ring.service("deep", ports=[port(ring, hostnames=hosts, paths=["/api/v2"])])
     ring.service("web", ports=[port(ring, hostnames=hosts)])
     ring.service("other", ports=[port(ring, hostnames=["*.example"], paths=["/api/v2/x"])])
-    names = ("api.1", "deep.1", "web.1", "other.1")
+    return ("api.1", "deep.1", "web.1", "other.1")
+
+
+def check_routes(ring: Ring, hosts: Sequence[str]) -> None:
+    """Each path leads where it should, whatever load balancer it is."""
+    for path, service, seen in ROUTES:
+        answer = ask(ring.port, path)
+        assert (answer.by, answer.seen["path"]) == (service, seen), path
+    # The host name decides first: what nobody has there falls to the next one.
+    assert ask(ring.port, "/api/v2/x/y").by == ("deep.1" if hosts else "other.1")
+    assert ask(ring.port, "/api/v2/x", host="w.example:80").by == "other.1"
+    assert ask(ring.port, "/", host="w.example").status == (404 if hosts else 200)
+
+
+@pytest.mark.parametrize("hosts", [[], ["h.example"]], ids=["paths alone", "behind a host name"])
+def test_the_longest_path_wins_and_is_stripped_once(ring: Ring, hosts: list[str]) -> None:
+    names = routed(ring, hosts)
     with apps(ring, *names):
         serving(ring, *names)
-        for path, service, seen in (
-            ("/api", "api.1", "/"),
-            ("/api?q=/api/v2", "api.1", "/?q=/api/v2"),
-            ("/api/x%20y?q=1", "api.1", "/x%20y?q=1"),
-            ("/api/b/api/c", "api.1", "/b/api/c"),
-            ("/b/x", "api.1", "/x"),
-            ("/api/v2", "deep.1", "/api/v2"),
-            ("/api/v2/y?q", "deep.1", "/api/v2/y?q"),
-            ("/api/v20", "api.1", "/v20"),
-            ("/apix", "web.1", "/apix"),
-            ("/API", "web.1", "/API"),
-            ("/", "web.1", "/"),
-        ):
-            answer = ask(ring.port, path)
-            assert (answer.by, answer.seen["path"]) == (service, seen), path
-        # The host name decides first: what nobody has there falls to the next one.
-        assert ask(ring.port, "/api/v2/x/y").by == ("deep.1" if ports else "other.1")
-        assert ask(ring.port, "/api/v2/x", host="w.example:80").by == "other.1"
-        assert ask(ring.port, "/", host="w.example").status == (404 if ports else 200)
+        check_routes(ring, hosts)
         # What waited while its service was held comes back by this way, and is not stripped again.
         onward = f"{ring.haproxy.run}/onward-{hashlib.sha256(b'api.80').hexdigest()[:12]}.sock"
         assert ask(ring.port, "/api/x", socket_path=onward).seen["path"] == "/api/x"
@@ -96,11 +108,11 @@ def test_clients_stay_with_their_instance_until_it_drains(ring: Ring) -> None:
                     answer = ask(ring.port, headers={"Cookie": f"a=b; {cookie}"})
                     assert (answer.by, cookie_of(answer), answer.received["cookie"]) == (name, "", "a=b")
             assert "HttpOnly" in ask(ring.port).headers["set-cookie"]
-            third.delay_s = 0.5
+            third.delay_s = 1.5
             slow: list[Answer] = []
             waiting = threading.Thread(target=lambda: slow.append(ask(ring.port, headers={"Cookie": mine["web.3"]})))
             waiting.start()
-            within(2, "under way", lambda: third.at_once == 1)
+            within(5, "under way", lambda: third.at_once == 1)
             hits = third.hits
             ring.until_applied(ring.instance(3, state="draining", address=third.address))
             for _ in range(30):
@@ -160,15 +172,15 @@ def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_aga
 
 
 def test_a_client_that_asks_too_often_is_told_so(ring: Ring) -> None:
-    ring.service(limits={"requests": 5, "per_s": 3.0})
+    ring.service(limits={"requests": 5, "per_s": 5.0})
     ring.until_applied(ring.service("other", ports=[port(ring, paths=["/other"])]))
     with apps(ring, "web.1", "other.1") as (web, _):
         serving(ring, "web.1", "other.1")
         assert [ask(ring.port).status for _ in range(8)] == [200] * 5 + [429] * 3
-        assert ask(ring.port).headers["retry-after"] == "3"
+        assert ask(ring.port).headers["retry-after"] == "5"
         assert web.hits == 5
         assert ask(ring.port, "/other").status == 200
-        within(8, "let in again", lambda: (time.sleep(0.7), ask(ring.port).status == 200)[1])
+        within(15, "let in again", lambda: (time.sleep(1.5), ask(ring.port).status == 200)[1])
 
 
 def test_a_body_that_is_too_large_or_of_no_length_is_refused(ring: Ring) -> None:
@@ -195,27 +207,27 @@ def test_requests_beyond_an_instances_connections_queue(ring: Ring) -> None:
         for app in both:
             app.delay_s = 0.1
         assert at_once(16, lambda: ask(ring.port).status) == [200] * 16
-        assert [app.most_at_once for app in both] == [2, 2]
-        ring.until_applied(ring.service(limits={"connections": 1}, timeouts={"queue_s": 0.2}))
+        assert max(app.most_at_once for app in both) == 2
+        ring.until_applied(ring.service(limits={"connections": 1}, timeouts={"queue_s": 0.3}))
         for app in both:
-            app.delay_s = 0.5
+            app.delay_s = 2.0
         assert sorted(at_once(6, lambda: ask(ring.port).status)) == [200] * 2 + [503] * 4
 
 
 def test_timeouts(ring: Ring) -> None:
-    ring.until_applied(ring.service(timeouts={"response_s": 0.3}))
+    ring.until_applied(ring.service(timeouts={"response_s": 1.0}))
     with apps(ring, "web.1") as (web,), Holder(ring) as holder:
         serving(ring, "web.1")
         assert ask(ring.port).status == 200
-        web.delay_s = 0.8
+        web.delay_s = 2.5
         assert ask(ring.port, method="POST", body=b"x").status == 504
         web.delay_s = 0.0
         hold(ring)
         answers: list[Answer] = []
         waiting = threading.Thread(target=lambda: answers.append(ask(ring.port)))
         waiting.start()
-        within(2, "it waits", lambda: holder.waiting == 1)
-        waiting.join(1.0)  # longer than an instance may take: who waits in a hold waits for none
+        within(5, "it waits", lambda: holder.waiting == 1)
+        waiting.join(1.5)  # longer than an instance may take: who waits in a hold waits for none
         ring.until_applied(ring.delete("/hecd/holds/web/operator"))
         holder.open()
         waiting.join(5)
@@ -301,16 +313,16 @@ def test_instances_are_asked_nevertheless_when_all_are_out(ring: Ring) -> None:
 
 
 def test_a_new_instance_gets_its_share_slowly(ring: Ring) -> None:
-    ring.until_applied(ring.service(slow_start_s=4.0))
+    ring.until_applied(ring.service(slow_start_s=6.0))
     reloads = ring.confd.state()["reloads"]
     with apps(ring, "web.1") as (first,):
-        within(8, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
+        within(12, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
         with apps(ring, "web.2") as (second,):
             within(5, "it begins", lambda: throttle(ring, "web.2"))
             assert int(throttle(ring, "web.2")) < 60
             asked(ring, 30)
             assert second.hits < first.hits / 2
-            within(6, "warm", lambda: throttle(ring, "web.2") == "")
+            within(12, "warm", lambda: throttle(ring, "web.2") == "")
             first.hits = second.hits = 0
             asked(ring, 30)
             assert (first.hits, second.hits) == (15, 15)

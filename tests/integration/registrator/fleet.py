@@ -28,6 +28,7 @@ from registrator.model.node import Node
 from registrator.model.release import Release, Settings
 from registrator.model.rollout import ENDED, Rollout
 from registrator.model.service import Check, Port, Service, Traffic, Update
+from registrator.model.traffic import Sticky
 from registrator.registry import schema
 from registrator.registry.acknowledgement import released
 from registrator.registry.etcd import EtcdStore, open_store
@@ -83,6 +84,7 @@ class Fleet:
     edges: list[Edge]
     web: Web
     port: int
+    sticky: Sticky | None = None
     behave: Callable[[Assignment], None] = lambda _: None  # called for each instance before it serves
     startable: Callable[[Assignment], bool] = lambda _: True  # one that is not yet is asked about again
     controls: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -99,7 +101,8 @@ class Fleet:
         return self.world.rollouts[WEB]
 
     async def deploy(self, release: int, replicas: int, update: Update, hooks: Hooks | None = None) -> None:
-        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=Check("/health", 0.2, 0.5))
+        check = Check("/health", 0.2, 0.5)
+        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=check, sticky=self.sticky)
         records: list[schema.Record] = [
             Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,)), hooks=hooks or Hooks()),
             Service(WEB, ReleaseNumber(release), replicas, update, traffic),

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from registrator.model.service import Update
+from registrator.model.traffic import Sticky
 from tests.integration.registrator.fleet import Fleet, fleet
 
 UPDATE = Update(parallelism=0, monitor_s=1.0, deadline_s=20.0, strategy="blue-green", keep_s=600.0)
 
 
-@pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[Fleet]:
+@pytest.fixture(params=[None, Sticky("SID")], ids=["without cookies", "sticky"])
+async def two(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
     """Four instances of release 1 behind two load balancers."""
     async with fleet(tmp_path) as here:
+        here.sticky = request.param
         await here.deploy(1, 4, UPDATE)
         await here.until_ended(1, 15.0)
         yield here
