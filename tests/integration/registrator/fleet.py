@@ -99,7 +99,10 @@ class Fleet:
         return self.world.rollouts[WEB]
 
     async def deploy(self, release: int, replicas: int, update: Update, hooks: Hooks | None = None) -> None:
-        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=Check("/health", 0.2, 0.5))
+        patient = Check(
+            "/health", 0.2, 2.0, fall=5
+        )  # all instances are one process, which may stand still for a moment
+        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=patient)
         records: list[schema.Record] = [
             Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,)), hooks=hooks or Hooks()),
             Service(WEB, ReleaseNumber(release), replicas, update, traffic),
