@@ -19,7 +19,7 @@ from registrator.registry.world import Reader
 log = logging.getLogger(__name__)
 
 RESYNC_S = 10.0  # after so long, a name server that somebody ended is started again
-_ROOMS = tuple(f"{schema.ROOT}{room}/" for room in ("services", "instances", "control"))
+_ROOMS = tuple(f"{schema.ROOT}{room}/" for room in ("services", "instances", "rollouts", "control"))
 
 
 @dataclass

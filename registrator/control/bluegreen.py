@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from registrator.control.actions import Action, Drain
 from registrator.control.view import ServiceView
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber
@@ -58,10 +59,17 @@ def advance(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[
     if rollout.state == "warming":
         over = replace(rollout, state="monitoring", switch=replace(switch, at=now), progress_at=now)
         return over, f"all requests go to release {rollout.release} now, and none to release {switch.old}"
-    seen = view.rollout.switch if view.rollout else None  # what was looked at: before the switch it says nothing
-    if rollout.state == "monitoring" and seen is not None and seen.at == switch.at:
+    if rollout.state == "monitoring":
         return replace(rollout, switch=replace(switch, taken_at=now)), "every load balancer has switched"
     return rollout, why
+
+
+def unhurried(view: ServiceView, rollout: Rollout, steps: list[Action]) -> list[Action]:
+    """`steps`, but none is drained in the pass that gives requests to others: these were ready to be without."""
+    before = view.rollout.weights if view.rollout else {}
+    if rollout.switch is None or before == rollout.weights:
+        return steps
+    return [step for step in steps if not isinstance(step, Drain)]
 
 
 def pending(rollout: Rollout) -> bool:
@@ -71,8 +79,11 @@ def pending(rollout: Rollout) -> bool:
 
 def weights(view: ServiceView, rollout: Rollout, switch: Switch) -> dict[str, int]:
     """Release -> 0 where it is to get no requests."""
-    here = {str(i.release) for i in view.instances.values()}
-    new, none = str(rollout.release), {release for release, weight in rollout.weights.items() if weight == 0}
+    here, new, none = (
+        view.here,
+        str(rollout.release),
+        {release for release, weight in rollout.weights.items() if weight == 0},
+    )
     if switch.at:
         return dict.fromkeys(sorted(here - {new}), 0)
     aside = (none & here) - {str(switch.old), new}

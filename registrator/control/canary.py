@@ -55,7 +55,7 @@ def old_ones(view: ServiceView, rollout: Rollout) -> list[Assignment]:
 def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
     """Release -> weight of each of its servers, where it is not the usual one."""
     trial, stable, new = rollout.trial, str(rollout.stable), str(rollout.release)
-    here = {str(i.release) for i in view.instances.values()}
+    here = view.here
     aside = {r: 0 for r, w in rollout.weights.items() if w == 0 and r in here - {str(rollout.target)}}
     if trial is None:
         return aside

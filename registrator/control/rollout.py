@@ -53,7 +53,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     elif not view.unclaimed:
         beside = rollout.state in ("canary", "warming")
         steps, blocked = (_beside if beside else _steps)(view, rollout, board, now)
-        actions += steps
+        actions += bluegreen.unhurried(view, rollout, steps)
         if rollout.state in ("canary", "warming", "rolling", "done"):
             rollout = replace(rollout, reason=blocked)
     actions = holding(view, rollout, actions, now)

@@ -81,6 +81,12 @@ class ServiceView:
         return tuple(i for name, i in self.instances.items() if name not in named)
 
     @cached_property
+    def here(self) -> frozenset[str]:
+        """The releases that have instances, or are about to have some."""
+        announced = {str(i.release) for i in self.instances.values()}
+        return frozenset(announced | {str(a.release) for a in self.assignments})
+
+    @cached_property
     def draining(self) -> tuple[Assignment, ...]:
         """Assignments that were told to finish and have not yet gone."""
         return tuple(a for a in self.assignments if a.drain)

@@ -101,8 +101,8 @@ class Fleet:
         return self.world.rollouts[WEB]
 
     async def deploy(self, release: int, replicas: int, update: Update, hooks: Hooks | None = None) -> None:
-        check = Check("/health", 0.2, 0.5)
-        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=check, sticky=self.sticky)
+        patient = Check("/health", 0.2, 2.0, fall=5)  # all instances are one process, which may stand still
+        traffic = Traffic((Port(self.port, TARGET),), drain_timeout_s=3.0, check=patient, sticky=self.sticky)
         records: list[schema.Record] = [
             Release(WEB, ReleaseNumber(release), Settings("image", target_ports=(TARGET,)), hooks=hooks or Hooks()),
             Service(WEB, ReleaseNumber(release), replicas, update, traffic),

@@ -180,6 +180,33 @@ def test_a_failure_or_an_abort_gives_all_requests_back_at_once(stage: Colours, w
     assert stage.rollout.weights == {}
 
 
+def test_the_way_back_is_not_taken_again_while_load_balancers_are_late(stage: Colours) -> None:
+    stage.until("monitoring")
+    stage.agents()
+    stage.frozen = set(EDGES)
+    stage.say("abort")
+    for _ in range(5):
+        stage.tick()
+        assert stage.rollout is not None and stage.rollout.weights == {"2": 0}
+        assert stage.of(2) == 3, "they serve until every load balancer has gone back"
+    stage.frozen = set()
+    stage.tick(8)
+    assert (stage.state, stage.only(1)) == ("rolled-back", True)
+
+
+@pytest.mark.parametrize("when", ["warming", "monitoring"])
+def test_one_that_dies_while_it_is_held_is_replaced_in_the_set_that_serves(stage: Colours, when: str) -> None:
+    stage.until(when)
+    stage.agents()
+    stage.say("pause")
+    stage.step()
+    serving = {"warming": 1, "monitoring": 2}[when]
+    name = next(n for n, a in stage.assignments.items() if a.release == serving)
+    del stage.assignments[name], stage.instances[name]
+    stage.tick(2)
+    assert (stage.state, stage.of(serving), stage.only(serving)) == ("held", 3, True)
+
+
 def test_a_set_that_can_not_get_warm_ends_by_the_deadline(stage: Colours) -> None:
     stage.until("warming")
     stage.now += 1.0
@@ -282,7 +309,11 @@ def test_a_failed_one_that_is_paused_stays_beside_to_be_looked_at_and_can_be_tri
 def test_a_third_release_within_the_time_takes_over_and_the_first_one_goes(stage: Colours) -> None:
     stage.until("done")
     stage.want(3)
-    stage.until("monitoring")
+    while stage.state != "monitoring":
+        stage.step()
+        assert stage.only(2) or stage.only(3)
+        stage.agents()
+        stage.now += 0.5
     assert stage.only(3)
     stage.tick(4)
     assert (stage.of(1), stage.of(2), stage.of(3)) == (0, 3, 3)
@@ -367,7 +398,7 @@ EVENTS = st.lists(
     st.sampled_from(
         [
             *("tick", "tick", "tick", "deploy", "rollback", "abort", "pause", "resume", "promote"),
-            *("break", "wait", "scale"),
+            *("break", "wait", "scale", "late", "late", "in time"),
         ]
     ),
     max_size=20,
@@ -383,7 +414,7 @@ def test_whatever_happens_each_load_balancer_has_somebody_to_send_requests_to(ev
         happen(stage, event, chance)
         serving = stage.requests()
         assert all(serving.values()), (event, stage.rollout, stage.given)
-    stage.bad_releases = set()
+    stage.frozen = set()
     for name, instance in list(stage.instances.items()):
         if instance.state == "failed":
             stage.announce(name, instance.release)
@@ -408,6 +439,10 @@ def happen(stage: Colours, event: str, chance: random.Random) -> None:
             new = [n for n, i in stage.instances.items() if stage.rollout and i.release == stage.rollout.release]
             for name in new[:1]:
                 stage.announce(name, stage.service.release, "failed")
+        case "late":
+            stage.frozen = {chance.choice(EDGES)} if chance.random() < 0.5 else set(EDGES)
+        case "in time":
+            stage.frozen = set()
         case "wait":
             stage.now += chance.choice([5.0, 61.0])
         case "scale":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from registrator.agent.names import decide
 from registrator.model.instance import Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.model.rollout import Rollout
 from registrator.model.service import Service
 from registrator.registry.world import World
 
@@ -35,3 +36,11 @@ def test_records_that_all_vanished_take_no_address_away_while_the_service_is_wan
     assert decide(world(wanted=False), known, doubted=True) == known
     assert decide(world(wanted=False), known, doubted=False) == {}
     assert decide(world(replace(ONE, state="exited")), known, doubted=True) == {"web": ()}
+
+
+def test_instances_of_a_release_that_is_to_get_no_requests_are_not_named_while_there_are_others() -> None:
+    new = replace(TWO, release=ReleaseNumber(2))
+    switched = {WEB: Rollout(WEB, ReleaseNumber(2), ReleaseNumber(1), weights={"1": 0})}
+    both, old = replace(world(ONE, new), rollouts=switched), replace(world(ONE), rollouts=switched)
+    assert decide(both, {}, doubted=False) == {"web": ("10.87.1.2",)}
+    assert decide(old, {}, doubted=False) == {"web": ("10.87.0.2",)}
