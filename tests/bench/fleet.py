@@ -161,8 +161,11 @@ class Failing:
         for host in ("h1", "h2", "h3"):
             self.do("kill", host, "etcd")
         time.sleep(seconds)
+        before = self.fleet.world.revision
         self.do("heal")
-        return self.until(self.fleet.settled, 60.0, "all is known again")
+        return self.until(
+            lambda: self.fleet.world.revision > before and self.fleet.settled(), 60.0, "all is known again"
+        )
 
     def half(self, leader: str, seconds: float) -> float:
         """The smaller half has the leader and an edge; both serve what they have."""

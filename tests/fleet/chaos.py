@@ -307,9 +307,9 @@ def missing(lab: Lab) -> Iterator[str]:
     words = {"control": "registrator control", "agent": "registrator agent", "holder": "registrator holder"}
     for host in lab.hosts:
         pids = power.within(lab, host)
-        for name in names(host):
+        for name in names(lab, host):
             found = processes.named(pids, words.get(name, name if name == "confd-py" else f"{name} "))
-            if not found or (len(found) > 1 and name != "haproxy"):
+            if not found or (len(found) > 1 and name not in ("haproxy", "keepalived")):
                 yield f"{name} on {host.name}: {len(found)} processes"
 
 

@@ -211,10 +211,13 @@ class Fleet(LabHere):
     def etcd_leader(self) -> str:
         for name, host in self.hosts.items():
             if "etcd" in host["roles"]:
-                argv = ["etcdctl", f"--endpoints={host['address']}:2379", "endpoint", "status", "-w", "json"]
+                argv = ["etcdctl", f"--endpoints={host['address']}:2379", "--command-timeout=1s"]
                 environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"]}
-                out = subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
-                status = json.loads(out)[0]["Status"]
+                asked = [*argv, "endpoint", "status", "-w", "json"]
+                found = json.loads(subprocess.run(asked, env=environment, capture_output=True, text=True).stdout or "0")
+                if not found:
+                    continue  # a dead one
+                status = found[0]["Status"]
                 if status["leader"] == status["header"]["member_id"]:
                     return name
         raise AssertionError("etcd has no leader")

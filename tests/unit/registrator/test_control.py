@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from registrator.control import rollout
 from registrator.control.backup import Backup
+from registrator.control.grounds import Observer
 from registrator.control.loop import Control
-from registrator.model.instance import Instance
-from registrator.model.names import NodeName, ReleaseNumber, ServiceName
+from registrator.model.hold import Hold
+from registrator.model.hook import Result, Run
+from registrator.model.instance import Assignment, Instance
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node, ServerReport
+from registrator.model.placement import Availability
 from registrator.model.release import Release, Settings
+from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic, Update
+from registrator.model.steering import Steering
 from registrator.registry import schema
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
@@ -148,3 +154,41 @@ async def test_orders_are_kept_though_not_at_each_change(tmp_path: Path) -> None
     assert 0 < wait_s < 10 and len(backup.load()) == 2
     assert backup.save(reader.read(store.snapshot()), 100.0 + wait_s) > 1000
     assert {put.key for put in backup.load()} == set(store.snapshot().entries)
+
+
+SERVED = Service(WEB, ONE, 1, UPDATE, Traffic((Port(8003, 80),)))
+SAID = Instance(InstanceName("web.1"), WEB, ONE, NodeName("n1"), state="running", health="healthy")
+GROUNDS: dict[str, object] = {
+    "nodes": {NodeName("n1"): Node(NodeName("n1"))},
+    "services": {WEB: replace(SERVED, replicas=2)},
+    "releases": {(WEB, ONE): Release(WEB, ONE, Settings("i"))},
+    "assignments": {(NodeName("n1"), SAID.instance): Assignment(SAID.instance, WEB, ONE, NodeName("n1"))},
+    "instances": {SAID.instance: SAID},
+    "edges": {NodeName("n1"): Edge(NodeName("n1"), 1, {"web.80": {"web.1": ServerReport("UP", 100)}})},
+    "rollouts": {WEB: Rollout(WEB, ONE, ONE)},
+    "availability": {NodeName("n1"): Availability(NodeName("n1"), "drained")},
+    "steering": {WEB: Steering(WEB, ONE, "pause", 1.0)},
+    "holds": {(WEB, "operator"): Hold(WEB, "operator", "wait", 1.0)},
+    "runs": {"web.1.pre-deploy.1": Run("web.1.pre-deploy.1", WEB, ONE, "pre-deploy", NodeName("n1"))},
+    "results": {"web.1.pre-deploy.1": Result("web.1.pre-deploy.1", WEB, ONE, "pre-deploy", NodeName("n1"))},
+}
+NO_GROUNDS = {
+    *("epoch", "revision", "cluster_id", "revisions", "leases", "faults", "leader", "ledger"),  # of the store itself
+    *("claims", "locks", "audit", "history"),  # no decision looks at them
+    "servers",  # of which edges are made whole
+}
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(World) if f.name not in NO_GROUNDS])
+def test_whatever_a_decision_looks_at_is_among_its_grounds(name: str) -> None:
+    """A new kind of record has to be put into grounds.py, or to be named here as one that decides nothing."""
+    before = World(services={WEB: SERVED})
+    after = replace(before, **{name: GROUNDS[name]})
+
+    def grounds(world: World) -> object:
+        observer = Observer()
+        observer.look(world)
+        return observer.grounds(world, world.services[WEB], frozenset(), 0.0)
+
+    assert grounds(before) == grounds(replace(before, revision=9))
+    assert grounds(before) != grounds(after)
