@@ -174,7 +174,7 @@ GROUNDS: dict[str, object] = {
 }
 NO_GROUNDS = {
     *("epoch", "revision", "cluster_id", "revisions", "leases", "faults", "leader", "ledger"),  # of the store itself
-    *("claims", "locks", "audit", "history"),  # no decision looks at them
+    *("claims", "locks", "audit", "history", "demotions"),  # no decision looks at them
     "servers",  # of which edges are made whole
 }
 
