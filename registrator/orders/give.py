@@ -24,16 +24,22 @@ from registrator.registry.acknowledgement import without_holder
 from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
 from registrator.registry.world import World
 
+MOST_AT_ONCE = 128  # writes of a transaction, and guards, as etcd has it by default
+
 
 async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: str, under: Sequence[Guard] = ()) -> int:
     """Write all changes at once, and confirm with them that etcd's records are what is wanted; the revision.
 
-    `under` are further guards, such as those of a lock. Raises Conflict.
+    `under` are further guards, such as those of a lock. Raises Conflict; HecdError where it is too much at once.
     """
     writes: list[Write] = [write for change in changes for write in change.writes]
     writes += [deed(now, who, "deploy", c.service, _deployed(c)) for c in changes if c.kind != "nothing"]
-    guards: list[Guard] = [guard for change in changes for guard in change.guards]
-    return await store.commit([*writes, schema.put(Ledger(now, who))], [*guards, *under])
+    writes.append(schema.put(Ledger(now, who)))
+    guards: list[Guard] = [*(guard for change in changes for guard in change.guards), *under]
+    if max(len(writes), len(guards)) > MOST_AT_ONCE:
+        hint = "Put its services into several files: each is deployed as a whole, or not at all."
+        raise HecdError(f"{len(changes)} services are more than etcd takes at once", hint=hint)
+    return await store.commit(writes, guards)
 
 
 def deed(now: float, who: str, what: str, target: str, detail: str = "") -> Put:

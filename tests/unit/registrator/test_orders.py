@@ -65,6 +65,16 @@ async def test_the_first_deploy_creates_and_confirms() -> None:
     assert world.ledger == Ledger(5.0, "me")
 
 
+async def test_what_is_too_much_at_once_is_refused_as_a_whole() -> None:
+    desk = Desk()
+    specs = [spec(f"web{n}", published=1000 + n) for n in range(60)]
+    with pytest.raises(HecdError, match="60 services are more than etcd takes at once"):
+        await desk.deploy(*specs)
+    assert desk.world().services == {}
+    await desk.deploy(*specs[:30])
+    assert len(desk.world().services) == 30
+
+
 async def test_the_same_file_changes_nothing() -> None:
     desk = Desk()
     await desk.deploy(spec())
