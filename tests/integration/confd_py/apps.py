@@ -65,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
                 app.at_once += 1
                 app.most_at_once = max(app.most_at_once, app.at_once)
             time.sleep(app.delay_s)
+            with app.lock:
+                app.at_once -= 1  # before it answers: who has the answer may send the next one at once
         seen = {"name": app.name, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}
         body = json.dumps(seen).encode()
         self.send_response(200 if check else app.status)
@@ -72,9 +74,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-        if not check:
-            with app.lock:
-                app.at_once -= 1
 
     do_GET = do_POST = do_PUT = do_HEAD = _answer
 
