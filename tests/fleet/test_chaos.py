@@ -7,7 +7,7 @@ import pytest
 from tests.fleet.chaos import Chaos, Fault, Hit, schedule
 from tests.fleet.conftest import WEB, Fleet
 
-SEED, SECONDS = 313, 36.0
+SEED, SECONDS = 313, 28.0
 
 
 def test_after_chaos_all_is_as_it_was_wanted_and_no_other_request_was_lost(fleet: Fleet) -> None:
