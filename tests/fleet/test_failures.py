@@ -116,7 +116,8 @@ def test_two_halves_serve_apart_and_agree_when_they_hear_each_other_again(fleet:
         assert {name: fleet.container(name) for name in before} == before, "both halves run what they ran"
         assert fleet.lab("heal").code == 0
         fleet.until(fleet.settled, 30.0, "one truth")
-    assert [f for f in failures(reports) if not (_over_the_cut(f, apart_at) and f["ended_at"] > cut_at)] == []
+    wrong = [f for f in failures(reports) if not (_over_the_cut(f, apart_at) and f["ended_at"] > cut_at)]
+    assert wrong == [], (wrong, cut_at, apart_at)
     assert late_after(reports, apart_at) == []
     left = fleet.serving() & set(before)
     assert {name: fleet.container(name) for name in left} == {name: before[name] for name in left}
