@@ -48,7 +48,8 @@ def routed(ring: Ring, hosts: Sequence[str]) -> Sequence[str]:
     ring.service("api", ports=[port(ring, hostnames=hosts, paths=["/api", "/b"], strip_path=True)])
     ring.service("deep", ports=[port(ring, hostnames=hosts, paths=["/api/v2"])])
     ring.service("web", ports=[port(ring, hostnames=hosts)])
-    ring.service("other", ports=[port(ring, hostnames=["*.example"], paths=["/api/v2/x"])])
+    last = ring.service("other", ports=[port(ring, hostnames=["*.example"], paths=["/api/v2/x"])])
+    ring.until_applied(last, 15.0)
     return ("api.1", "deep.1", "web.1", "other.1")
 
 
