@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from registrator.model.names import NodeName, service_of
 from registrator.model.node import Edge, EdgePart
 from registrator.registry import schema
-from registrator.registry.store import Store, Write
+from registrator.registry.store import AT_ONCE, Store, Write
 from registrator.registry.world import World
 
 Trial = tuple[str, str]  # service, release
@@ -20,7 +20,6 @@ Trial = tuple[str, str]  # service, release
 CALM_S = 1.0  # between reports of figures alone, at least
 FIGURES_BYTES_PER_S = 64 << 10
 WHOLE_BYTES = 32 << 10
-AT_ONCE = 100  # an etcd transaction takes 128 operations
 
 
 @dataclass

@@ -17,11 +17,9 @@ from registrator.announce.survey import survey
 from registrator.announce.watch import DockerWatch
 from registrator.errors import Conflict, HecdError, LeaseLost, RegistryUnavailable
 from registrator.registry.held import HeldLease
-from registrator.registry.store import Absent, Delete, Guard, Lease, Put, Store, Unchanged, Write
+from registrator.registry.store import AT_ONCE, Absent, Delete, Guard, Lease, Put, Store, Unchanged, Write
 
 log = logging.getLogger(__name__)
-
-AT_ONCE = 100  # operations in one transaction: etcd takes 128
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from registrator.model.deed import Deed
+from registrator.registry.store import AT_ONCE
 
 KEPT = 1000
-AT_ONCE = 100  # an etcd transaction takes 128 operations
 
 
 def surplus(deeds: Iterable[Deed]) -> list[Deed]:

@@ -32,7 +32,7 @@ from registrator.model.names import NodeName, ServiceName
 from registrator.model.service import Service
 from registrator.registry import schema
 from registrator.registry.election import Leadership, campaign
-from registrator.registry.store import Absent, Guard, Lease, Store, Write
+from registrator.registry.store import AT_ONCE, Absent, Guard, Lease, Store, Write
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 5.0
 LOOKED_AT_EVERY_S = 30.0  # a service of which nothing changes
-AT_ONCE = 100  # an etcd transaction takes 128 operations
 
 
 @dataclass

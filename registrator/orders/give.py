@@ -21,10 +21,8 @@ from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.acknowledgement import without_holder
-from registrator.registry.store import Absent, Delete, Guard, Put, Store, Unchanged, Write
+from registrator.registry.store import MOST_AT_ONCE, Absent, Delete, Guard, Put, Store, Unchanged, Write
 from registrator.registry.world import World
-
-MOST_AT_ONCE = 128  # writes of a transaction, and guards, as etcd has it by default
 
 
 async def deploy(store: Store, changes: Sequence[Change], *, now: float, who: str, under: Sequence[Guard] = ()) -> int:

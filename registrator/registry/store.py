@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+MOST_AT_ONCE = 128  # writes of one commit, and guards, as etcd has it by default
+AT_ONCE = 100  # how many are best committed together where there may be more: with room for what goes along
+
 
 @dataclass(frozen=True)
 class Raw:

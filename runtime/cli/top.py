@@ -54,7 +54,7 @@ def processes(first: int) -> Iterator[Listed]:
     """Those that are in the process namespace of `first`, the oldest first."""
     space = os.readlink(f"/proc/{first}/ns/pid")  # noqa: PTH115
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208
-        with suppress(OSError, KeyError, StopIteration):  # it has just ended
+        with suppress(OSError, KeyError):  # it has just ended
             if os.readlink(f"/proc/{pid}/ns/pid") == space:  # noqa: PTH115
                 yield _listed(pid, Path(f"/proc/{pid}"))
 

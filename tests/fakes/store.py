@@ -8,9 +8,7 @@ import time
 from collections.abc import Sequence
 
 from registrator.errors import Conflict, LeaseLost, RegistryRefused, RegistryUnavailable
-from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Write
-
-MOST_WRITES = 128  # etcd's --max-txn-ops
+from registrator.registry.store import MOST_AT_ONCE, Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Write
 
 
 class FakeStore:
@@ -38,7 +36,7 @@ class FakeStore:
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         if self.away:
             raise RegistryUnavailable("the fake is away", retry_after_s=0.01)
-        if len(writes) > MOST_WRITES:
+        if len(writes) > MOST_AT_ONCE:
             raise RegistryRefused("etcd refuses: too many operations in txn request")
         if not all(self._holds(guard) for guard in guards):
             raise Conflict("a guard does not hold")

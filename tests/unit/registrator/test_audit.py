@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from registrator.control.audit import AT_ONCE, KEPT, surplus
+from registrator.control.audit import KEPT, surplus
 from registrator.control.backup import Backup
 from registrator.control.loop import Control
 from registrator.model.deed import Deed
 from registrator.orders import give
+from registrator.registry.store import AT_ONCE
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader
 from tests.fakes.store import FakeStore
