@@ -209,14 +209,16 @@ def machine(images: list[Path]) -> Iterator[Machine]:
 def made_machine(images: list[Path], *, wait: bool = True, **more: str) -> Iterator[Machine]:
     """Up (or, without `wait`, about to be) with these images; `more` are settings."""
     root = Path(tempfile.mkdtemp(prefix="hecd-e2e-", dir="/var/tmp"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    bridge = f"hecde2e{worker}"
     settings = {
         "HECD_ROOT": str(root),
         "HECD_NODE": "one",
-        "HECD_BRIDGE": "hecde2e0",
-        "HECD_SUBNET_POOL": "10.85.0.0/16",
+        "HECD_BRIDGE": bridge,
+        "HECD_SUBNET_POOL": f"10.{101 + worker}.0.0/16",
     }
     environment = {**os.environ, **settings, "HECD_LEASE_TTL": "5", **more}
-    made = Machine(root, "hecde2e0", environment)
+    made = Machine(root, bridge, environment)
     try:
         if wait:
             made.start()

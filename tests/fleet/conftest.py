@@ -236,10 +236,12 @@ class Fleet(LabHere):
         return min(found)
 
     @contextlib.contextmanager
-    def load(self, kept_rate: int = 100, fresh_rate: int = 40, path: str = "/") -> Iterator[dict[str, dict[str, Any]]]:
+    def load(
+        self, kept_rate: int = 100, fresh_rate: int = 40, path: str = "/", kept: int = 16
+    ) -> Iterator[dict[str, dict[str, Any]]]:
         """Requests through both load balancers while the block runs, every third a POST; then reports by edge."""
         generators = {
-            name: self._generator(h["address"], kept_rate, fresh_rate, path) for name, h in self.edges.items()
+            name: self._generator(h["address"], kept, kept_rate, fresh_rate, path) for name, h in self.edges.items()
         }
         reports: dict[str, dict[str, Any]] = {}
         try:
@@ -259,8 +261,10 @@ class Fleet(LabHere):
     def edges(self) -> dict[str, dict[str, Any]]:
         return {name: host for name, host in self.hosts.items() if "edge" in host["roles"]}
 
-    def _generator(self, address: str, kept_rate: int, fresh_rate: int, path: str) -> subprocess.Popen[bytes]:
-        words = ["--address", address, "--port", 8080, "--kept", 16, "--seconds", 180, "--path", path]
+    def _generator(
+        self, address: str, kept: int, kept_rate: int, fresh_rate: int, path: str
+    ) -> subprocess.Popen[bytes]:
+        words = ["--address", address, "--port", 8080, "--kept", kept, "--seconds", 3600, "--path", path]
         words += ["--kept-rate", kept_rate, "--fresh-rate", fresh_rate]
         argv = [sys.executable, "-m", "registrator.demo.load", *map(str, words)]
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
