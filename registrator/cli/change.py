@@ -37,13 +37,8 @@ def _pair(word: str) -> tuple[ServiceName, int]:
 
 async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
     async with session.registry(ctx) as (store, world):
-        await give.scale(store, world, wanted, now=time.time(), who=session.who())
-
-        def there(world: World) -> bool:
-            now = [follow.standing(world, name) for name in wanted]
-            return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
-
-        await follow.until(store, there, SETTLED_WITHIN_S, "scaling", watch=next(iter(wanted)), show=session.show)
+        revision = await give.scale(store, world, wanted, now=time.time(), who=session.who())
+        await follow.replicas(store, wanted, SETTLED_WITHIN_S, after=revision, show=session.show)
 
 
 @click.command()

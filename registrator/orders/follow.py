@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from registrator.control import bluegreen, canary
@@ -146,6 +146,39 @@ async def releases(
             await _applied(store, max(world.revisions[key_of(world.services[name])] for name in wanted))
             return ended
     raise AssertionError("worlds never end")
+
+
+async def replicas(
+    store: Store,
+    wanted: Mapping[ServiceName, int],
+    within_s: float,
+    *,
+    after: int,
+    show: Callable[[Standing], None] = lambda _: None,
+) -> None:
+    """Wait until so many instances of each service run, and all of them serve. `after` is the order's revision.
+
+    Raises ReleaseFailed when another order overtakes it, HecdError when `within_s` passes.
+    """
+
+    def there(world: World) -> bool:
+        if world.revision < after:
+            return False
+        _check_count(world, wanted)
+        now = [standing(world, name) for name in wanted]
+        return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
+
+    await until(store, there, within_s, "scaling", watch=next(iter(wanted)), show=show)
+
+
+def _check_count(world: World, wanted: Mapping[ServiceName, int]) -> None:
+    for name, count in wanted.items():
+        service = world.services.get(name)
+        if service is None:
+            raise ReleaseFailed(f"{name} was removed meanwhile")
+        if service.replicas != count:
+            by = f" ({service.updated_by})" if service.updated_by else ""
+            raise ReleaseFailed(f"scaling {name} to {count} was overtaken: {service.replicas} are wanted now{by}")
 
 
 def _check_overtaken(world: World, wanted: dict[ServiceName, ReleaseNumber]) -> None:

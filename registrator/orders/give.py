@@ -50,8 +50,8 @@ def _deployed(change: Change) -> str:
     return f"{what} release {change.release}: {'; '.join(change.reasons)[:300]}".strip()
 
 
-async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> None:
-    """Set the replicas of services. Raises NotFound, Conflict."""
+async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> int:
+    """Set the replicas of services; the revision. Raises NotFound, Conflict."""
     services = {name: service_named(world, name) for name in wanted}
     for name in (name for name, service in services.items() if service.foreign):
         hint = "Start or stop its containers where they run; they announce themselves."
@@ -60,7 +60,7 @@ async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *
         raise HecdError(f"{name} has one instance on each node", hint="`deploy.mode: replicated` has a number of them.")
     changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
     told = [deed(now, who, "scale", s.service, f"{services[s.service].replicas} -> {s.replicas}") for s in changed]
-    await store.commit([*(schema.put(s) for s in changed), *told], [_unchanged(s, world) for s in changed])
+    return await store.commit([*(schema.put(s) for s in changed), *told], [_unchanged(s, world) for s in changed])
 
 
 async def set_availability(store: Store, world: World, name: NodeName, state: str, *, now: float, who: str) -> int:

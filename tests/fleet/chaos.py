@@ -12,6 +12,7 @@ Agents, control, confd-py and members of etcd cut nothing, however they end. Eve
 from __future__ import annotations
 
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +133,7 @@ class Chaos:
     say: Callable[[str], None]
     hits: list[Hit] = field(default_factory=list)
     where: dict[str, str] = field(default_factory=dict)  # instance -> host, of all that were ever seen
+    hung: list[str] = field(default_factory=list)  # orders that did not end
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     began_at: float = field(default_factory=time.time)
 
@@ -199,13 +201,17 @@ class Chaos:
 
     def _give(self, order: Order) -> None:
         """Some are refused, as another one is under way; some can't be, while etcd elects a leader."""
-        match order.what:
-            case "deploy":
-                done = self.fleet.attempt("--detach")
-            case "scale":
-                done = self.fleet.hecd("scale", f"web={order.replicas}")
-            case _:
-                done = self.fleet.hecd("rollback", "web")
+        try:
+            match order.what:
+                case "deploy":
+                    done = self.fleet.attempt("--detach")
+                case "scale":
+                    done = self.fleet.hecd("scale", f"web={order.replicas}")
+                case _:
+                    done = self.fleet.hecd("rollback", "web")
+        except subprocess.TimeoutExpired as hung:
+            self.hung.append(f"{order}: not ended after {hung.timeout:g} s")
+            return
         self.say(f"        {order.what} {order.replicas or ''} ended with {done.code} {last(done.err)}")
 
     def _look(self, ends: threading.Event) -> None:
@@ -221,6 +227,7 @@ class Chaos:
         within(15.0, lambda: not [*leaks(lab, self.fleet)])
         return [
             (f"no request is lost that no fault cut ({len(failed) - len(lost)} were cut)", [*map(self._told, lost)]),
+            ("every order ends", self.hung),
             ("all failures are told of", [f"{unknown} more"] if unknown else []),
             ("wanted is what is seen", list(differences(self.fleet))),
             ("nothing is leaked", list(leaks(lab, self.fleet))),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from registrator.errors import HecdError, NotFound
+from registrator.errors import HecdError, NotFound, ReleaseFailed
 from registrator.model.instance import Assignment, Instance
 from registrator.model.ledger import Ledger
 from registrator.model.lock import Lock
@@ -15,7 +17,7 @@ from registrator.model.release import Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Project, ServiceSpec
 from registrator.model.traffic import Port, Tls, Traffic
-from registrator.orders import give
+from registrator.orders import follow, give
 from registrator.orders.history import history
 from registrator.orders.moved import moved, unmoved
 from registrator.orders.plan import Change, plan
@@ -63,6 +65,24 @@ async def test_the_first_deploy_creates_and_confirms() -> None:
     assert world.services[WEB].replicas == 2
     assert world.releases[WEB, ReleaseNumber(1)].settings.digest == "sha256:1"
     assert world.ledger == Ledger(5.0, "me")
+
+
+@pytest.mark.parametrize("other", ["scale", "removed"])
+async def test_scaling_that_is_overtaken_ends_and_says_by_what(other: str) -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    after = await give.scale(desk.store, desk.world(), {WEB: 9}, now=6.0, who="me")
+    waiting = asyncio.create_task(follow.replicas(desk.store, {WEB: 9}, 5.0, after=after))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    if other == "scale":
+        await give.scale(desk.store, desk.world(), {WEB: 12}, now=7.0, who="you")
+        expected = r"^scaling web to 9 was overtaken: 12 are wanted now \(you\)$"
+    else:
+        await desk.store.commit([schema.delete(desk.world().services[WEB])])
+        expected = "^web was removed meanwhile$"
+    with pytest.raises(ReleaseFailed, match=expected):
+        await waiting
 
 
 async def test_what_is_too_much_at_once_is_refused_as_a_whole() -> None:
