@@ -23,7 +23,8 @@ from registrator.model.node import ROLES
 
 DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
-OVERLAYS = ("auto", "vxlan", "off")
+OVERLAYS = ("auto", "vxlan", "wireguard", "off")
+ASKED_FOR = ("vxlan", "wireguard")  # without it the agent does not start
 ENGINES = ("oci", "docker", "podman")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LEAST_TTL_S = 4  # where control is: below it there is no time in which a leader may act
@@ -65,10 +66,11 @@ class Config:
     bridge: str = "hecd0"  # with a root of its own: a name of its own, so that two never share one
     engine: str = ""  # oci, docker or podman; "": docker where a socket is given, else what it was last, else oci
     docker_socket: str = ""  # Docker's or Podman's; "": where they have it
-    overlay: str = "auto"  # auto: where `address` is one that other nodes reach, and the kernel has VXLAN
+    overlay: str = "auto"  # auto: VXLAN, where `address` is one that other nodes reach, and the kernel has it
     underlay: str = ""  # the address of this node that tunnels end at; "": `address`
     vni: int = 87  # the same on all nodes, as is the port
     vxlan_port: int = 4789
+    wireguard_port: int = 51820
     lease_ttl: int = 10
     node_lost_after: float = 30.0
     labels: tuple[str, ...] = ()  # zone=a: what placement.constraints and preferences speak of
@@ -103,7 +105,12 @@ class Config:
     def tunnel_address(self) -> str:
         """The address that tunnels to this node end at; "" where it is to have none."""
         address = self.underlay or self.address
-        return address if self.overlay == "vxlan" or (self.overlay == "auto" and _is_reachable(address)) else ""
+        return address if self.overlay in ASKED_FOR or (self.overlay == "auto" and _is_reachable(address)) else ""
+
+    @property
+    def tunnel_port(self) -> int:
+        """The UDP port that tunnels end at, on all nodes."""
+        return self.wireguard_port if self.overlay == "wireguard" else self.vxlan_port
 
     @property
     def access(self) -> EtcdAccess:
@@ -157,12 +164,13 @@ def _faults(config: Config) -> Iterator[str]:
         yield f"docker_socket: {config.docker_socket!r} is no path: the engine has to be on this machine"
     if config.overlay not in OVERLAYS:
         yield f"overlay: {config.overlay!r} is not one of {', '.join(OVERLAYS)}"
-    if (config.overlay == "vxlan" or config.underlay) and not _is_reachable(config.underlay or config.address):
+    if (config.overlay in ASKED_FOR or config.underlay) and not _is_reachable(config.underlay or config.address):
         yield f"underlay: {config.underlay or config.address!r} is no IPv4 address that other nodes reach"
     if config.vni >= 1 << 24:
         yield f"vni: {config.vni} is no VNI: 1-16777215"
-    if config.vxlan_port > 65535:
-        yield f"vxlan_port: {config.vxlan_port} is no port"
+    for name in ("vxlan_port", "wireguard_port"):
+        if getattr(config, name) > 65535:
+            yield f"{name}: {getattr(config, name)} is no port"
     if config.log_level not in LOG_LEVELS:
         yield f"log_level: {config.log_level!r} is not one of {', '.join(LOG_LEVELS)}"
     for label in config.labels:

@@ -263,6 +263,16 @@ class NoVxlan(KernelRefused):
         )
 
 
+class NoWireguard(KernelRefused):
+    """The kernel has no WireGuard, and there is no program in its place."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this kernel has no WireGuard, and nothing is sent to other hosts without encryption that was asked for",
+            hint="Load it (modprobe wireguard), or install a program in its place: apt-get install wireguard-go.",
+        )
+
+
 class DiskRefused(RuntimeFault):
     """A file could not be read or written: the disk is full, or read-only, or fails."""
 

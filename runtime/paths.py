@@ -64,6 +64,11 @@ class HostPaths:
         return self.lib / "overlay.json"
 
     @property
+    def wireguard_key(self) -> Path:
+        """The private key of this host's tunnels, where they are encrypted."""
+        return self.lib / "wireguard.key"
+
+    @property
     def names_file(self) -> Path:
         """The names that the name server answers; where there is none, there is no name server."""
         return self.run / "names.json"

@@ -201,6 +201,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file: a reader sees the old or the new content, also after a crash half-way."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
+        draft.touch(0o600)  # it may be a secret from its first byte on
         draft.write_bytes(data)
         draft.chmod(mode)
         draft.replace(path)

@@ -53,6 +53,10 @@ def decide(world: World, known: Mapping[str, Peer], own: Node, *, doubted: bool)
 
 
 def _mismatch(theirs: Vtep, ours: Vtep | None) -> str:
-    if ours is None or (theirs.vni, theirs.port) == (ours.vni, ours.port):
+    if ours is None:
+        return ""
+    if bool(theirs.key) != bool(ours.key):
+        return f"its tunnels are {'' if theirs.key else 'not '}encrypted, this node's are{' not' if theirs.key else ''}"
+    if (theirs.vni, theirs.port) == (ours.vni, ours.port):
         return ""
     return f"it has VNI {theirs.vni} at port {theirs.port}, this node VNI {ours.vni} at port {ours.port}"

@@ -22,7 +22,7 @@ from registrator.agent.naming import Naming
 from registrator.agent.overlay import Overlay
 from registrator.agent.runner import Runner
 from registrator.cli import session
-from registrator.config import ENGINES, Config
+from registrator.config import ASKED_FOR, ENGINES, Config
 from registrator.errors import EngineAway, EngineFault
 from registrator.model.hook import FEATURE
 from registrator.model.names import NodeName
@@ -115,11 +115,17 @@ def _tunnel(config: Config, engine: RuntimeEngine) -> RuntimeTunnel | None:
     if not config.tunnel_address:
         engine.leave()
         return None
-    tunnel = engine.tunnel(config.tunnel_address, config.subnet_pool, config.vni, config.vxlan_port)
+    tunnel = engine.tunnel(
+        config.tunnel_address,
+        config.subnet_pool,
+        config.vni,
+        config.tunnel_port,
+        encrypted=config.overlay == "wireguard",
+    )
     try:
         tunnel.apply(tunnel.peers())
     except NoOverlay as err:
-        if config.overlay == "vxlan":
+        if config.overlay in ASKED_FOR:
             raise
         log.warning("no overlay reason=%s hint=%s", err.brief, err.hint)
         return None

@@ -22,12 +22,14 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Vtep:
-    """The node's tunnel end: its address in the underlay, its MAC, and what it shares with all others."""
+    """The node's tunnel end: its address in the underlay, its MAC, what it shares with all others, and its public key
+    where tunnels are encrypted."""
 
     address: str
     mac: str
     vni: int
     port: int
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
-from runtime.networks import kernel, membership, overlay, rules, topology, tunnel
+from runtime.networks import cryptokey, kernel, membership, overlay, rules, topology, tunnel, wireguard
 from runtime.networks.membership import Membership
 from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
@@ -82,25 +82,27 @@ class Network:
 
     @mapped()
     def join(self, wanted: Overlay, peers: Iterable[Peer]) -> list[str]:
-        """Reach the containers of these other hosts, and be reached; they have to be told of `vtep_mac` alike.
+        """Reach the containers of these other hosts, and be reached; they have to be told of `vtep_mac` alike, and of
+        `vtep_key` where tunnels are encrypted.
 
         To be called with all peers, as often as wanted: what is right is not touched, what is missing comes back, what
         is too much goes. What was changed, and which peers cannot be, in words.
-        Raises InvalidSpec; KernelRefused, where the kernel has no VXLAN or the address is not this host's.
+        Raises InvalidSpec; KernelRefused, where the kernel has no such tunnels or the address is not this host's;
+        MissingProgram.
         """
         if faults := overlay.faults(wanted, self.bridge.subnet):
             raise InvalidSpec(self.bridge.name, tuple(faults))
         good, refused = overlay.accepted(peers, wanted, self.bridge.subnet)
-        end = overlay.vtep(self._paths.id, wanted, self.bridge.subnet, tunnel.underlay_mtu(wanted.underlay))
         with held(self._paths.locks / "overlay"), held(self._paths.locks / "network", shared=True):
-            done = tunnel.ensure_tunnel(end, self._table)
-            joined = Membership(wanted, end.mtu, tuple(good))
+            name, mtu, done = self._ensure_tunnel(wanted, good)
+            joined = Membership(wanted, mtu, tuple(good))
             membership.write(self._paths, joined)
             self._checked = None  # somebody may have flushed it
             bridge = self._ensure(joined)
             if count := kernel.fit_cables(bridge, self._paths.netns.iterdir()):
                 done.append(f"{count} cables brought to an MTU of {bridge.mtu}")
-            return done + tunnel.ensure_entries(end.name, overlay.entries(good, bridge)) + refused
+            wanted_entries = overlay.entries(good, bridge, encrypted=wanted.encrypted)
+            return done + tunnel.ensure_entries(name, wanted_entries) + refused
 
     @mapped()
     def leave(self) -> None:
@@ -108,7 +110,8 @@ class Network:
         with held(self._paths.locks / "overlay"), held(self._paths.locks / "network", shared=True):
             if membership.read(self._paths) is None:
                 return
-            tunnel.drop_tunnel(overlay.link_name(self._paths.id))
+            for encrypted in (False, True):
+                tunnel.drop_tunnel(overlay.link_name(self._paths.id, encrypted=encrypted))
             membership.forget(self._paths)
             if self._exists:
                 kernel.fit_cables(self._ensure(None), self._paths.netns.iterdir())
@@ -123,6 +126,11 @@ class Network:
     def vtep_mac(self) -> str:
         """The MAC of this host's tunnel end, made or not."""
         return topology.mac_of(overlay.tunnel_address(self.bridge.subnet))
+
+    def vtep_key(self) -> str:
+        """The public key of this host's encrypted tunnels; made at first. Raises MissingProgram, KernelRefused."""
+        with held(self._paths.locks / "overlay"):
+            return wireguard.public_key(wireguard.private_key(self._paths.wireguard_key))
 
     @property
     def name_server(self) -> str:
@@ -156,6 +164,23 @@ class Network:
             kernel.ensure_bridge(bridge, self._table)
             self._checked = bridge
         return bridge
+
+    def _ensure_tunnel(self, wanted: Overlay, peers: Sequence[Peer]) -> tuple[str, int, list[str]]:
+        """Name and MTU of the tunnel end that is wanted, and what was done, in words. One of the other kind goes."""
+        underlay_mtu = tunnel.underlay_mtu(wanted.underlay)
+        done = self._drop_other(overlay.link_name(self._paths.id, encrypted=not wanted.encrypted))
+        if not wanted.encrypted:
+            end = overlay.vtep(self._paths.id, wanted, self.bridge.subnet, underlay_mtu)
+            return end.name, end.mtu, done + tunnel.ensure_tunnel(end, self._table)
+        name, mtu = overlay.link_name(self._paths.id, encrypted=True), underlay_mtu - cryptokey.WIREGUARD_BYTES
+        settings = cryptokey.settings(wireguard.private_key(self._paths.wireguard_key), wanted.port, peers)
+        return name, mtu, done + wireguard.ensure_tunnel(name, settings, mtu, self._table)
+
+    def _drop_other(self, name: str) -> list[str]:
+        if name not in (there for _, there in socket.if_nameindex()):
+            return []
+        tunnel.drop_tunnel(name)
+        return [f"tunnel end {name} taken away"]
 
     def _publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
         if not ports:

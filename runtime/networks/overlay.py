@@ -2,11 +2,14 @@
 
 Each host has a subnet, and one tunnel end (VTEP). Three entries for a peer, and none for a container: a route to its
 subnet by way of its tunnel end, a neighbour entry with the MAC of that end, and an FDB entry with the underlay address
-at which that MAC is found. Nothing is learnt and nothing is flooded: who is not a peer is not reached.
+at which that MAC is found. Nothing is learnt and nothing is flooded: who is not a peer is not reached. Where
+tunnels are encrypted there is a route only, as WireGuard knows by itself where a subnet is.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -17,27 +20,32 @@ from runtime.networks.topology import Bridge, mac_of
 VNI, PORT = 87, 4789
 VXLAN_BYTES = 50  # 14 Ethernet, 20 IPv4, 8 UDP and 8 VXLAN around every packet
 LEAST_MTU_BYTES = 576 + VXLAN_BYTES
+_KEY_BYTES = 32
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")  # of one card, not of a group
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """What this host takes part in. `underlay` is its own address that peers send to; `network` holds all subnets."""
+    """What this host takes part in. `underlay` is its own address that peers send to; `network` holds all subnets.
+    `encrypted`: by WireGuard, which has no VNI."""
 
     underlay: str
     network: str
     vni: int = VNI
     port: int = PORT
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another host of the overlay: its subnet, and the address and the MAC of its tunnel end."""
+    """Another host of the overlay: its subnet, the address and the MAC of its tunnel end, and its public key where
+    tunnels are encrypted."""
 
     name: str
     subnet: str
     underlay: str
     mac: str
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Route:
-    """To `subnet` by way of the tunnel end `via`; the host itself speaks as `source`."""
+    """To `subnet` by way of the tunnel end `via` ("": the link knows); the host itself speaks as `source`."""
 
     subnet: str
     via: str
@@ -97,7 +105,7 @@ class Route:
         return self.subnet
 
     def __str__(self) -> str:
-        return f"route to {self.subnet} via {self.via}"
+        return f"route to {self.subnet}{' via ' if self.via else ''}{self.via}"
 
 
 Entry = Forward | Neighbour | Route
@@ -121,9 +129,9 @@ def vtep(root_id: str, overlay: Overlay, subnet: str, underlay_mtu: int) -> Vtep
     return Vtep(link_name(root_id), overlay.vni, overlay.port, overlay.underlay, mac_of(tunnel_address(subnet)), mtu)
 
 
-def link_name(root_id: str) -> str:
+def link_name(root_id: str, *, encrypted: bool = False) -> str:
     """The name of the tunnel end of a host root."""
-    return f"vx{root_id}"
+    return f"{'wg' if encrypted else 'vx'}{root_id}"
 
 
 def tunnel_address(subnet: str) -> str:
@@ -131,8 +139,10 @@ def tunnel_address(subnet: str) -> str:
     return str(ipaddress.IPv4Network(subnet).network_address)
 
 
-def entries(peers: Iterable[Peer], bridge: Bridge) -> list[Entry]:
+def entries(peers: Iterable[Peer], bridge: Bridge, *, encrypted: bool = False) -> list[Entry]:
     """All that has to be in the kernel for these peers."""
+    if encrypted:
+        return [Route(peer.subnet, "", bridge.address) for peer in peers]
     found: list[Entry] = []
     for peer in peers:
         via = tunnel_address(peer.subnet)
@@ -205,8 +215,22 @@ def _fault(peer: Peer, others: list[Peer], overlay: Overlay, own: str) -> str:
     for name, taken in [("this host", own), *((p.name, p.subnet) for p in others)]:
         if subnet.overlaps(ipaddress.IPv4Network(taken)):
             return f"its subnet {subnet} is that of {name}"
-    twin = next((p.name for p in others if p.mac == peer.mac), "")
-    return f"its MAC {peer.mac} is that of {twin}" if twin else ""
+    if twin := next((p.name for p in others if p.mac == peer.mac), ""):
+        return f"its MAC {peer.mac} is that of {twin}"
+    if bool(peer.key) != overlay.encrypted:
+        return "its tunnels are not encrypted" if overlay.encrypted else "its tunnels are encrypted"
+    if overlay.encrypted and not _is_key(peer.key):
+        return f"{peer.key!r} is no key"
+    twin = next((p.name for p in others if p.key and p.key == peer.key), "")
+    return f"its key is that of {twin}" if twin else ""
+
+
+def _is_key(word: str) -> bool:
+    """Whether it is a public key as wg(8) writes it."""
+    try:
+        return len(base64.b64decode(word, validate=True)) == _KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
 
 
 def _is_address(text: str) -> bool:

@@ -17,7 +17,7 @@ from registrator.model.names import InstanceName, NodeName
 from registrator.model.node import Vtep
 from registrator.model.release import Release, Settings
 from registrator.registry.codec import CodecFault, decode, encode
-from runtime.errors import ContainerNotFound, ImageNotFound, NoVxlan, RuntimeFault
+from runtime.errors import ContainerNotFound, ImageNotFound, NoVxlan, NoWireguard, RuntimeFault
 from runtime.errors import EngineAway as Away
 from runtime.host import Host, HostPaths
 from runtime.images.build import build_image, link
@@ -109,9 +109,10 @@ class RuntimeEngine:
         with _mapped():
             return self._host.inside.exec_probe(instance, list(argv), timeout_s)
 
-    def tunnel(self, address: str, pool: str, vni: int, port: int) -> RuntimeTunnel:
-        """This node's part in the overlay, not yet made."""
-        return RuntimeTunnel(self._host, address, pool, vni, port)
+    def tunnel(self, address: str, pool: str, vni: int, port: int, *, encrypted: bool = False) -> RuntimeTunnel:
+        """This node's part in the overlay, not yet made. Raises EngineFault."""
+        with _mapped():
+            return RuntimeTunnel(self._host, overlay.Overlay(address, pool, vni, port, encrypted))
 
     def names(self) -> Names:
         return {name: tuple(found) for name, found in self._host.network.names.names().items()}
@@ -131,20 +132,22 @@ class RuntimeEngine:
 
 
 class RuntimeTunnel:
-    """See agent.ports.Tunnel. `address` is this node's in the underlay, `pool` holds the subnets of all nodes."""
+    """See agent.ports.Tunnel."""
 
-    def __init__(self, host: Host, address: str, pool: str, vni: int, port: int) -> None:
+    def __init__(self, host: Host, wanted: overlay.Overlay) -> None:
         self._host = host
-        self._overlay = overlay.Overlay(address, pool, vni, port)
-        self.vtep = Vtep(address, host.network.vtep_mac, vni, port)
+        self._overlay = wanted
+        key = host.network.vtep_key() if wanted.encrypted else ""
+        self.vtep = Vtep(wanted.underlay, host.network.vtep_mac, wanted.vni, wanted.port, key)
 
     def peers(self) -> list[Peer]:
-        vni, port = self._overlay.vni, self._overlay.port
-        return [Peer(NodeName(p.name), p.subnet, Vtep(p.underlay, p.mac, vni, port)) for p in self._host.network.peers]
+        shared = self._overlay.vni, self._overlay.port
+        known = self._host.network.peers
+        return [Peer(NodeName(p.name), p.subnet, Vtep(p.underlay, p.mac, *shared, p.key)) for p in known]
 
     def apply(self, wanted: Iterable[Peer]) -> list[str]:
         with _mapped():
-            found = [overlay.Peer(p.node, p.subnet, p.vtep.address, p.vtep.mac) for p in wanted]
+            found = [overlay.Peer(p.node, p.subnet, p.vtep.address, p.vtep.mac, p.vtep.key) for p in wanted]
             return self._host.network.join(self._overlay, found)
 
 
@@ -247,7 +250,7 @@ class _mapped:
         return None
 
     def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
-        if isinstance(err, NoVxlan):
+        if isinstance(err, NoVxlan | NoWireguard):
             raise NoOverlay(err.brief, details=tuple(err.details), hint=err.hint) from err
         if isinstance(err, ImageNotFound):
             raise NotFoundImage(err.brief, details=tuple(err.details), hint=err.hint) from err

@@ -65,9 +65,11 @@ def test_precedence_of_the_engine(
         ({"HECD_DOCKER_SOCKET": "tcp://10.0.0.1:2375"}, "docker_socket"),
         ({"HECD_OVERLAY": "on"}, "overlay"),
         ({"HECD_OVERLAY": "vxlan"}, "127.0.0.1"),
+        ({"HECD_OVERLAY": "wireguard"}, "127.0.0.1"),
         ({"HECD_UNDERLAY": "n1.example"}, "underlay"),
         ({"HECD_VNI": "16777216"}, "vni"),
         ({"HECD_VXLAN_PORT": "70000"}, "vxlan_port"),
+        ({"HECD_WIREGUARD_PORT": "70000"}, "wireguard_port"),
         ({"HECD_STATS_PORT": "99999"}, "stats_port"),
         ({"HECD_NODE": "a\nserver x"}, "DNS label"),
     ],
@@ -116,6 +118,7 @@ def test_roots_share_neither_bridge_nor_addresses_with_the_machine() -> None:
         ({"HECD_ADDRESS": "192.0.2.1", "HECD_OVERLAY": "off"}, ""),
         ({"HECD_ADDRESS": "192.0.2.1", "HECD_UNDERLAY": "198.51.100.1"}, "198.51.100.1"),
         ({"HECD_ADDRESS": "192.0.2.1", "HECD_OVERLAY": "vxlan"}, "192.0.2.1"),
+        ({"HECD_ADDRESS": "192.0.2.1", "HECD_OVERLAY": "wireguard"}, "192.0.2.1"),
     ],
 )
 def test_there_is_an_overlay_where_other_nodes_reach_this_one(environment: dict[str, str], expected: str) -> None:

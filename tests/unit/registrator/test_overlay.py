@@ -69,6 +69,15 @@ def test_a_node_with_another_vni_is_named() -> None:
     assert decision.strangers == ("n2: it has VNI 5 at port 4789, this node VNI 87 at port 4789",)
 
 
+def test_one_that_encrypts_and_one_that_does_not_are_strangers() -> None:
+    known = world(Claim(NET2, N2), replace(TWO, vtep=replace(PEER.vtep, key="k")))
+    decision = peers.decide(known, {}, OWN, doubted=False)
+    assert decision.strangers == ("n2: its tunnels are encrypted, this node's are not",)
+    own = replace(OWN, vtep=replace(PEER.vtep, key="own"))
+    decision = peers.decide(world(Claim(NET2, N2), TWO), {}, own, doubted=False)
+    assert decision.strangers == ("n2: its tunnels are not encrypted, this node's are",)
+
+
 @asynccontextmanager
 async def at_work(store: FakeStore, tunnel: FakeTunnel, tmp: Path, **more: float) -> AsyncIterator[None]:
     trust = Trust(tmp / "trust")
