@@ -22,7 +22,7 @@ class Party:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of a WireGuard link; `private` is its own key, in base64."""
+    """All of a WireGuard link; `private` is its own key."""
 
     private: str
     port: int
@@ -34,12 +34,19 @@ def settings(private: str, port: int, peers: Iterable[Peer]) -> Settings:
     return Settings(private, port, frozenset(Party(p.key, f"{p.underlay}:{port}", p.subnet) for p in peers))
 
 
-def text(wanted: Settings) -> str:
-    """The same in the words of wg(8)."""
-    lines = ["[Interface]", f"PrivateKey = {wanted.private}", f"ListenPort = {wanted.port}"]
-    for party in sorted(wanted.parties, key=lambda p: p.key):
-        lines += ["[Peer]", f"PublicKey = {party.key}", f"Endpoint = {party.endpoint}", f"AllowedIPs = {party.subnet}"]
-    return "\n".join(lines) + "\n"
+def orders(wanted: Settings, seen: Settings, key_file: str) -> list[str]:
+    """What to tell `wg set LINK` to come from `seen` to `wanted`; only what differs, so that peers that stay lose
+    nothing."""
+    words = []
+    if wanted.private != seen.private:
+        words += ["private-key", key_file]
+    if wanted.port != seen.port:
+        words += ["listen-port", str(wanted.port)]
+    for party in _gone(wanted, seen):
+        words += ["peer", party.key, "remove"]
+    for party in _changed(wanted, seen):
+        words += ["peer", party.key, "endpoint", party.endpoint, "allowed-ips", party.subnet]
+    return words
 
 
 def read(dump: str) -> Settings:
@@ -56,7 +63,15 @@ def differences(wanted: Settings, seen: Settings) -> list[str]:
         found.append("key of this host set")
     if wanted.port != seen.port:
         found.append(f"listens at UDP port {wanted.port}")
-    gone = {party.key for party in seen.parties} - {party.key for party in wanted.parties}
-    found += [f"peer {p.subnet} at {p.endpoint}" for p in sorted(wanted.parties - seen.parties, key=lambda p: p.subnet)]
-    found += [f"peer {p.subnet} taken away" for p in sorted(seen.parties, key=lambda p: p.subnet) if p.key in gone]
+    found += [f"peer {party.subnet} at {party.endpoint}" for party in _changed(wanted, seen)]
+    found += [f"peer {party.subnet} taken away" for party in _gone(wanted, seen)]
     return found
+
+
+def _changed(wanted: Settings, seen: Settings) -> list[Party]:
+    return sorted(wanted.parties - seen.parties, key=lambda p: p.subnet)
+
+
+def _gone(wanted: Settings, seen: Settings) -> list[Party]:
+    keys = {party.key for party in wanted.parties}
+    return sorted((p for p in seen.parties if p.key not in keys), key=lambda p: p.subnet)

@@ -173,8 +173,9 @@ class Network:
             end = overlay.vtep(self._paths.id, wanted, self.bridge.subnet, underlay_mtu)
             return end.name, end.mtu, done + tunnel.ensure_tunnel(end, self._table)
         name, mtu = overlay.link_name(self._paths.id, encrypted=True), underlay_mtu - cryptokey.WIREGUARD_BYTES
-        settings = cryptokey.settings(wireguard.private_key(self._paths.wireguard_key), wanted.port, peers)
-        return name, mtu, done + wireguard.ensure_tunnel(name, settings, mtu, self._table)
+        key_file = self._paths.wireguard_key
+        settings = cryptokey.settings(wireguard.private_key(key_file), wanted.port, peers)
+        return name, mtu, done + wireguard.ensure_tunnel(name, settings, key_file, mtu, self._table)
 
     def _drop_other(self, name: str) -> list[str]:
         if name not in (there for _, there in socket.if_nameindex()):

@@ -35,7 +35,7 @@ def public_key(private: str) -> str:
     return _run("wg", "pubkey", given=f"{private}\n").strip()
 
 
-def ensure_tunnel(name: str, wanted: Settings, mtu: int, owner: str) -> list[str]:
+def ensure_tunnel(name: str, wanted: Settings, key_file: Path, mtu: int, owner: str) -> list[str]:
     """Make the link, or accept it; bring it to what it has to know. What was done, in words.
 
     Peers that stay are not disturbed. Raises MissingProgram, KernelRefused; NoWireguard where nothing can do it.
@@ -53,9 +53,10 @@ def ensure_tunnel(name: str, wanted: Settings, mtu: int, owner: str) -> list[str
         if link.get("mtu") != mtu or not link["flags"] & _UP:
             ip.link("set", index=index, mtu=mtu, ifalias=owner, state="up")
             done.append(f"tunnel end up, MTU {mtu}")
-    if found := cryptokey.differences(wanted, cryptokey.read(_run("wg", "show", name, "dump"))):
-        _run("wg", "syncconf", name, "/dev/stdin", given=cryptokey.text(wanted))
-    return done + found
+    seen = cryptokey.read(_run("wg", "show", name, "dump"))
+    if words := cryptokey.orders(wanted, seen, str(key_file)):
+        _run("wg", "set", name, *words)
+    return done + cryptokey.differences(wanted, seen)
 
 
 def _make(ip: Any, name: str) -> None:

@@ -209,7 +209,7 @@ def test_nodes_announce_their_tunnel_ends_and_containers_reach_all_others(cluste
         record = node.record
         assert record is not None
         assert record["vtep"] == {
-            "address": node.address, "vni": 87, "port": 4789,
+            "address": node.address, "vni": 87, "port": 4789, "key": "",
             "mac": "02:48:" + ":".join(f"{int(n):02x}" for n in record["subnet"].partition("/")[0].split(".")),
         }  # fmt: skip
     for here in cluster.nodes:

@@ -22,10 +22,13 @@ DUMP = (
 )
 
 
+def told(wanted: cryptokey.Settings, seen: cryptokey.Settings) -> str:
+    return " ".join(cryptokey.orders(wanted, seen, "/key"))
+
+
 def test_each_peer_may_send_from_its_subnet_only() -> None:
-    assert cryptokey.text(cryptokey.settings(PRIVATE, 51820, [TWO])) == (
-        f"[Interface]\nPrivateKey = {PRIVATE}\nListenPort = 51820\n"
-        f"[Peer]\nPublicKey = {TWO.key}\nEndpoint = 192.0.2.2:51820\nAllowedIPs = 10.87.2.0/24\n"
+    assert told(cryptokey.settings(PRIVATE, 51820, [TWO]), cryptokey.read("(none)\t(none)\t46439\toff\n")) == (
+        f"private-key /key listen-port 51820 peer {TWO.key} endpoint 192.0.2.2:51820 allowed-ips 10.87.2.0/24"
     )
 
 
@@ -38,13 +41,18 @@ def test_what_it_knows_is_read_back() -> None:
 
 def test_what_is_right_is_not_touched_and_differences_hold_no_secret() -> None:
     seen = cryptokey.read(DUMP.rpartition(f"{THREE.key}\t(none)\t(none)")[0])
-    assert cryptokey.differences(cryptokey.settings(PRIVATE, 51820, [TWO]), seen) == []
+    right = cryptokey.settings(PRIVATE, 51820, [TWO])
+    assert cryptokey.differences(right, seen) == cryptokey.orders(right, seen, "/key") == []
     moved = cryptokey.settings(PRIVATE, 51821, [replace(TWO, underlay="192.0.2.9")])
     assert cryptokey.differences(moved, seen) == [
         "listens at UDP port 51821",
         "peer 10.87.2.0/24 at 192.0.2.9:51821",
     ]
-    assert cryptokey.differences(cryptokey.settings("another", 51820, [THREE]), seen) == [
+    other = cryptokey.settings("another", 51820, [THREE])
+    assert told(other, seen) == (
+        f"private-key /key peer {TWO.key} remove peer {THREE.key} endpoint 192.0.2.3:51820 allowed-ips 10.87.3.0/24"
+    )
+    assert cryptokey.differences(other, seen) == [
         "key of this host set",
         "peer 10.87.3.0/24 at 192.0.2.3:51820",
         "peer 10.87.2.0/24 taken away",
