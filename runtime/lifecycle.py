@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 from runtime import hostdevices, memoryfiles, policy
-from runtime.engines import bundle, power, seccomp, user
+from runtime.confinement import Confinement
+from runtime.engines import bundle, power, user
 from runtime.errors import ContainerExists, InvalidSpec, StillAlive
-from runtime.images.manifest import architecture
 from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
 from runtime.images.store import ImageStore
 from runtime.model import ContainerSpec, Image, ImageConfig, Mount
@@ -57,7 +55,6 @@ class Lifecycle:
         self._network = network
         self._engine = engine
         self._volumes = volumes
-        self._profiles: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def create(self, spec: ContainerSpec, image: Image) -> None:
         """Make all that the container needs before it can run. Raises ContainerExists, InvalidSpec, NoAddressLeft,
@@ -213,7 +210,7 @@ class Lifecycle:
             capabilities=capabilities,
             devices=hostdevices.all_of_them() if spec.privileged else hostdevices.these(spec.devices),
             device_rules=hostdevices.rules(spec.devices),
-            seccomp=None if spec.privileged else self._profile(facts.seccomp, capabilities),
+            seccomp=self._confinement.of(spec, capabilities),
         )
         config = json.dumps(bundle.config(spec, image, around))
         (self._paths.bundle(name) / "config.json").write_text(config)
@@ -223,14 +220,9 @@ class Lifecycle:
             return self._volumes.ready(mount.source, rootfs, mount.target)
         return of_its_own(self._paths.own_volumes(name), rootfs, mount.target)
 
-    def _profile(self, source: dict[str, Any] | None, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
-        if source is None:
-            return None
-        if capabilities not in self._profiles:
-            kernel = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
-            found = seccomp.profile(source, capabilities, architecture(), (kernel[0], kernel[1]))
-            self._profiles[capabilities] = found
-        return self._profiles[capabilities]
+    @cached_property
+    def _confinement(self) -> Confinement:
+        return Confinement(self._engine.surroundings().seccomp)
 
     def _forget_run(self, name: str) -> None:
         """Away with the last run's processes and traces, which are dead or were never recorded."""

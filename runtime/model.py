@@ -136,6 +136,7 @@ class ContainerSpec:
     devices: tuple[Device, ...] = ()  # these, too, only where the host's settings allow them
     privileged: bool = False  # only where the host's settings allow it
     no_new_privileges: bool = True
+    seccomp: str = ""  # "": the host's default profile; "unconfined", or a file of the host: see the host's settings
     tty: bool = False
     stdin_open: bool = False
     log: LogLimits = field(default_factory=LogLimits)

@@ -15,14 +15,20 @@ FILE = Path("/etc/hecd/runtime.toml")
 @dataclass(frozen=True)
 class Policy:
     """`privileged`: whether a container may be given all the power that root has here. `devices`: which devices, as
-    patterns such as /dev/dri/*; whoever may use a disk has all that is on it."""
+    patterns such as /dev/dri/*; whoever may use a disk has all that is on it. `seccomp`: which profiles that let more
+    system calls through than the default does, as patterns of their paths, or "unconfined"."""
 
     privileged: bool = False
     devices: tuple[str, ...] = ()
+    seccomp: tuple[str, ...] = ()
 
     def allows(self, device: str) -> bool:
         """Whether a container may use the device at this path."""
         return self.privileged or any(fnmatch.fnmatchcase(device, pattern) for pattern in self.devices)
+
+    def allows_profile(self, profile: str) -> bool:
+        """Whether a container may have this profile, though it is wider than the default."""
+        return self.privileged or any(fnmatch.fnmatchcase(profile, pattern) for pattern in self.seccomp)
 
 
 def read(path: Path) -> Policy:
@@ -33,12 +39,15 @@ def read(path: Path) -> Policy:
         return Policy()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise InvalidSettings(path, (f"it is no TOML: {err}",)) from err
-    faults = [f"unknown setting {key!r}" for key in found if key not in ("privileged", "devices")]
+    faults = [f"unknown setting {key!r}" for key in found if key not in ("privileged", "devices", "seccomp")]
     if not isinstance(found.get("privileged", False), bool):
         faults.append("privileged must be true or false")
     devices = found.get("devices", [])
     if not isinstance(devices, list) or not all(isinstance(d, str) and d.startswith("/dev/") for d in devices):
         faults.append('devices must be a list of paths, such as ["/dev/fuse", "/dev/dri/*"]')
+    profiles = found.get("seccomp", [])
+    if not isinstance(profiles, list) or not all(p == "unconfined" or str(p).startswith("/") for p in profiles):
+        faults.append('seccomp must be a list of paths, such as ["/etc/hecd/seccomp/*.json"], or ["unconfined"]')
     if faults:
         raise InvalidSettings(path, tuple(faults))
-    return Policy(found.get("privileged", False), tuple(devices))
+    return Policy(found.get("privileged", False), tuple(devices), tuple(profiles))

@@ -102,6 +102,7 @@ class Wishes:
     cap_drop: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()
     no_new_privileges: bool = True
+    seccomp: str = ""  # "": the node's default profile; "unconfined", or a file of the node
     tty: bool = False
     stdin_open: bool = False
     log: LogLimits = field(default_factory=LogLimits)

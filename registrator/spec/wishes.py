@@ -23,11 +23,11 @@ _ULIMITS = (
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
     *("rss", "rtprio", "rttime", "sigpending", "stack"),
 )
-_NO_GAIN = re.compile(r"no-new-privileges(?:[:=](true|false))?")
 
 
 def wishes_of(service: Field, top: Field, base_dir: Path, variables: Mapping[str, str]) -> Wishes:
     """The wishes of the service at `service`; `top` is the whole file, whose secrets and configs it names."""
+    no_gain, seccomp = _security(service["security_opt"], base_dir, variables)
     return Wishes(
         ulimits=tuple(_ulimits(service["ulimits"])),
         sysctls=dict(_sysctls(service["sysctls"])),
@@ -40,7 +40,8 @@ def wishes_of(service: Field, top: Field, base_dir: Path, variables: Mapping[str
         cap_add=_words(service["cap_add"], _CAPABILITY, "a capability, such as NET_ADMIN"),
         cap_drop=_words(service["cap_drop"], _CAPABILITY, "a capability, such as NET_RAW, or ALL"),
         devices=tuple(_devices(service["devices"])),
-        no_new_privileges=_no_gain(service["security_opt"]),
+        no_new_privileges=no_gain,
+        seccomp=seccomp,
         tty=service["tty"].truth(),
         stdin_open=service["stdin_open"].truth(),
         log=_log(service["logging"]["options"]),
@@ -149,14 +150,19 @@ def _devices(places: Field) -> Iterator[Device]:
             yield Device(path, target, access or "rwm")
 
 
-def _no_gain(places: Field) -> bool:
-    chosen = True
+def _security(places: Field, base_dir: Path, variables: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether processes may gain no privileges, and their seccomp profile: a file of the node, or "unconfined"."""
+    no_gain, seccomp = True, ""
     for place in places.items():
-        if (found := _NO_GAIN.fullmatch(place.text())) is None:
-            place.fault("no-new-privileges:true and :false are served")
+        key, value, *_ = [*re.split("[:=]", place.text(), maxsplit=1), ""]
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            no_gain = value != "false"
+        elif key == "seccomp" and value:
+            path = value if value[0] in "/.~" else f"./{value}"  # as in Compose, a bare word is a file
+            seccomp = value if value == "unconfined" else source_of(place, path, base_dir, variables)
         else:
-            chosen = found[1] != "false"
-    return chosen
+            place.fault("no-new-privileges:true and :false, seccomp:FILE and seccomp:unconfined are served")
+    return no_gain, seccomp
 
 
 def _log(options: Field) -> LogLimits:

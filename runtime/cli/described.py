@@ -64,7 +64,12 @@ _OPTIONS = (
         help="A device of the host, where /etc/hecd/runtime.toml allows it.",
     ),
     click.option("--privileged", is_flag=True, help="All power of root, where /etc/hecd/runtime.toml allows it."),
-    click.option("--security-opt", multiple=True, metavar="no-new-privileges=BOOL", help="Default: true."),
+    click.option(
+        "--security-opt",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="no-new-privileges=BOOL (true), seccomp=FILE or unconfined.",
+    ),
     click.option("--log-opt", multiple=True, metavar="KEY=VALUE", help="max-size (64m) and max-file (1)."),
 )
 
@@ -107,7 +112,7 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
         cap_drop=o["cap_drop"],
         devices=tuple(map(device, o["device"])),
         privileged=o["privileged"],
-        no_new_privileges=security(o["security_opt"]),
+        **security(o["security_opt"]),
         tty=o["tty"],
         stdin_open=o["stdin_open"],
         log=log_limits(o["log_opt"]),
@@ -198,14 +203,19 @@ def memory_file(kind: str, text: str) -> MemoryFile:
     return MemoryFile(target or f"/run/secrets/{path.name}", source=str(path))
 
 
-def security(texts: Sequence[str]) -> bool:
-    """Whether processes may gain no privileges."""
-    chosen = True
+def security(texts: Sequence[str]) -> dict[str, Any]:
+    """`no_new_privileges` and `seccomp`, of no-new-privileges[=BOOL] and seccomp=FILE|unconfined."""
+    chosen: dict[str, Any] = {}
     for text in texts:
-        found = re.fullmatch(r"no-new-privileges(?:[=:](true|false))?", text)
-        if not found:
-            raise click.UsageError(f"--security-opt {text}: no-new-privileges=true or =false is known")
-        chosen = found[1] != "false"
+        key, value, *_ = [*re.split("[=:]", text, maxsplit=1), ""]
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            chosen["no_new_privileges"] = value != "false"
+        elif key == "seccomp" and value:
+            chosen["seccomp"] = value if value == "unconfined" else str(Path(value).expanduser().absolute())
+        else:
+            raise click.UsageError(
+                f"--security-opt {text}: no-new-privileges=true or =false, and seccomp=FILE or =unconfined are known"
+            )
     return chosen
 
 

@@ -43,6 +43,7 @@ class Around:
     memory_files: Mapping[str, str]  # the same for secrets and configs
     ulimits: Mapping[str, int]  # those that are not asked for
     capabilities: tuple[str, ...]  # what the host can give of those that are asked for
+    seccomp: str = ""  # a profile as this engine wants it named; "": its own default
 
 
 def container(spec: ContainerSpec, around: Around) -> dict[str, Any]:
@@ -98,14 +99,15 @@ def _host(spec: ContainerSpec, around: Around) -> dict[str, Any]:
 
 def _power(spec: ContainerSpec, around: Around) -> dict[str, Any]:
     """As everywhere none unless it is root's; what is asked for by name, Podman gives to anybody."""
+    profile = [f"seccomp={around.seccomp}"] if around.seccomp else []
     if spec.privileged:
-        return {"Privileged": True}
+        return {"Privileged": True, "SecurityOpt": profile}
     is_root = (spec.user or around.user).partition(":")[0] in ("", "0", "root")
     given = around.capabilities if is_root or not spec.no_new_privileges else ()
     return {
         "CapDrop": ["ALL"],
         "CapAdd": [name.removeprefix("CAP_") for name in given],
-        "SecurityOpt": ["no-new-privileges"] if spec.no_new_privileges else [],
+        "SecurityOpt": [*(["no-new-privileges"] if spec.no_new_privileges else []), *profile],
     }
 
 

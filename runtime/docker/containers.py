@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import signal as signals
@@ -12,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime import memoryfiles
+from runtime import confinement, memoryfiles
+from runtime.confinement import UNCONFINED, Confinement
 from runtime.docker import body, seen
 from runtime.docker.connection import Connection
 from runtime.docker.images import DockerImages
@@ -21,6 +23,7 @@ from runtime.docker.watch import Watch
 from runtime.engines import power, usage
 from runtime.engines.bundle import OPEN_FILES
 from runtime.engines.cgroups import Cgroups
+from runtime.engines.oci import default_profile
 from runtime.errors import ContainerExists, InvalidSpec, KernelRefused, mapped
 from runtime.lifecycle import check_power, check_sources, our_capabilities, write_files
 from runtime.model import Container, ContainerSpec, Image, Usage
@@ -160,6 +163,7 @@ class DockerContainers(Stopping):
 
     def _around(self, spec: ContainerSpec, image: Image, address: str) -> body.Around:
         files = write_files(self._paths.container(spec.name), spec, address, self._network)
+        capabilities = power.capabilities(spec, our_capabilities())
         return body.Around(
             root=self._paths.id,
             image=self._images.engine_name(image.digest),
@@ -169,8 +173,17 @@ class DockerContainers(Stopping):
             files=files,
             memory_files=memoryfiles.place(spec, self._memory_files(spec.name)),
             ulimits=self._ulimits(),
-            capabilities=power.capabilities(spec, our_capabilities()),
+            capabilities=capabilities,
+            seccomp=self._seccomp(spec, capabilities),
         )
+
+    def _seccomp(self, spec: ContainerSpec, capabilities: tuple[str, ...]) -> str:
+        """Docker wants the profile itself, Podman a path."""
+        if not spec.seccomp:
+            return ""
+        Confinement(default_profile()).of(spec, capabilities)  # whether it may be
+        whole = spec.seccomp == UNCONFINED or self._connection.is_podman
+        return spec.seccomp if whole else json.dumps(confinement.read(spec.seccomp))
 
     def _memory_files(self, name: str) -> Path:
         self._paths.bundle(name).mkdir(exist_ok=True)

@@ -101,10 +101,10 @@ class OciEngine:
     def _facts(self) -> EngineFacts:
         if not Path(INIT).exists():
             raise MissingProgram("tini-static", "tini")
-        profile = next((path for path in SECCOMP if path.exists()), None)
+        profile = default_profile()
         if profile is None:
             raise MissingProgram(str(SECCOMP[0]), "golang-github-containers-common")
-        return EngineFacts(INIT, self._cgroups.swap_limited, json.loads(profile.read_bytes()))
+        return EngineFacts(INIT, self._cgroups.swap_limited, profile)
 
     def _create(self, name: str, bundle: Path, log: Path, streams: Streams) -> int:
         reader, writer = os.pipe()
@@ -191,6 +191,12 @@ class OciEngine:
         if not script.exists() or script.read_text() != text:
             write_whole(script, text.encode(), 0o700)
         return str(script)
+
+
+def default_profile() -> dict[str, Any] | None:
+    """The host's seccomp profile, in Docker's form; None where it has none."""
+    found = next((path for path in SECCOMP if path.exists()), None)
+    return None if found is None else json.loads(found.read_bytes())
 
 
 def _refused(name: str, words: str) -> StartFailed:

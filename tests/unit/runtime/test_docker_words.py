@@ -99,7 +99,10 @@ def test_further_wishes() -> None:
     assert host["Sysctls"]["net.core.somaxconn"] == "9" and host["GroupAdd"] == ["audio", "5"]
     assert host["LogConfig"]["Config"] == {"max-size": "8192", "max-file": "3"} and host["SecurityOpt"] == []
     whole = body.container(replace(spec, privileged=True), AROUND)["HostConfig"]
-    assert whole["Privileged"] and "CapAdd" not in whole
+    assert whole["Privileged"] and "CapAdd" not in whole and whole["SecurityOpt"] == []
+    for privileged, wanted in ((False, ["no-new-privileges", "seccomp={}"]), (True, ["seccomp={}"])):
+        made = body.container(replace(SPEC, privileged=privileged), replace(AROUND, seccomp="{}"))
+        assert made["HostConfig"]["SecurityOpt"] == wanted
 
 
 def test_a_restart_policy_is_refused() -> None:

@@ -24,6 +24,14 @@ def test_devices_by_pattern(tmp_path: Path) -> None:
     assert Policy(privileged=True).allows("/dev/sda")
 
 
+def test_profiles_by_path(tmp_path: Path) -> None:
+    (tmp_path / "runtime.toml").write_text('seccomp = ["unconfined", "/etc/hecd/seccomp/*.json"]')
+    policy = read(tmp_path / "runtime.toml")
+    asked = ("unconfined", "/etc/hecd/seccomp/a.json", "/etc/hecd/seccomp/a", "/srv/a.json")
+    assert [policy.allows_profile(profile) for profile in asked] == [True, True, False, False]
+    assert not Policy().allows_profile("unconfined") and Policy(privileged=True).allows_profile("unconfined")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -32,6 +40,9 @@ def test_devices_by_pattern(tmp_path: Path) -> None:
         ("devices = '/dev/fuse'", "devices must be a list of paths"),
         ("devices = ['fuse']", "devices must be a list of paths"),
         ("devices = [", "no TOML"),
+        ("seccomp = 'unconfined'", "seccomp must be a list of paths"),
+        ("seccomp = ['calls.json']", "seccomp must be a list of paths"),
+        ("seccomp = [1]", "seccomp must be a list of paths"),
     ],
 )
 def test_faults(tmp_path: Path, text: str, fault: str) -> None:

@@ -20,7 +20,7 @@ SPEC = ContainerSpec(
     Limits(0.5, 1 << 26, 9), "SIGINT", {"l": "x"}, "host", (PublishedPort(1, 2, "udp", "1.1.1.1"),), False,
     Restart("on-failure", 3), (Ulimit("nofile", 1, 2),), {"net.core.somaxconn": "9"}, ("audio",), {"db": "1.1.1.1"},
     ("9.9.9.9",), ("example",), ("ndots:2",), (MemoryFile("/f", content="x"),), ("NET_RAW",), ("ALL",),
-    (Device("/dev/a", "/dev/b", "r"),), True, False, True, True, LogLimits(8192, 3),
+    (Device("/dev/a", "/dev/b", "r"),), True, False, "unconfined", True, True, LogLimits(8192, 3),
 )  # fmt: skip
 RECORD = Record(SPEC, "sha256:00", ("a", "b"), "10.0.0.2", 12.5)
 

@@ -76,7 +76,10 @@ def test_what_else_describes_a_container() -> None:
     assert extra_host("db:10.0.0.9") == ("db", "10.0.0.9") and extra_host("db=[::1]") == ("db", "::1")
     assert memory_file("secret", "/a/b") == MemoryFile("/run/secrets/b", "/a/b")
     assert memory_file("config", "/a/b:/c") == MemoryFile("/c", "/a/b")
-    assert security([]) and security(["no-new-privileges"]) and not security(["no-new-privileges=false"])
+    assert security([]) == {} and security(["no-new-privileges"]) == {"no_new_privileges": True}
+    both = security(["no-new-privileges=false", "seccomp:calls.json"])
+    assert both == {"no_new_privileges": False, "seccomp": str(Path("calls.json").absolute())}
+    assert security(["seccomp=unconfined"]) == {"seccomp": "unconfined"}
     assert log_limits(["max-size=1m", "max-file=3"]) == LogLimits(1 << 20, 3)
 
 
@@ -84,7 +87,8 @@ def test_what_else_describes_a_container() -> None:
     ("read", "text"),
     [
         (restart, "on-failure:x"), (ulimit, "nofile"), (ulimit, "nofile=a"), (extra_host, "db"),
-        (lambda text: memory_file("config", text), "/a"), (lambda text: security([text]), "seccomp=unconfined"),
+        (lambda text: memory_file("config", text), "/a"), (lambda text: security([text]), "seccomp="),
+        (lambda text: security([text]), "apparmor=x"), (lambda text: security([text]), "no-new-privileges=yes"),
         (lambda text: log_limits([text]), "max-file=x"), (lambda text: log_limits([text]), "mode=blocking"),
     ],
 )  # fmt: skip

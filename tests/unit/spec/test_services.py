@@ -118,7 +118,7 @@ services:
     image: app
     cap_add: [NET_ADMIN]
     cap_drop: ALL
-    security_opt: ["no-new-privileges:false"]
+    security_opt: ["no-new-privileges:false", "seccomp:calls.json"]
     ulimits: {nofile: {soft: 1024, hard: "4096"}, core: 0}
     devices: [/dev/fuse, "/dev/dri/card0:/dev/card:rw", {source: /dev/kvm, permissions: r}]
     sysctls: {net.core.somaxconn: 1024}
@@ -165,6 +165,7 @@ def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
         cap_add=("NET_ADMIN",),
         cap_drop=("ALL",),
         no_new_privileges=False,
+        seccomp=f"{tmp_path}/calls.json",
         tty=True,
         stdin_open=True,
         log=LogLimits(10 << 20, 3),
@@ -295,7 +296,8 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("extra_hosts: ['a b:1.1.1.1']", "extra_hosts[0]: 'a b' is no host name"),
         ("extra_hosts: {db: there}", "extra_hosts.db: 'there' is no address: write one, or host-gateway"),
         ("dns: there", "dns: must be the address of a name server"),
-        ("security_opt: [seccomp:unconfined]", "security_opt[0]: no-new-privileges:true and :false are served"),
+        ("security_opt: [apparmor:x]", "security_opt[0]: no-new-privileges:true and :false, seccomp:FILE and"),
+        ("security_opt: ['seccomp:']", "security_opt[0]: no-new-privileges:true"),
         ("secrets: [nothing]", "secrets[0]: there is no 'nothing' among the secrets of this file"),
         ("configs: [{target: /x}]", "configs[0].source: is required"),
         ("logging: {driver: syslog}", "logging.driver: must be left out: there is one form; is 'syslog'"),

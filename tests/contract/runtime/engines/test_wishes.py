@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,8 @@ from runtime.model import ContainerSpec, Device, LogLimits, MemoryFile, Mount, R
 from tests.contract.runtime.engines.conftest import Engine
 from tests.contract.runtime.engines.test_inside import said
 from tests.integration.runtime.conftest import IMAGE, becomes, finished, run, texts
+
+NO_CHMOD = {"names": ["chmod", "fchmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
 
 
 def test_secrets_and_configs_are_read_anew_at_each_start(host: Host, tmp_path: Path) -> None:
@@ -73,6 +77,27 @@ def test_a_device_only_where_the_host_allows_it(host: Host, tmp_path: Path, monk
     assert "writes" in said(host, "/bin/sh", "-c", script, devices=(replace(device, access="rw"),))
     with pytest.raises(InvalidSpec, match="/dev/shm/no is no device of this host"):
         run(host, "job", devices=(Device("/dev/shm/no"),))
+
+
+def test_a_seccomp_profile_of_ones_own(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "FILE", tmp_path / "runtime.toml")
+    narrow, wide = tmp_path / "narrow.json", tmp_path / "wide.json"
+    profile = json.loads(Path("/usr/share/containers/seccomp.json").read_text())
+    narrow.write_text(json.dumps(profile | {"syscalls": [*map(without_chmod, profile["syscalls"]), NO_CHMOD]}))
+    wide.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    script = ("/bin/sh", "-c", "busybox chmod 700 /tmp && echo changed; busybox grep Seccomp: /proc/self/status")
+    assert said(host, *script) == ["changed", "Seccomp:\t2"]
+    assert said(host, *script, seccomp=str(narrow))[-1:] == ["Seccomp:\t2"]
+    assert "changed" not in said(host, *script, seccomp=str(narrow))
+    for asked in ("unconfined", str(wide)):
+        with pytest.raises(InvalidSpec, match=f"seccomp {asked} is not allowed here .*in {policy.FILE} allows it"):
+            run(host, "job", seccomp=asked)
+    policy.FILE.write_text('seccomp = ["unconfined"]')
+    assert said(host, *script, seccomp="unconfined") == ["changed", "Seccomp:\t0"]
+
+
+def without_chmod(rule: dict[str, Any]) -> dict[str, Any]:
+    return rule | {"names": [name for name in rule["names"] if "chmod" not in name] or ["read"]}
 
 
 def test_limits_sysctls_and_groups(host: Host) -> None:
