@@ -4,23 +4,37 @@ one that it works in: no link leads out of a container, whatever moves in there 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from runtime.errors import NotCopied
 
+CLONE_NEWUSER = 0x10000000
+
 Stream = IO[bytes] | int | None
-HERE = Path("/")
 KERNELS = ("/proc", "/sys", "/dev")  # only what is named below them is copied
 
 
-def copy(source_root: Path, source: str, target_root: Path, target: str, *, keep: bool = False) -> None:
+@dataclass(frozen=True)
+class Root:
+    """A directory that is "/" for who copies there; owners are as the user namespace has them, None: as the host."""
+
+    path: Path
+    userns: Path | None = None
+
+
+HERE = Root(Path("/"))
+
+
+def copy(source_root: Root, source: str, target_root: Root, target: str, *, keep: bool = False) -> None:
     """Copy a file, link or directory with all below it, as cp(1) does: into `target` if that is a directory, else under
     its name; of `source/.` what is in it. Devices, pipes and sockets are left out.
 
@@ -34,14 +48,18 @@ def copy(source_root: Path, source: str, target_root: Path, target: str, *, keep
     ended(unpacker, packer)
 
 
-def packing(root: Path, path: str, out: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def packing(root: Root, path: str, out: IO[bytes] | int) -> subprocess.Popen[bytes]:
     """A process that writes `path`, as `root` has it, to `out` as a tar."""
-    return _process(["pack", str(root), path], None, out)
+    return _process(["pack", *_words(root), path], None, out)
 
 
-def unpacking(root: Path, path: str, source: IO[bytes] | int, *, keep: bool = False) -> subprocess.Popen[bytes]:
+def unpacking(root: Root, path: str, source: IO[bytes] | int, *, keep: bool = False) -> subprocess.Popen[bytes]:
     """A process that puts the tar that `source` gives at `path`, as `root` has it."""
-    return _process(["unpack", str(root), path, *(["keep"] if keep else [])], source, None)
+    return _process(["unpack", *_words(root), path, *(["keep"] if keep else [])], source, None)
+
+
+def _words(root: Root) -> tuple[str, str]:
+    return str(root.path), str(root.userns or "")
 
 
 def ended(*processes: subprocess.Popen[bytes]) -> None:
@@ -170,14 +188,30 @@ def _write(directory: int, name: str, member: tarfile.TarInfo, tar: tarfile.TarF
             file.write(block)
 
 
+def _is_ours(userns: str) -> bool:
+    return Path(userns).stat().st_ino == Path("/proc/self/ns/user").stat().st_ino
+
+
+def _become_root_of(userns: int) -> None:
+    """The host's root is nobody to files whose owners are remapped."""
+    if ctypes.CDLL(None, use_errno=True).setns(userns, CLONE_NEWUSER):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "the user namespace")
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def main() -> None:
-    """`pack ROOT PATH` to stdout, or `unpack ROOT PATH [keep]` from stdin."""
-    what, root, path, *more = sys.argv[1:]
+    """`pack ROOT USERNS PATH` to stdout, or `unpack ROOT USERNS PATH [keep]` from stdin; USERNS may be ""."""
+    what, root, userns, path, *more = sys.argv[1:]
     try:
         import encodings.idna  # noqa: F401 what else is imported late would be looked for inside
 
+        inside = os.open(userns, os.O_RDONLY) if userns and not _is_ours(userns) else None
         os.chroot(root)
         os.chdir("/")
+        if inside is not None:
+            _become_root_of(inside)
         if what == "pack":
             pack(path, sys.stdout.buffer)
         else:

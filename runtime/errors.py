@@ -181,11 +181,11 @@ class InvalidSettings(RuntimeFault):
 
     exit_code = 2
 
-    def __init__(self, path: object, faults: tuple[str, ...]) -> None:
+    def __init__(self, path: object, faults: tuple[str, ...], hint: str = "") -> None:
         super().__init__(
             f"{path}: {faults[0]}",
             details=tuple(f"{path}: {fault}" for fault in faults[1:]),
-            hint="docs/runtime.md says what may stand there.",
+            hint=hint or "docs/runtime.md says what may stand there.",
         )
         self.faults = faults
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.choice import chosen
 from runtime.containers import OciContainers
+from runtime.copying import Root
 from runtime.engines.oci import OciEngine
 from runtime.errors import InvalidSpec, NotHere, NotPermitted, NotRunning, mapped
 from runtime.images import settings
@@ -147,14 +148,14 @@ class Host:
             raise NotHere("the volumes of this root are its engine's", hint="Use `docker volume` or `podman volume`.")
         return self._volumes
 
-    def root_of(self, name: str) -> Path:
+    def root_of(self, name: str) -> Root:
         """Where its files are, as it sees them itself while it runs; else without what is mounted in it.
         Raises ContainerNotFound, NotRunning."""
         container = self.containers.inspect(name)
         if container.pid:
-            return Path(f"/proc/{container.pid}/root")
+            return Root(Path(f"/proc/{container.pid}/root"), Path(f"/proc/{container.pid}/ns/user"))
         if os.path.ismount(rootfs := self._paths.rootfs(name)):
-            return rootfs
+            return Root(rootfs, self._paths.userns(name) if container.idmap else None)
         raise NotRunning(name, container.state)
 
     @property

@@ -13,13 +13,14 @@ from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from runtime import hostdevices, memoryfiles, policy
+from runtime import hostdevices, memoryfiles, policy, subids, userns
 from runtime.confinement import Confinement
 from runtime.engines import bundle, power, user
+from runtime.engines.oci import MAPPED_ROOT
 from runtime.errors import ContainerExists, InvalidSpec, StillAlive
-from runtime.images.rootfs import mount_rootfs, read_inside, unmount_rootfs
+from runtime.images.rootfs import Owners, as_on_disk, mount_rootfs, read_inside, unmount_rootfs
 from runtime.images.store import ImageStore
-from runtime.model import ContainerSpec, Image, ImageConfig, Mount
+from runtime.model import ContainerSpec, IdMap, Image, ImageConfig, Mount
 from runtime.networks import topology
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network
@@ -68,7 +69,7 @@ class Lifecycle:
             address = self._addresses.claim(name)
             spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
             layers = self._images.layer_names(image.digest)
-            record = Record(spec, image.digest, layers, address, time.time())
+            record = Record(spec, image.digest, layers, address, time.time(), remapped(spec))
             self._paths.container(name).mkdir()
             self._records.begin(record)
             self._prepare(record, image.config)
@@ -175,17 +176,27 @@ class Lifecycle:
         check_sources(spec)
         check_power(spec)
         container = self._paths.container(name)
-        mount_rootfs(self._paths.layers, record.layers, container)
-        files = write_files(container, spec, record.address, self._network)
-        self._network.connect(name, record.address, spec.ports)
-        self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
         self._paths.bundle(name).mkdir(exist_ok=True)
-        self._write_bundle(spec, image, files)
+        pin = self._ensure_userns(name, record.idmap) if record.idmap else None
+        owners = Owners(pin, *record.idmap.outside(0, 0)) if pin and record.idmap else None
+        mount_rootfs(self._paths.layers, record.layers, container, owners)
+        files = write_files(container, spec, record.address, self._network)
+        self._network.connect(name, record.address, spec.ports, pin)
+        self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
+        self._write_bundle(replace(record, spec=spec), image, files)
 
-    def _write_bundle(self, spec: ContainerSpec, image: ImageConfig, files: dict[str, str]) -> None:
-        name = spec.name
+    def _ensure_userns(self, name: str, idmap: IdMap) -> Path:
+        """The user namespace of a container whose ids are remapped, and the way of its engine to its files."""
+        pin, link = self._paths.userns(name), self._paths.bundle(name) / "rootfs"
+        userns.ensure(pin, idmap)
+        if not link.is_symlink():
+            link.symlink_to(self._paths.rootfs(name))
+        return pin
+
+    def _write_bundle(self, record: Record, image: ImageConfig, files: dict[str, str]) -> None:
+        spec, name, idmap = record.spec, record.spec.name, record.idmap
         rootfs = self._paths.rootfs(name)
-        volumes = {m.target: str(self._volume(m, name, rootfs)) for m in spec.mounts if m.kind == "volume"}
+        volumes = self._ready_volumes(record)
         if not bundle.argv(spec, image):
             raise InvalidSpec(name, (f"neither {spec.image} nor the container says what to run: give a command",))
         who = user.resolve(
@@ -194,14 +205,16 @@ class Lifecycle:
             read_inside(rootfs, "/etc/group"),
             spec.group_add,
         )
+        if idmap:
+            check_ids(spec, who, idmap)
         capabilities = power.capabilities(spec, our_capabilities())
         facts = self._engine.surroundings()
         around = bundle.Surroundings(
-            rootfs=str(rootfs),
+            rootfs=str(MAPPED_ROOT if idmap else rootfs),
             namespace=str(self._paths.namespace(name)),
             cgroup=self._paths.cgroup(name),
             files=files,
-            memory_files=memoryfiles.place(spec, self._paths.memory_files(name)),
+            memory_files=memoryfiles.place(spec, self._paths.memory_files(name), idmap),
             volumes=volumes,
             init=facts.init if spec.init else "",
             user=who,
@@ -211,9 +224,19 @@ class Lifecycle:
             devices=hostdevices.all_of_them() if spec.privileged else hostdevices.these(spec.devices),
             device_rules=hostdevices.rules(spec.devices),
             seccomp=self._confinement.of(spec, capabilities),
+            userns=str(self._paths.userns(name)) if idmap else "",
+            idmap=idmap,
         )
         config = json.dumps(bundle.config(spec, image, around))
         (self._paths.bundle(name) / "config.json").write_text(config)
+
+    def _ready_volumes(self, record: Record) -> dict[str, str]:
+        """The directories of the volumes by their targets, each with what the image has there."""
+        name, wanted = record.spec.name, [m for m in record.spec.mounts if m.kind == "volume"]
+        if not (record.idmap and wanted):
+            return {m.target: str(self._volume(m, name, self._paths.rootfs(name))) for m in wanted}
+        with as_on_disk(self._paths.layers, record.layers, self._paths.container(name)) as files:
+            return {m.target: str(self._volume(m, name, files)) for m in wanted}
 
     def _volume(self, mount: Mount, name: str, rootfs: Path) -> Path:
         if mount.source:
@@ -240,6 +263,7 @@ class Lifecycle:
         self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
         memoryfiles.remove(self._paths.memory_files(name))
         unmount_rootfs(self._paths.container(name))
+        userns.drop(self._paths.userns(name))
         shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
         shutil.rmtree(self._paths.container(name), ignore_errors=True)
         self._addresses.release(name)
@@ -258,10 +282,14 @@ def _streams(spec: ContainerSpec) -> Streams:
 
 def check_power(spec: ContainerSpec) -> None:
     """What the host does not allow, or cannot give. Asking for a limit above our own would fail the start."""
-    allowed = policy.read(policy.FILE) if spec.privileged or spec.devices else policy.Policy()
+    allowed = policy.read(policy.FILE) if spec.privileged or spec.devices or spec.userns else policy.Policy()
     faults = []
+    if spec.userns and not (allowed.userns_host or allowed.privileged):
+        faults.append(f"--userns host is not allowed here; `userns_host = true` in {policy.FILE} allows it")
     if spec.privileged and not allowed.privileged:
         faults.append(f"privileged containers are not allowed here; `privileged = true` in {policy.FILE} allows them")
+    elif spec.privileged and allowed.userns_remap and not spec.userns:
+        faults.append("a privileged container cannot have remapped ids: --userns host gives it those of the host")
     for device in spec.devices:
         if not allowed.allows(device.path):
             more = f'`devices = ["{device.path}"]` in {policy.FILE} allows it'
@@ -274,6 +302,27 @@ def check_power(spec: ContainerSpec) -> None:
             faults.append(f"ulimit {limit.name}: {limit.hard} is above what this process may give, {most}")
     if faults:
         raise InvalidSpec(spec.name, tuple(faults))
+
+
+def check_ids(spec: ContainerSpec, who: user.User, idmap: IdMap) -> None:
+    """Whom it runs as, and whom its files belong to, has to be somebody. Raises InvalidSpec."""
+    faults = []
+    owners = [(who.uid, who.gid), *((0, group) for group in who.groups), *((f.uid, f.gid) for f in spec.files)]
+    for owner in owners:
+        try:
+            idmap.outside(*owner)
+        except ValueError as err:
+            faults.append(str(err))
+    if faults:
+        raise InvalidSpec(spec.name, tuple(dict.fromkeys(faults)))
+
+
+def remapped(spec: ContainerSpec) -> IdMap | None:
+    """Who a new container's users are on this host. Raises InvalidSpec, InvalidSettings."""
+    wanted = policy.read(policy.FILE).userns_remap
+    if not wanted or spec.userns == "host" or spec.privileged:
+        return None
+    return subids.idmap(wanted, policy.FILE)
 
 
 def _may_raise_limits() -> bool:

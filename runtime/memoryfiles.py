@@ -7,12 +7,12 @@ from pathlib import Path
 
 from runtime.errors import InvalidSpec
 from runtime.linux import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, unmount
-from runtime.model import ContainerSpec, MemoryFile
+from runtime.model import ContainerSpec, IdMap, MemoryFile
 
 LARGEST_BYTES = 1 << 20  # of one file; etcd and Docker draw the line near there
 
 
-def place(spec: ContainerSpec, directory: Path) -> dict[str, str]:
+def place(spec: ContainerSpec, directory: Path, idmap: IdMap | None = None) -> dict[str, str]:
     """Mount `directory` anew and write the files into it: target → source. Raises InvalidSpec, KernelRefused."""
     remove(directory)
     if not spec.files:
@@ -25,7 +25,7 @@ def place(spec: ContainerSpec, directory: Path) -> dict[str, str]:
     for number, (file, content) in enumerate(zip(spec.files, contents, strict=True)):
         path = directory / str(number)
         path.write_bytes(content)
-        os.chown(path, file.uid, file.gid)
+        os.chown(path, *(idmap.outside(file.uid, file.gid) if idmap else (file.uid, file.gid)))
         path.chmod(file.mode)
         found[file.target] = str(path)
     return found

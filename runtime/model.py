@@ -87,6 +87,34 @@ class Device:
 
 
 @dataclass(frozen=True)
+class IdRange:
+    """`size` ids from `inside` on in the container are those from `outside` on of the host."""
+
+    inside: int
+    outside: int
+    size: int
+
+
+@dataclass(frozen=True)
+class IdMap:
+    """Who the users and groups of a container are on the host."""
+
+    uids: tuple[IdRange, ...]
+    gids: tuple[IdRange, ...]
+
+    def outside(self, uid: int, gid: int) -> tuple[int, int]:
+        """A user and a group of the container as the host has them. Raises ValueError for those it has not."""
+        return _outside("user", uid, self.uids), _outside("group", gid, self.gids)
+
+
+def _outside(what: str, number: int, ranges: tuple[IdRange, ...]) -> int:
+    found = next((r for r in ranges if r.inside <= number < r.inside + r.size), None)
+    if found is None:
+        raise ValueError(f"{what} {number} is beyond the {sum(r.size for r in ranges)} that are remapped")
+    return found.outside + number - found.inside
+
+
+@dataclass(frozen=True)
 class Restart:
     """Whether a container that ended is run again, and how often after failures (0: always again)."""
 
@@ -135,6 +163,7 @@ class ContainerSpec:
     cap_drop: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()  # these, too, only where the host's settings allow them
     privileged: bool = False  # only where the host's settings allow it
+    userns: str = ""  # "host": its ids are the host's, though others' are remapped; where the host's settings allow it
     no_new_privileges: bool = True
     seccomp: str = ""  # "": the host's default profile; "unconfined", or a file of the host: see the host's settings
     tty: bool = False
@@ -160,6 +189,7 @@ class Container:
     finished_at: float | None
     log_path: str
     restarts: int = 0  # how often it was run again by itself since somebody started it
+    idmap: IdMap | None = None  # None: its users are those of the host
 
 
 @dataclass(frozen=True)

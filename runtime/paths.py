@@ -135,6 +135,10 @@ class HostPaths:
         """Where secrets and configuration files are, in memory."""
         return self.bundle(name) / "files"
 
+    def userns(self, name: str) -> Path:
+        """The user namespace, of a container whose ids are remapped."""
+        return self.bundle(name) / "userns"
+
     def namespace(self, name: str) -> Path:
         return self.netns / name
 

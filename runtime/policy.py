@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from runtime.errors import InvalidSettings
@@ -16,11 +16,14 @@ FILE = Path("/etc/hecd/runtime.toml")
 class Policy:
     """`privileged`: whether a container may be given all the power that root has here. `devices`: which devices, as
     patterns such as /dev/dri/*; whoever may use a disk has all that is on it. `seccomp`: which profiles that let more
-    system calls through than the default does, as patterns of their paths, or "unconfined"."""
+    system calls through than the default does, as patterns of their paths, or "unconfined". `userns_remap`: the name
+    or the range whose ids containers have, "": the host's own; `userns_host`: whether one may ask for these."""
 
     privileged: bool = False
     devices: tuple[str, ...] = ()
     seccomp: tuple[str, ...] = ()
+    userns_remap: str = ""
+    userns_host: bool = False
 
     def allows(self, device: str) -> bool:
         """Whether a container may use the device at this path."""
@@ -39,9 +42,13 @@ def read(path: Path) -> Policy:
         return Policy()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise InvalidSettings(path, (f"it is no TOML: {err}",)) from err
-    faults = [f"unknown setting {key!r}" for key in found if key not in ("privileged", "devices", "seccomp")]
-    if not isinstance(found.get("privileged", False), bool):
-        faults.append("privileged must be true or false")
+    known = {f.name for f in fields(Policy)}
+    faults = [f"unknown setting {key!r}" for key in found if key not in known]
+    for key in ("privileged", "userns_host"):
+        if not isinstance(found.get(key, False), bool):
+            faults.append(f"{key} must be true or false")
+    if not isinstance(found.get("userns_remap", ""), str):
+        faults.append('userns_remap must be a name, "default", or "START:SIZE"')
     devices = found.get("devices", [])
     if not isinstance(devices, list) or not all(isinstance(d, str) and d.startswith("/dev/") for d in devices):
         faults.append('devices must be a list of paths, such as ["/dev/fuse", "/dev/dri/*"]')
@@ -50,4 +57,4 @@ def read(path: Path) -> Policy:
         faults.append('seccomp must be a list of paths, such as ["/etc/hecd/seccomp/*.json"], or ["unconfined"]')
     if faults:
         raise InvalidSettings(path, tuple(faults))
-    return Policy(found.get("privileged", False), tuple(devices), tuple(profiles))
+    return Policy(**{**found, "devices": tuple(devices), "seccomp": tuple(profiles)})

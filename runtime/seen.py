@@ -35,6 +35,7 @@ def container_of(name: str, paths: HostPaths, records: Records, engine: Engine) 
         finished_at=_modified(exit_file) if code is not None else None,
         log_path=str(paths.log(name)),
         restarts=records.restarts(name).count,
+        idmap=record.idmap,
     )
 
 

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from runtime.errors import ContainerNotFound
-from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import (
+    ContainerSpec,
+    Device,
+    IdMap,
+    IdRange,
+    Limits,
+    LogLimits,
+    MemoryFile,
+    Mount,
+    PublishedPort,
+    Restart,
+    Ulimit,
+)
 from runtime.paths import HostPaths
 from runtime.process import Process, boot_id
 from runtime.restarts import History
@@ -29,6 +41,7 @@ class Record:
     layers: tuple[str, ...]
     address: str
     created_at: float
+    idmap: IdMap | None = None  # it keeps it, whatever the host's settings say later
 
 
 @dataclass(frozen=True)
@@ -238,4 +251,6 @@ def spec_of(spec: dict[str, Any]) -> ContainerSpec:
 
 def _record(found: dict[str, Any]) -> Record:
     spec = spec_of(found["spec"])
-    return Record(spec, found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"])
+    ids = found.get("idmap")
+    idmap = IdMap(*(tuple(IdRange(**r) for r in ids[kind]) for kind in ("uids", "gids"))) if ids else None
+    return Record(spec, found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"], idmap)

@@ -65,6 +65,8 @@ def _text_faults(spec: ContainerSpec) -> list[str]:
         faults.append("a NUL stands in the command or the environment")
     if spec.working_dir and not spec.working_dir.startswith("/"):
         faults.append(f"working_dir {spec.working_dir!r} is not absolute")
+    if spec.userns not in ("", "host"):
+        faults.append(f"userns {spec.userns!r} is not known; host is")
     if spec.seccomp not in ("", "unconfined") and not (spec.seccomp.startswith("/") and spec.seccomp.isprintable()):
         faults.append(f"seccomp {spec.seccomp[:60]!r} is neither an absolute path nor unconfined")
     return faults

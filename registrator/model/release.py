@@ -103,6 +103,7 @@ class Wishes:
     devices: tuple[Device, ...] = ()
     no_new_privileges: bool = True
     seccomp: str = ""  # "": the node's default profile; "unconfined", or a file of the node
+    userns: str = ""  # "host": ids are not remapped, where the node allows it
     tty: bool = False
     stdin_open: bool = False
     log: LogLimits = field(default_factory=LogLimits)

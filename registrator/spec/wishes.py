@@ -42,6 +42,7 @@ def wishes_of(service: Field, top: Field, base_dir: Path, variables: Mapping[str
         devices=tuple(_devices(service["devices"])),
         no_new_privileges=no_gain,
         seccomp=seccomp,
+        userns=service["userns_mode"].text(),
         tty=service["tty"].truth(),
         stdin_open=service["stdin_open"].truth(),
         log=_log(service["logging"]["options"]),

@@ -65,6 +65,11 @@ _OPTIONS = (
     ),
     click.option("--privileged", is_flag=True, help="All power of root, where /etc/hecd/runtime.toml allows it."),
     click.option(
+        "--userns",
+        type=click.Choice(["host"]),
+        help="Its ids are the host's, where /etc/hecd/runtime.toml remaps those of others and allows it.",
+    ),
+    click.option(
         "--security-opt",
         multiple=True,
         metavar="KEY=VALUE",
@@ -112,6 +117,7 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
         cap_drop=o["cap_drop"],
         devices=tuple(map(device, o["device"])),
         privileged=o["privileged"],
+        userns=o["userns"] or "",
         **security(o["security_opt"]),
         tty=o["tty"],
         stdin_open=o["stdin_open"],

@@ -75,6 +75,7 @@ def _host(spec: ContainerSpec, around: Around) -> dict[str, Any]:
     limits = spec.limits
     return {
         "NetworkMode": "none",  # it gets our own cable
+        **({"UsernsMode": spec.userns} if spec.userns else {}),
         "Sysctls": {**SYSCTLS, **spec.sysctls},
         "Init": spec.init,
         "ReadonlyRootfs": spec.read_only,

@@ -6,13 +6,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from runtime import policy, subids, userns
 from runtime.engines.cgroups import Cgroups
 from runtime.engines.oci import INIT, SECCOMP
-from runtime.errors import RuntimeFault
+from runtime.errors import InvalidSettings, RuntimeFault
+from runtime.images.rootfs import Owners, mount_rootfs, unmount_rootfs
 from runtime.linux import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, in_thread, mount, unmount, unshare
+from runtime.model import IdMap
 from runtime.networks.kernel import netlink
 from runtime.networks.nft import Nft
 from runtime.paths import HostPaths
@@ -41,6 +46,7 @@ def needs(paths: HostPaths) -> Iterator[Need]:
         yield _tried(f"network devices: {kind}", trial, f"modprobe {kind}", vital=kind != "vxlan")
     yield _tried("nf_tables", lambda: Nft().run("list tables"), "modprobe nf_tables; apt-get install libnftables1")
     yield from _forwarding()
+    yield from _remapping(paths)
 
 
 def _programs() -> Iterator[Need]:
@@ -83,18 +89,57 @@ def _forwarding() -> Iterator[Need]:
     yield Need("no other firewall drops forwarded packets", not dropped, hint, vital=False)
 
 
+def _remapping(paths: HostPaths) -> Iterator[Need]:
+    """Where the host's settings give containers other ids than its own."""
+    try:
+        wanted = policy.read(policy.FILE).userns_remap
+        idmap = subids.idmap(wanted, policy.FILE) if wanted else None
+    except InvalidSettings as err:
+        yield Need(err.brief, False, err.hint)
+        return
+    if idmap is not None:
+        ids = ", ".join(f"{r.outside}:{r.size}" for r in idmap.uids)
+        yield Need("crun, which remaps ids", shutil.which("crun") is not None, "apt-get install crun")
+        trial = partial(_try_remapping, paths, idmap)
+        yield _tried(f"ids of containers are {ids} (userns_remap = {wanted!r})", trial, "")
+
+
+def _try_remapping(paths: HostPaths, idmap: IdMap) -> None:
+    """With the very functions that containers are made with, where nobody sees it."""
+    uid, gid = idmap.outside(0, 0)
+    with _beside(paths) as folder:
+        unshare(CLONE_NEWNS)
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
+        for part in ("layers/one", "container"):
+            Path(folder, part).mkdir(parents=True)
+        pin = Path(folder, "userns")
+        try:
+            userns.ensure(pin, idmap)
+            mount_rootfs(Path(folder, "layers"), ("one",), Path(folder, "container"), Owners(pin, uid, gid))
+            unmount_rootfs(Path(folder, "container"))
+        finally:
+            userns.drop(pin)
+
+
+@contextmanager
+def _beside(paths: HostPaths) -> Iterator[str]:
+    """A directory on the disk of the root."""
+    place = next(path for path in (paths.lib, *paths.lib.parents) if path.exists())
+    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
+        yield folder
+
+
 def _tried(what: str, trial: Callable[[], object], hint: str, *, vital: bool = True) -> Need:
     try:
         in_thread(trial)
     except (RuntimeFault, OSError) as err:
-        return Need(f"{what}: {err}", False, hint, vital)
+        return Need(f"{what}: {err}", False, hint or getattr(err, "hint", ""), vital)
     return Need(what, True)
 
 
 def _try_overlay(paths: HostPaths) -> None:
     """In a mount namespace of this thread, so that nobody sees it."""
-    place = next(path for path in (paths.lib, *paths.lib.parents) if path.exists())
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as folder:
+    with _beside(paths) as folder:
         for part in ("lower", "upper", "work", "merged"):
             Path(folder, part).mkdir()
         unshare(CLONE_NEWNS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.engines import power
 from runtime.engines.user import User
-from runtime.model import ContainerSpec, ImageConfig, Limits, Mount, Ulimit
+from runtime.model import ContainerSpec, IdMap, ImageConfig, Limits, Mount, Ulimit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT = "/dev/init"  # /dev is a fresh tmpfs: nothing is left in the container's own files
@@ -35,6 +35,8 @@ class Surroundings:
     devices: tuple[dict[str, Any], ...]  # of the host: those asked for, or all for a privileged container
     device_rules: Sequence[dict[str, Any]]  # who may do what with those asked for
     seccomp: dict[str, Any] | None
+    userns: str = ""  # "": the host's own
+    idmap: IdMap | None = None
 
 
 def argv(spec: ContainerSpec, image: ImageConfig) -> tuple[str, ...]:
@@ -110,9 +112,10 @@ def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
         _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", *sys_options),
     ]
     scratch = [_scratch(target) for target in ("/run", "/tmp")] if spec.read_only else []  # noqa: S108
-    files = [_bind(target, source, read_only=spec.read_only) for target, source in around.files.items()]
+    mine = ("idmap",) if around.idmap else ()
+    files = [_bind(target, source, *mine, read_only=spec.read_only) for target, source in around.files.items()]
     init = [_bind(INIT, around.init, read_only=True)] if around.init else []
-    own = [_own(m, around.volumes) for m in spec.mounts]
+    own = [_own(m, around.volumes, mine) for m in spec.mounts]
     for target, source in around.memory_files.items():
         file = _bind(target, source, read_only=True)
         own.append({**file, "options": [*file["options"], "nosuid", "nodev"]})
@@ -122,11 +125,11 @@ def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
     return [*fixed, *init, *defaults, *own]
 
 
-def _own(mount: Mount, volumes: dict[str, str]) -> dict[str, Any]:
-    if mount.kind == "bind":
+def _own(mount: Mount, volumes: dict[str, str], mine: tuple[str, ...]) -> dict[str, Any]:
+    if mount.kind == "bind":  # never `mine`: the container's root would write files of the host's, setuid ones too
         return _bind(mount.target, mount.source, read_only=mount.read_only)
     if mount.kind == "volume":
-        return _bind(mount.target, volumes[mount.target], read_only=mount.read_only)
+        return _bind(mount.target, volumes[mount.target], *mine, read_only=mount.read_only)
     size = (f"size={mount.size_bytes}",) if mount.size_bytes else ()
     read_only = ("ro",) if mount.read_only else ()
     return _mount(mount.target, "tmpfs", "nosuid", "nodev", "mode=1777", *size, *read_only)
@@ -136,10 +139,10 @@ def _scratch(target: str) -> dict[str, Any]:
     return _mount(target, "tmpfs", "nosuid", "nodev", "mode=1777")
 
 
-def _bind(target: str, source: str, *, read_only: bool) -> dict[str, Any]:
+def _bind(target: str, source: str, *more: str, read_only: bool) -> dict[str, Any]:
     # Read-only does not reach mounts below: those are left out of a read-only bind.
     options = ["bind", "ro"] if read_only else ["rbind", "rw"]
-    return {"destination": target, "type": "bind", "source": source, "options": [*options, "rprivate"]}
+    return {"destination": target, "type": "bind", "source": source, "options": [*options, "rprivate", *more]}
 
 
 def _mount(target: str, kind: str, *options: str) -> dict[str, Any]:
@@ -150,9 +153,12 @@ def _linux(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
     hidden = {} if spec.privileged else {"maskedPaths": list(power.MASKED), "readonlyPaths": list(power.READ_ONLY)}
     # Those of the network are set in the namespace itself, which is ours: engines refuse them there.
     sysctls = {key: value for key, value in spec.sysctls.items() if not key.startswith("net.")}
-    namespaces = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
+    namespaces: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
+    if around.userns:
+        namespaces.append({"type": "user", "path": around.userns})
     return {
         "namespaces": [*namespaces, {"type": "network", "path": around.namespace}],
+        **({} if around.idmap is None else _ids(around.idmap)),
         "cgroupsPath": around.cgroup,
         "resources": {
             "devices": power.devices(spec, around.device_rules),
@@ -163,6 +169,13 @@ def _linux(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
         **({"devices": list(around.devices)} if around.devices else {}),
         "rootfsPropagation": "private",
         **({"seccomp": around.seccomp} if around.seccomp else {}),
+    }
+
+
+def _ids(idmap: IdMap) -> dict[str, Any]:
+    return {
+        f"{kind}Mappings": [{"containerID": r.inside, "hostID": r.outside, "size": r.size} for r in ranges]
+        for kind, ranges in (("uid", idmap.uids), ("gid", idmap.gids))
     }
 
 

@@ -23,13 +23,17 @@ from runtime.state import write_whole
 INIT = "/usr/bin/tini-static"
 SECCOMP = (Path("/usr/share/containers/seccomp.json"), Path("/etc/containers/seccomp.json"))
 LAUNCH_TIMEOUT_S = 30.0
+MAPPED_ROOT = Path("/run/hecd-rootfs")  # empty, but for who makes such a container
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 # crun refuses to create containers where version 2 of cgroups has a controller beside version 1. An empty file over the
-# list of controllers helps; it lies there in a mount namespace that lasts as long as `crun create`, so that nothing on
-# the host changes and no other program notices.
-HYBRID_SCRIPT = """#!/bin/sh
-exec {unshare} sh -c 'mount -o bind /dev/null {controllers} && exec {runtime} "$@"' crun "$@"
+# list of controllers helps. And the root of a container whose ids are remapped cannot go where nobody but root may: its
+# files have to be found elsewhere. What is mounted for these lies there in a mount namespace that lasts as long as
+# `crun create`, so that nothing on the host changes and no other program notices.
+HYBRID = "mount -o bind /dev/null {controllers}"
+REMAPPED = f"mount -o bind rootfs {MAPPED_ROOT}"
+SCRIPT = """#!/bin/sh
+exec {unshare} sh -c '{mounts} && exec {runtime} "$@"' crun "$@"
 """
 
 
@@ -42,7 +46,10 @@ class OciEngine:
         self._runtime = runtime
         self._conmon = conmon
         self._cgroups = Cgroups.probe()
-        self._creator = self._hybrid_creator(paths) if self._needs_hybrid_creator() else runtime
+        self._run = paths.run
+        hybrid = [HYBRID.format(controllers=HYBRID_CONTROLLERS)] if self._needs_hybrid_creator() else []
+        self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
+        self._creators = {False: self._written("crun-hybrid", hybrid) if hybrid else runtime}
 
     @classmethod
     def open(cls, paths: HostPaths) -> OciEngine:
@@ -150,7 +157,7 @@ class OciEngine:
             f"--cid={name}",
             f"--cuuid={name}",
             f"--name={name}",
-            f"--runtime={self._creator}",
+            f"--runtime={self._creator(remapped=(bundle / 'rootfs').is_symlink())}",
             f"--runtime-arg=--root={self._root}",
             f"--bundle={bundle}",
             f"--container-pidfile={bundle / 'pid'}",
@@ -181,12 +188,21 @@ class OciEngine:
     def _needs_hybrid_creator(self) -> bool:
         return self._cgroups.hybrid_controllers and Path(self._runtime).name == "crun"
 
-    def _hybrid_creator(self, paths: HostPaths) -> str:
+    def _creator(self, *, remapped: bool) -> str:
+        """What `create` is called through."""
+        if remapped not in self._creators:
+            if Path(self._runtime).name != "crun":
+                raise MissingProgram("crun, which remaps ids,", "crun")
+            MAPPED_ROOT.mkdir(mode=0o755, exist_ok=True)
+            self._creators[remapped] = self._written("crun-remapped", self._mounts[remapped])
+        return self._creators[remapped]
+
+    def _written(self, name: str, mounts: Sequence[str]) -> str:
         busybox = shutil.which("busybox")
         # A shell of busybox-static starts in a third of the time.
         unshare = f"{busybox} unshare -m {busybox}" if busybox else "unshare --mount"
-        script = paths.run / "crun-hybrid"
-        text = HYBRID_SCRIPT.format(unshare=unshare, controllers=HYBRID_CONTROLLERS, runtime=self._runtime)
+        script = self._run / name
+        text = SCRIPT.format(unshare=unshare, mounts=" && ".join(mounts), runtime=self._runtime)
         text = text.replace("/bin/sh", f"{busybox} sh") if busybox else text
         if not script.exists() or script.read_text() != text:
             write_whole(script, text.encode(), 0o700)

@@ -17,6 +17,7 @@ from typing import Any
 from runtime.errors import KernelRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
 from runtime.networks.topology import GROUP, INTERFACE, SYSCTLS, Bridge, Link
+from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
@@ -60,12 +61,18 @@ def drop_bridge(name: str, owner: str) -> None:
                 raise
 
 
-def ensure_namespace(path: Path) -> bool:
-    """Make a network namespace pinned at `path`; False if one is there."""
+def ensure_namespace(path: Path, userns: Path | None = None) -> bool:
+    """Make a network namespace pinned at `path`, which belongs to the user namespace `userns`; False if one is there.
+    Raises KernelRefused."""
     if os.path.ismount(path):
         return False
     path.touch()
-    in_thread(lambda: _make_namespace(path))
+    if userns is None:
+        in_thread(lambda: _make_namespace(path))
+        return True
+    with standing("make a network namespace", "nsenter", f"--user={userns}", "unshare", "--net") as pid:
+        mount(f"/proc/{pid}/ns/net", str(path), "", MS_BIND)
+    set_values(path, SYSCTLS)
     return True
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
@@ -31,16 +32,16 @@ class Network:
         self._nft = Nft()
         self.names = NameServer(paths, bridge.address)
 
-    def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
-        """Give the container a namespace with `address`, and publish its ports. Fine if it has them. Raises
-        KernelRefused, PortTaken."""
+    def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...], userns: Path | None = None) -> None:
+        """Give the container a namespace with `address`, and publish its ports. Fine if it has them. Who has power in
+        `userns` has it over this network. Raises KernelRefused, PortTaken."""
         namespace = self._paths.namespace(name)
         if os.path.ismount(namespace):
             return
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             try:
-                kernel.ensure_namespace(namespace)
+                kernel.ensure_namespace(namespace, userns)
                 kernel.plug(topology.link(bridge, address, os.urandom(6).hex(), publishes=bool(ports)), namespace)
                 self._publish(ports, address)
             except BaseException:

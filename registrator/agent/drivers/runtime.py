@@ -38,7 +38,7 @@ from runtime.networks import overlay
 # Wishes that have the same name and form in both.
 ALIKE = (
     *("sysctls", "group_add", "extra_hosts", "dns", "dns_search", "dns_options", "cap_add", "cap_drop"),
-    *("no_new_privileges", "seccomp", "tty", "stdin_open"),
+    *("no_new_privileges", "seccomp", "userns", "tty", "stdin_open"),
 )
 RELEASE_LABEL = "hecd.release"  # the whole release record, so that a container explains itself without etcd
 NODE_LABEL = "hecd.node"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import userns
 from runtime.engines.oci import OciEngine
 from runtime.errors import ContainerNotFound
 from runtime.host import Host
@@ -188,6 +189,7 @@ def _reboot(root: Root, host: Host, process: Process) -> None:
     OciEngine.open(host._paths).discard("web")
     host.network.disconnect("web", "", ())
     subprocess.run(["umount", root.lib / "containers/web/rootfs"], check=True)
+    userns.drop(host.paths.userns("web"))
     host.network.teardown()
     subprocess.run(["rm", "-rf", root.run], check=True)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import userns
 from runtime.host import Host
 from runtime.model import ContainerSpec, LogLimits, Restart, State
 from runtime.process import Process
@@ -202,6 +203,7 @@ def _reboot(host: Host, root: Root) -> None:
         OciEngine.open(host.paths).discard(c.name)
         host.network.disconnect(c.name, "", ())
         subprocess.run(["umount", host.paths.rootfs(c.name)], check=True)
+        userns.drop(host.paths.userns(c.name))
     host.network.teardown()
     subprocess.run(["rm", "-rf", root.run], check=True)
     host.paths.make()

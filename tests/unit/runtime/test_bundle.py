@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runtime.engines import bundle, power
 from runtime.engines.user import User
 from runtime.errors import InvalidSpec
-from runtime.model import ContainerSpec, ImageConfig, Limits, Mount, Ulimit
+from runtime.model import ContainerSpec, IdMap, IdRange, ImageConfig, Limits, Mount, Ulimit
 
 IMAGE = ImageConfig(entrypoint=("/entry",), command=("serve",), env={"A": "image", "B": "image"}, working_dir="/work")
 AROUND = bundle.Surroundings(
@@ -211,3 +211,16 @@ def test_volumes_and_files_in_memory_are_mounts() -> None:
 def test_sysctls_of_the_network_are_not_the_engines() -> None:
     sysctls = {"net.core.somaxconn": "9", "kernel.msgmax": "8192"}
     assert made(replace(SPEC, sysctls=sysctls))["linux"]["sysctl"] == {"kernel.msgmax": "8192"}
+
+
+def test_remapped_ids() -> None:
+    assert not {"uidMappings", "gidMappings"} & set(made()["linux"])
+    spec = replace(SPEC, mounts=(Mount("bind", "/b", "/srv"), Mount("volume", "/v", "data"), Mount("tmpfs", "/t")))
+    ids = IdMap((IdRange(0, 100000, 65536),), (IdRange(0, 200000, 65536),))
+    found = made(spec, userns="/pin", idmap=ids, volumes={"/v": "/data"}, memory_files={"/secret": "/m/0"})
+    assert {"type": "user", "path": "/pin"} in found["linux"]["namespaces"]
+    assert found["linux"]["uidMappings"] == [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    assert found["linux"]["gidMappings"] == [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    mapped = [target for target, mount in mounts(found).items() if "idmap" in mount["options"]]
+    assert mapped == ["/etc/hosts", "/etc/resolv.conf", "/v"], "a bind mount never: root would write as the host's root"
+    assert not any("idmap" in mount["options"] for mount in made(spec, volumes={"/v": "/data"})["mounts"])

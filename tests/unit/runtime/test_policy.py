@@ -32,6 +32,11 @@ def test_profiles_by_path(tmp_path: Path) -> None:
     assert not Policy().allows_profile("unconfined") and Policy(privileged=True).allows_profile("unconfined")
 
 
+def test_remapping(tmp_path: Path) -> None:
+    (tmp_path / "runtime.toml").write_text('userns_remap = "hecd"\nuserns_host = true')
+    assert read(tmp_path / "runtime.toml") == Policy(userns_remap="hecd", userns_host=True)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -40,6 +45,8 @@ def test_profiles_by_path(tmp_path: Path) -> None:
         ("devices = '/dev/fuse'", "devices must be a list of paths"),
         ("devices = ['fuse']", "devices must be a list of paths"),
         ("devices = [", "no TOML"),
+        ("userns_host = 'yes'", "userns_host must be true or false"),
+        ("userns_remap = true", 'userns_remap must be a name, "default", or "START:SIZE"'),
         ("seccomp = 'unconfined'", "seccomp must be a list of paths"),
         ("seccomp = ['calls.json']", "seccomp must be a list of paths"),
         ("seccomp = [1]", "seccomp must be a list of paths"),

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ContainerNotFound
-from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
+from runtime.model import (
+    ContainerSpec,
+    Device,
+    IdMap,
+    IdRange,
+    Limits,
+    LogLimits,
+    MemoryFile,
+    Mount,
+    PublishedPort,
+    Restart,
+    Ulimit,
+)
 from runtime.paths import HostPaths
 from runtime.process import Process, kill_tree
 from runtime.state import Record, Records, Start, held, write_whole
@@ -20,9 +32,10 @@ SPEC = ContainerSpec(
     Limits(0.5, 1 << 26, 9), "SIGINT", {"l": "x"}, "host", (PublishedPort(1, 2, "udp", "1.1.1.1"),), False,
     Restart("on-failure", 3), (Ulimit("nofile", 1, 2),), {"net.core.somaxconn": "9"}, ("audio",), {"db": "1.1.1.1"},
     ("9.9.9.9",), ("example",), ("ndots:2",), (MemoryFile("/f", content="x"),), ("NET_RAW",), ("ALL",),
-    (Device("/dev/a", "/dev/b", "r"),), True, False, "unconfined", True, True, LogLimits(8192, 3),
+    (Device("/dev/a", "/dev/b", "r"),), True, "host", False, "unconfined", True, True, LogLimits(8192, 3),
 )  # fmt: skip
-RECORD = Record(SPEC, "sha256:00", ("a", "b"), "10.0.0.2", 12.5)
+IDS = IdMap((IdRange(0, 100000, 65536),), (IdRange(0, 200000, 65536), IdRange(65536, 900000, 9)))
+RECORD = Record(SPEC, "sha256:00", ("a", "b"), "10.0.0.2", 12.5, IDS)
 
 
 @pytest.fixture

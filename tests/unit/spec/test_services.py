@@ -119,6 +119,7 @@ services:
     cap_add: [NET_ADMIN]
     cap_drop: ALL
     security_opt: ["no-new-privileges:false", "seccomp:calls.json"]
+    userns_mode: host
     ulimits: {nofile: {soft: 1024, hard: "4096"}, core: 0}
     devices: [/dev/fuse, "/dev/dri/card0:/dev/card:rw", {source: /dev/kvm, permissions: r}]
     sysctls: {net.core.somaxconn: 1024}
@@ -166,6 +167,7 @@ def test_wishes(load: Callable[..., Project], tmp_path: Path) -> None:
         cap_drop=("ALL",),
         no_new_privileges=False,
         seccomp=f"{tmp_path}/calls.json",
+        userns="host",
         tty=True,
         stdin_open=True,
         log=LogLimits(10 << 20, 3),
@@ -297,6 +299,7 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("extra_hosts: {db: there}", "extra_hosts.db: 'there' is no address: write one, or host-gateway"),
         ("dns: there", "dns: must be the address of a name server"),
         ("security_opt: [apparmor:x]", "security_opt[0]: no-new-privileges:true and :false, seccomp:FILE and"),
+        ("userns_mode: private", "userns_mode: must be host, or left out; is 'private'"),
         ("security_opt: ['seccomp:']", "security_opt[0]: no-new-privileges:true"),
         ("secrets: [nothing]", "secrets[0]: there is no 'nothing' among the secrets of this file"),
         ("configs: [{target: /x}]", "configs[0].source: is required"),

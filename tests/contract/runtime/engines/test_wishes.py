@@ -87,8 +87,8 @@ def test_a_seccomp_profile_of_ones_own(host: Host, tmp_path: Path, monkeypatch: 
     wide.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
     script = ("/bin/sh", "-c", "busybox chmod 700 /tmp && echo changed; busybox grep Seccomp: /proc/self/status")
     assert said(host, *script) == ["changed", "Seccomp:\t2"]
-    assert said(host, *script, seccomp=str(narrow))[-1:] == ["Seccomp:\t2"]
-    assert "changed" not in said(host, *script, seccomp=str(narrow))
+    narrowed = said(host, *script, seccomp=str(narrow))
+    assert "Seccomp:\t2" in narrowed and "changed" not in narrowed
     for asked in ("unconfined", str(wide)):
         with pytest.raises(InvalidSpec, match=f"seccomp {asked} is not allowed here .*in {policy.FILE} allows it"):
             run(host, "job", seccomp=asked)
