@@ -12,7 +12,7 @@ from registrator.registry.codec import decode, encode
 WISHES = Wishes(
     (Ulimit("nofile", 1, 2),), {"net.core.somaxconn": "9"}, ("audio",), {"db": "10.0.0.9"}, ("9.9.9.9",),
     ("x.example",), ("ndots:2",), (MemoryFile("/f", "/s", None, 0o400, 1, 2),), ("NET_ADMIN",), ("ALL",),
-    (Device("/dev/a", "/dev/b", "r"),), False, True, True, LogLimits(8192, 3),
+    (Device("/dev/a", "/dev/b", "r"),), False, "unconfined", "host", True, True, LogLimits(8192, 3),
 )  # fmt: skip
 SETTINGS = Settings("i", mounts=(Mount("volume", "/v", "data"),), wishes=WISHES)
 RELEASE = Release(ServiceName("web"), ReleaseNumber(1), SETTINGS)
