@@ -79,7 +79,8 @@ class Host:
         Raises NotPermitted, MissingProgram, InvalidSpec, OtherEngine, EngineAway.
         """
         if os.geteuid() != 0:
-            raise NotPermitted("containers are made by root only", hint="Run it with sudo.")
+            hint = "Run it with sudo; `hecd-runtime doctor` says what rootless would need of this host."
+            raise NotPermitted("containers are made by root only: there is no rootless hecd-runtime", hint=hint)
         paths = HostPaths(lib.absolute(), run.absolute())
         paths.make()
         switch = planned(paths, subnet, bridge)

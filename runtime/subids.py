@@ -22,7 +22,7 @@ def idmap(wanted: str, settings: Path, subuid: Path | None = None, subgid: Path 
     name = DEFAULT_NAME if wanted == "default" else wanted
     literal = _RANGE.fullmatch(wanted)
     files = (subuid or SUBUID, subgid or SUBGID)
-    found = [[(int(literal[1]), int(literal[2]))] if literal else _of(name, file) for file in files]
+    found = [[(int(literal[1]), int(literal[2]))] if literal else ranges_of(name, file) for file in files]
     faults = [fault for file, ranges in zip(files, found, strict=True) if (fault := _fault(name, file, ranges))]
     if faults:
         told = tuple(dict.fromkeys(f"userns_remap = {wanted!r}: {fault}" for fault in faults))
@@ -31,7 +31,7 @@ def idmap(wanted: str, settings: Path, subuid: Path | None = None, subgid: Path 
     return IdMap(uids, gids)
 
 
-def _of(name: str, file: Path) -> list[tuple[int, int]]:
+def ranges_of(name: str, file: Path) -> list[tuple[int, int]]:
     """Every range of the name, in the order of the file."""
     try:
         lines = [line.strip().split(":", 1) for line in file.read_text().splitlines()]

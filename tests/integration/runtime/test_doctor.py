@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.cli import main
 from runtime.doctor import needs as doctor_needs
 from runtime.doctor.leftovers import leftovers
 from runtime.host import Host
@@ -168,3 +170,26 @@ def test_the_command(root: Root, runtime_host: Host, tmp_path: Path) -> None:
     (place / "lib" / "runtime").rename(place / "was-lib")
     (place / "lib").rmdir()
     (place / "was-lib").rename(place / "lib")
+
+
+def test_who_is_not_root_is_told_what_rootless_would_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing else is said to be missing, and a root is not looked into: only root may enter."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setenv("LOGNAME", "nobody")
+    (tmp_path / "lib").write_text("nothing can be read below")
+
+    def told(*words: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hecd-runtime", "--root", str(tmp_path), *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    code, out, _ = told("doctor", "-o", "json")
+    found = {line["what"]: line["state"] for line in json.loads(out)}
+    assert code == 1 and [what for what, state in found.items() if state == "missing"] == ["root"]
+    assert found["rootless: user namespaces for everybody"] == found["rootless: overlayfs without root"] == "ok"
+    assert found["rootless: 65536 ids for nobody in /etc/subuid"] == "advice"
+    code, _, err = told("ps")
+    assert code == 6 and err.startswith("hecd-runtime: containers are made by root only: there is no rootless")
