@@ -35,9 +35,9 @@ class Confinement:
         Raises InvalidSpec for what the host does not allow, InvalidSettings for a profile that is none."""
         if not spec.seccomp:
             return None if spec.privileged else self._usual(capabilities)
-        return self.of_its_own(spec, capabilities)
+        return self._of_its_own(spec, capabilities)
 
-    def of_its_own(self, spec: ContainerSpec, capabilities: Capabilities) -> Profile | None:
+    def _of_its_own(self, spec: ContainerSpec, capabilities: Capabilities) -> Profile | None:
         """The same for a container that asks for one. Without a default, any is wider."""
         if spec.seccomp == UNCONFINED:
             _must_be_allowed(spec, "without a seccomp profile a container can make any system call")

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
-from runtime import hostdevices, memoryfiles, policy, subids, userns
+from runtime import hostdevices, memoryfiles, userns
+from runtime.admission import check_ids, check_power, check_sources, our_capabilities, remapped
 from runtime.confinement import Confinement
 from runtime.engines import bundle, power, user
 from runtime.engines.oci import MAPPED_ROOT
@@ -269,70 +270,9 @@ class Lifecycle:
         self._addresses.release(name)
 
 
-def check_sources(spec: ContainerSpec) -> None:
-    missing = tuple(m.source for m in spec.mounts if m.kind == "bind" and not Path(m.source).exists())
-    if missing:
-        raise InvalidSpec(spec.name, tuple(f"the source {path} of a bind mount does not exist" for path in missing))
-
-
 def _streams(spec: ContainerSpec) -> Streams:
     """A log of several files is begun anew by the supervisor, so that no line is lost."""
     return Streams(spec.tty, spec.stdin_open, spec.log.max_size_bytes if spec.log.max_files == 1 else 0)
-
-
-def check_power(spec: ContainerSpec) -> None:
-    """What the host does not allow, or cannot give. Asking for a limit above our own would fail the start."""
-    allowed = policy.read(policy.FILE) if spec.privileged or spec.devices or spec.userns else policy.Policy()
-    faults = []
-    if spec.userns and not (allowed.userns_host or allowed.privileged):
-        faults.append(f"--userns host is not allowed here; `userns_host = true` in {policy.FILE} allows it")
-    if spec.privileged and not allowed.privileged:
-        faults.append(f"privileged containers are not allowed here; `privileged = true` in {policy.FILE} allows them")
-    elif spec.privileged and allowed.userns_remap and not spec.userns:
-        faults.append("a privileged container cannot have remapped ids: --userns host gives it those of the host")
-    for device in spec.devices:
-        if not allowed.allows(device.path):
-            more = f'`devices = ["{device.path}"]` in {policy.FILE} allows it'
-            faults.append(f"{device.path} is not for containers here; {more}")
-        elif not hostdevices.is_one(device.path):
-            faults.append(f"{device.path} is no device of this host")
-    for limit in spec.ulimits:
-        most = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.name.upper()}"))[1]
-        if most != resource.RLIM_INFINITY and not 0 <= limit.hard <= most and not _may_raise_limits():
-            faults.append(f"ulimit {limit.name}: {limit.hard} is above what this process may give, {most}")
-    if faults:
-        raise InvalidSpec(spec.name, tuple(faults))
-
-
-def check_ids(spec: ContainerSpec, who: user.User, idmap: IdMap) -> None:
-    """Whom it runs as, and whom its files belong to, has to be somebody. Raises InvalidSpec."""
-    faults = []
-    owners = [(who.uid, who.gid), *((0, group) for group in who.groups), *((f.uid, f.gid) for f in spec.files)]
-    for owner in owners:
-        try:
-            idmap.outside(*owner)
-        except ValueError as err:
-            faults.append(str(err))
-    if faults:
-        raise InvalidSpec(spec.name, tuple(dict.fromkeys(faults)))
-
-
-def remapped(spec: ContainerSpec) -> IdMap | None:
-    """Who a new container's users are on this host. Raises InvalidSpec, InvalidSettings."""
-    wanted = policy.read(policy.FILE).userns_remap
-    if not wanted or spec.userns == "host" or spec.privileged:
-        return None
-    return subids.idmap(wanted, policy.FILE)
-
-
-def _may_raise_limits() -> bool:
-    return "CAP_SYS_RESOURCE" in our_capabilities()
-
-
-@cache
-def our_capabilities() -> tuple[str, ...]:
-    status = Path("/proc/self/status").read_text()
-    return power.named(int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")), 16))
 
 
 def write_files(container: Path, spec: ContainerSpec, address: str, network: Network) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import confinement, memoryfiles
+from runtime.admission import check_power, check_sources, our_capabilities
 from runtime.confinement import UNCONFINED, Confinement
 from runtime.docker import body, seen
 from runtime.docker.connection import Connection
@@ -25,7 +26,7 @@ from runtime.engines.bundle import OPEN_FILES
 from runtime.engines.cgroups import Cgroups
 from runtime.engines.oci import default_profile
 from runtime.errors import ContainerExists, InvalidSpec, KernelRefused, mapped
-from runtime.lifecycle import check_power, check_sources, our_capabilities, write_files
+from runtime.lifecycle import write_files
 from runtime.model import Container, ContainerSpec, Image, Usage
 from runtime.networks.ipam import Addresses
 from runtime.networks.network import Network

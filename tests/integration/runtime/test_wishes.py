@@ -63,7 +63,7 @@ def test_ulimits(runtime_host: Host) -> None:
 
 
 def test_a_limit_above_our_own_is_named(runtime_host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.lifecycle._may_raise_limits", lambda: False)
+    monkeypatch.setattr("runtime.admission._may_raise_limits", lambda: False)
     with pytest.raises(InvalidSpec, match="above what this process may give"):
         run(runtime_host, "c", ulimits=(Ulimit("nofile", 1, 1 << 40),))
 
