@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +19,7 @@ _OVERLAY = "mount -t overlay overlay -o userxattr,lowerdir=lower,upperdir=upper,
 
 def needs() -> Iterator[Need]:
     """All of them; none is vital, but for root itself."""
-    user = getpass.getuser()
+    user = _user()
     yield Need("root", False, "Run it with sudo. There is no rootless hecd-runtime yet; below is what it would need.")
     yield _need("user namespaces for everybody", _runs("true"), "sysctl kernel.unprivileged_userns_clone=1")
     yield _need("newuidmap", shutil.which("newuidmap") is not None, "apt-get install uidmap")
@@ -34,6 +34,13 @@ def needs() -> Iterator[Need]:
     with tempfile.TemporaryDirectory(prefix="hecd-doctor-") as folder:
         script = f"cd {folder} && mkdir lower upper work merged && {_OVERLAY}"
         yield _need("overlayfs without root", _runs("sh", "-c", script), "It takes Linux 5.11.")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _need(what: str, fine: bool, hint: str) -> Need:

@@ -177,7 +177,6 @@ def test_who_is_not_root_is_told_what_rootless_would_need(
 ) -> None:
     """Nothing else is said to be missing, and a root is not looked into: only root may enter."""
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    monkeypatch.setenv("LOGNAME", "nobody")
     (tmp_path / "lib").write_text("nothing can be read below")
 
     def told(*words: str) -> tuple[object, str, str]:

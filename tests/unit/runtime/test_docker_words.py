@@ -100,6 +100,8 @@ def test_further_wishes() -> None:
     assert host["LogConfig"]["Config"] == {"max-size": "8192", "max-file": "3"} and host["SecurityOpt"] == []
     whole = body.container(replace(spec, privileged=True), AROUND)["HostConfig"]
     assert whole["Privileged"] and "CapAdd" not in whole and whole["SecurityOpt"] == []
+    assert "UsernsMode" not in host
+    assert body.container(replace(SPEC, userns="host"), AROUND)["HostConfig"]["UsernsMode"] == "host"
     for privileged, wanted in ((False, ["no-new-privileges", "seccomp={}"]), (True, ["seccomp={}"])):
         made = body.container(replace(SPEC, privileged=privileged), replace(AROUND, seccomp="{}"))
         assert made["HostConfig"]["SecurityOpt"] == wanted

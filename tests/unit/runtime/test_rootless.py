@@ -32,7 +32,7 @@ def test_each_lack_has_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(rootless, "SUBUID", tmp_path / "subuid")
     monkeypatch.setattr(rootless, "SUBGID", tmp_path / "subgid")
-    monkeypatch.setattr(rootless.getpass, "getuser", lambda: "me")
+    monkeypatch.setattr(rootless, "_user", lambda: "me")
     (tmp_path / "subuid").write_text("me:100000:60000\nme:200000:5536\n")
     (tmp_path / "subgid").write_text("me:100000:65535\n")
     found = {need.what.removeprefix("rootless: "): need for need in rootless.needs()}
