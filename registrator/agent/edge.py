@@ -18,6 +18,7 @@ from registrator.agent.usage import Counts
 from registrator.errors import HecdError
 from registrator.model.names import NodeName
 from registrator.model.node import Edge, ServerReport
+from registrator.model.rollout import JUDGED
 from registrator.registry.store import Lease, Store
 from registrator.registry.world import Reader, World
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_S = 0.02  # between looks while a server is being drained or admitted
 CLOSED_EVERY_S = 0.25
-WATCHED_S = 0.1  # between looks while a release is on trial
+WATCHED_S = 0.1  # between looks while a release is judged
 
 
 @dataclass
@@ -62,7 +63,7 @@ class EdgeReporter:
                     await self._say(edge, lease)
                 await self._give_up(report)
                 await self._close_some(report)
-                await self._wait(CLOSE_S if _unsettled(report) else WATCHED_S if _on_trial(self._world) else CALM_S)
+                await self._wait(CLOSE_S if _unsettled(report) else WATCHED_S if judged(self._world) else CALM_S)
         finally:
             self.answers.close()
             stop()
@@ -127,7 +128,7 @@ class EdgeReporter:
 
     async def _say(self, edge: Edge, lease: Lease) -> None:
         try:
-            await self._record.say(edge, lease.id, time.time(), _on_trial(self._world), self._world)
+            await self._record.say(edge, lease.id, time.time(), judged(self._world), self._world)
         except HecdError as err:
             log.warning("edge report not written reason=%s", err)
 
@@ -157,6 +158,6 @@ def _unsettled(report: BalancerReport) -> bool:
     return any(not server.open and not name.startswith("hecd-") for name, server in named)
 
 
-def _on_trial(world: World) -> frozenset[Trial]:
-    """The releases that get some requests to be judged by: each of their failures is told at once."""
-    return frozenset((r.service, str(r.release)) for r in world.rollouts.values() if r.state == "canary")
+def judged(world: World) -> frozenset[Trial]:
+    """The releases that are judged by what they answer: each of their failures is told at once."""
+    return frozenset((r.service, str(r.release)) for r in world.rollouts.values() if r.trial and r.state in JUDGED)

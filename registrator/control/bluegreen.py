@@ -1,7 +1,7 @@
 """Blue/green: a whole new set beside the old one, all requests given to it at once, the old one kept for a while. Pure.
 
   warming ──all are warm on every live edge──> monitoring ──window passed──> done ──keep is over──> the old set drains
-     └── broken, late ──> rolling-back            └── broken, not taken ──> rolling-back: all requests to the old set
+     └── broken, late ──> rolling-back            └── broken, worse, not taken ──> rolling-back: all to the old set
 
 The switch is one change of `weights` in the rollout: of all other releases 0. So is the way back while the old set is
 there: a rollback to it finds it warm, and switches in the pass that hears of it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from registrator.control import watch
 from registrator.control.actions import Action, Drain
 from registrator.control.view import ServiceView
 from registrator.model.instance import Assignment
@@ -58,7 +59,8 @@ def advance(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[
         return rollout, why
     if rollout.state == "warming":
         over = replace(rollout, state="monitoring", switch=replace(switch, at=now), progress_at=now)
-        return over, f"all requests go to release {rollout.release} now, and none to release {switch.old}"
+        told = f"all requests go to release {rollout.release} now, and none to release {switch.old}"
+        return watch.marked(view, over), told
     if rollout.state == "monitoring":
         return replace(rollout, switch=replace(switch, taken_at=now)), "every load balancer has switched"
     return rollout, why

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from registrator.control import evidence, judgement, shares
+from registrator.control import evidence, judgement, shares, watch
 from registrator.control.view import ServiceView
 from registrator.model.canary import FIRST_REQUESTS, Step, Trial
 from registrator.model.instance import Assignment
 from registrator.model.node import Edge
-from registrator.model.rollout import Rollout
+from registrator.model.rollout import JUDGED, Rollout
 
 FIRST = Step(0.1, 30.0)
 FIRST_ANSWERS = 3
@@ -49,7 +49,7 @@ def wanted(view: ServiceView, rollout: Rollout) -> int:
 
 def old_ones(view: ServiceView, rollout: Rollout) -> list[Assignment]:
     """The old release's instances, which all stay."""
-    return view.of_target(rollout.stable)
+    return view.of_target(rollout.old)
 
 
 def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
@@ -57,7 +57,7 @@ def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
     trial, stable, new = rollout.trial, str(rollout.stable), str(rollout.release)
     here = view.here
     aside = {r: 0 for r, w in rollout.weights.items() if w == 0 and r in here - {str(rollout.target)}}
-    if trial is None:
+    if trial is None or (trial.watched and not trial.guilty):
         return aside
     old = old_ones(view, rollout)
     if (
@@ -90,7 +90,7 @@ def passed(view: ServiceView, rollout: Rollout) -> bool:
 def steered(view: ServiceView, rollout: Rollout) -> Rollout:
     """A canary that is to go on after a hold, or after it failed and was looked at: its step begins anew."""
     if rollout.state != "rolling" or rollout.trial is None or passed(view, rollout):
-        return rollout
+        return watch.steered(view, rollout)
     trial = replace(rollout.trial, open_since=0.0, marks=evidence.marks(view, rollout))
     return replace(rollout, state="canary", trial=trial)
 
@@ -98,7 +98,7 @@ def steered(view: ServiceView, rollout: Rollout) -> Rollout:
 def fault(view: ServiceView, rollout: Rollout) -> str:
     """Why the new release must not go on, by the figures of all live edges since the step began; "" if it may."""
     trial = rollout.trial
-    if trial is None or rollout.promoted or rollout.state not in ("canary", "rolling"):
+    if trial is None or trial.watched or rollout.promoted or rollout.state not in JUDGED:
         return ""
     old, new = evidence.window(view, rollout)
     found = judgement.fault(old, new) or judgement.overspent(trial.old + old, trial.new + new)

@@ -1,4 +1,4 @@
-"""What all live load balancers counted of a new release and of the old one, in the same window. Pure."""
+"""What all live load balancers counted of a new release and of the old one, in the same window, and before. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def given(view: ServiceView, edge: Edge) -> bool:
 def marks(view: ServiceView, rollout: Rollout) -> dict[str, Mark]:
     """What each has counted until now: where the next window begins."""
     return {
-        str(e.node): Mark(e.counted_since, _figures(view, e, rollout.stable), _figures(view, e, rollout.release))
+        str(e.node): Mark(e.counted_since, _figures(view, e, rollout.old), _figures(view, e, rollout.release))
         for e in view.edges
     }
 
@@ -35,6 +35,14 @@ def window(view: ServiceView, rollout: Rollout) -> tuple[Figures, Figures]:
     """What all live edges counted of both releases since the marks of the rollout's trial: old, new."""
     pairs = list(_since_marks(view, rollout))
     return sum((old for old, _ in pairs), Figures()), sum((new for _, new in pairs), Figures())
+
+
+def before(rollout: Rollout) -> Figures:
+    """What the old release had answered, as far as load balancers know, until the rollout began."""
+    trial = rollout.trial
+    if trial is None:
+        return Figures()
+    return _grown(sum((mark.old for mark in trial.marks.values()), Figures()), trial.old)
 
 
 def under_way(view: ServiceView, rollout: Rollout) -> tuple[int, int]:
@@ -46,7 +54,7 @@ def under_way(view: ServiceView, rollout: Rollout) -> tuple[int, int]:
             for backend in backends(view)
             if str(release) in edge.usage.get(backend, {})
         )
-        for release in (rollout.stable, rollout.release)
+        for release in (rollout.old, rollout.release)
     ]
     return found[0], found[1]
 
@@ -57,8 +65,13 @@ def _since_marks(view: ServiceView, rollout: Rollout) -> Iterator[tuple[Figures,
         mark = marks.get(str(edge.node), Mark())
         if mark.counted_since != edge.counted_since:
             mark = Mark()  # it counts anew, or is new here
-        old, new = _figures(view, edge, rollout.stable), _figures(view, edge, rollout.release)
-        yield old - mark.old, new - mark.new
+        old, new = _figures(view, edge, rollout.old), _figures(view, edge, rollout.release)
+        yield _grown(old, mark.old), _grown(new, mark.new)
+
+
+def _grown(now: Figures, then: Figures) -> Figures:
+    """What came since `then`. A release that has been gone for long is counted no more: of it nothing came."""
+    return now - then if now.requests >= then.requests else Figures()
 
 
 def _figures(view: ServiceView, edge: Edge, release: int) -> Figures:

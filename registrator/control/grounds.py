@@ -1,6 +1,6 @@
 """What a decision about a service rested on. While that is as it was, and no timer has ended, so is the decision. Pure.
 
-Load balancers tell each second how many sessions each server has: of that, only a canary's judge wants to know.
+Load balancers tell each second how many sessions each server has: of that, only who judges a release wants to know.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from registrator.model.names import NodeName, backend_name
 from registrator.model.node import Edge
+from registrator.model.rollout import JUDGED
 from registrator.model.service import Service
 from registrator.registry.world import World
 
@@ -38,7 +39,7 @@ class Observer:
         shared = (world.nodes, world.availability, world.releases, world.holds, world.runs, world.results, lost, since)
         own = (service, rollout, world.part(name), world.steering.get(name))
         backends = [backend_name(name, port.target) for port in service.traffic.ports]
-        judged = rollout is not None and rollout.trial is not None
+        judged = rollout is not None and rollout.trial is not None and rollout.state in JUDGED
         heard = tuple(
             edge if judged else (edge.node, edge.error, *(words.get(backend) for backend in backends))
             for edge, words in self._words.values()

@@ -13,6 +13,7 @@ from registrator.model.usage import Figures, percentile_ms, slower
 
 IMPOSSIBLE = 1e-5
 UNLIKELY = 1e-2
+RARE = 1e-3  # where every release is asked about, and not only those that are to be tried
 FAILS_ANYWAY = 0.001  # of requests: a release that fails no more is not judged for it
 SLOW_ANYWAY = 0.01  # what is above the 99th percentile, by its meaning
 SLOW_FACTOR, SLOW_MORE_MS = 2.0, 25.0  # slow is what takes longer than the old p99 by both
@@ -20,6 +21,7 @@ LEAST_SLOW = 20  # the first answers of a fresh process are slow
 LEAST_PILED = 3
 BUDGET = 0.001  # of all requests of the service: so many may be harmed
 BUDGET_LEAST = 2  # one failure can be anybody's
+MORE = 2.0  # times as often as before: another hour and other requests are no worse release
 
 
 def fault(old: Figures, new: Figures) -> str:
@@ -29,10 +31,26 @@ def fault(old: Figures, new: Figures) -> str:
 
 def overspent(old: Figures, new: Figures) -> str:
     """Whether it harmed more of the service's requests than it may, by the figures since the canary began."""
-    requests = old.requests + new.requests
-    spent = new.failed > max(BUDGET_LEAST, BUDGET * requests)
-    if spent and _worse(new.failed, new.requests, old.failed, old.requests, FAILS_ANYWAY, UNLIKELY):
-        return f"the failure budget is spent: it failed {new.failed} of all {requests} requests"
+    return _overspent(old, new, old.requests + new.requests, UNLIKELY)
+
+
+def failing(before: Figures, beside: Figures, new: Figures) -> str:
+    """What is wrong with the answers of a release that took over, as the old one did `before` and `beside` it: more
+    failures than twice as often, for certain, or more than the budget; "" if nothing is."""
+    old = _usual(before, beside, _failing(before, beside))
+    return _failing(old, new, MORE) or _overspent(old, new, beside.requests + new.requests, RARE, MORE)
+
+
+def slow(before: Figures, beside: Figures, new: Figures) -> str:
+    """Whether a release that took over is slower than the old one was `before` and `beside` it; "" if not."""
+    return _slow(_usual(before, beside, _slow(before, beside)), new)
+
+
+def stuck(old: int, new: int, answered: int) -> str:
+    """Whether requests wait at a release that took over: `new` right now, where `old` did before, and it has `answered`
+    fewer. A burst is answered; of a release that hangs, nothing else tells for a minute."""
+    if new > answered and piling(old, new, 0.5):
+        return f"requests pile up: it has {new} under way and has answered {answered}; the old release had {old}"
     return ""
 
 
@@ -70,8 +88,20 @@ def tail(least: int, of: int, chance: float) -> float:
     return min(total, 1.0)
 
 
-def _failing(old: Figures, new: Figures) -> str:
-    if not _worse(new.failed, new.requests, old.failed, old.requests, FAILS_ANYWAY, IMPOSSIBLE):
+def _usual(before: Figures, beside: Figures, worse: str) -> Figures:
+    """What may be expected: all that is known of the old release; of one that does worse now, only how it does now."""
+    return beside if worse else before + beside
+
+
+def _overspent(old: Figures, new: Figures, requests: int, likelihood: float, factor: float = 1.0) -> str:
+    spent = new.failed > max(BUDGET_LEAST, BUDGET * requests)
+    if spent and _worse(new.failed, new.requests, old.failed, old.requests, FAILS_ANYWAY, likelihood, factor):
+        return f"the failure budget is spent: it failed {new.failed} of all {requests} requests"
+    return ""
+
+
+def _failing(old: Figures, new: Figures, factor: float = 1.0) -> str:
+    if not _worse(new.failed, new.requests, old.failed, old.requests, FAILS_ANYWAY, IMPOSSIBLE, factor):
         return ""
     return f"{new.failed} of {new.requests} requests failed; of the old release {old.failed} of {old.requests}"
 
@@ -87,7 +117,8 @@ def _slow(old: Figures, new: Figures) -> str:
     return f"p99 is {new_p99_ms:g} ms, that of the old release {p99_ms:g} ms ({slow} of {of} took over {slow_ms:g} ms)"
 
 
-def _worse(bad: int, of: int, old_bad: int, old_of: int, anyway: float, likelihood: float) -> bool:
-    """Whether so many bad ones can't be, were the new one like the old one. Of few old requests, little is known."""
-    usual = max(anyway, (old_bad + 1) / (old_of + 1))
+def _worse(bad: int, of: int, old_bad: int, old_of: int, anyway: float, likelihood: float, factor: float = 1.0) -> bool:
+    """Whether so many bad ones can't be, were the new one like the old one, or `factor` times as bad. Of few old
+    requests, little is known."""
+    usual = max(anyway, factor * (old_bad + 1) / (old_of + 1))
     return usual < 1 and tail(bad, of, usual) < likelihood

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control import bluegreen, canary, hooks
+from registrator.control import bluegreen, canary, hooks, watch
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
@@ -77,9 +77,9 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         old_wish = view.steering is not None and view.steering.release != service.release
         obeyed = view.steering.at if view.steering is not None and old_wish else before.obeyed
         fresh = replace(fresh, stable=before.stable, proven=before.proven, obeyed=obeyed)
-        unproven = before.trial is not None and before.release not in before.proven
+        on_trial = before.trial is not None and str(before.release) in before.weights
         none = [release for release, weight in before.weights.items() if weight == 0]
-        none += [str(before.release)] if unproven else []
+        none += [str(before.release)] if on_trial else []
         fresh = replace(fresh, weights={release: 0 for release in none if release != str(service.release)})
         fresh = replace(fresh, next_number=before.next_number)
     fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
@@ -92,8 +92,9 @@ def _set_out(view: ServiceView, rollout: Rollout, why: str) -> tuple[Rollout, st
     """The first state of a rollout that has nothing to wait for."""
     if rollout.state == "preparing":
         return rollout, f"{why}, after its pre_deploy hook"
-    begun = canary.begun(view, bluegreen.begun(view, rollout))
-    return begun, why + (f", with {canary.FIRST.weight:g} % of the requests first" if begun.trial else "")
+    begun = watch.begun(view, canary.begun(view, bluegreen.begun(view, rollout)))
+    first = f", with {canary.FIRST.weight:g} % of the requests first" if begun.state == "canary" else ""
+    return begun, why + first
 
 
 def _steered(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
@@ -138,8 +139,9 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     allowed = update.max_failure_ratio * max(view.service.replicas, 1)
     if len(failed) > allowed:
         return _turn_back(view, rollout, failed[0], now)
-    if fault := canary.fault(view, rollout):
-        return _turn_back(view, rollout, None, now, fault)
+    if rollout.trial and (fault := canary.fault(view, rollout) or watch.fault(view, rollout)):
+        guilty = replace(rollout, trial=replace(rollout.trial, guilty=True))
+        return _turn_back(view, guilty, None, now, fault)
     under_way = rollout.state in ("canary", "warming", "rolling") or bluegreen.pending(rollout)
     if under_way and stuck_for_s > update.deadline_s:
         stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
@@ -246,7 +248,7 @@ def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tu
     new, old = view.of_target(rollout.release), view.of_target(stays)
     rest = [a for a in view.live if a not in new and a not in old]
     want = view.service.replicas
-    most = canary.wanted(view, rollout) if rollout.trial else want
+    most = canary.wanted(view, rollout) if rollout.state == "canary" else want
     waiting = sum(not view.ready(a) for a in new)
     room = (view.service.update.parallelism or most) - waiting
     actions, blocked = _start(view, rollout, board, max(0, want - len(old)), stays)
@@ -325,12 +327,14 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
     if rollout.state == "rolling" and settled and not actions:
         return replace(rollout, state="monitoring", progress_at=now), "all steps are made"
     if rollout.state == "rolling-back" and settled and not view.draining:
-        return replace(rollout, state="rolled-back", ended_at=now), rollout.reason
+        return watch.closed(replace(rollout, state="rolled-back", ended_at=now)), rollout.reason
+    if watch.settles(view, rollout, now):
+        return watch.settled(view, rollout, now), why or "its speed is judged from now on"
     quiet = rollout.promoted or now - rollout.progress_at >= view.service.update.monitor_s
     if rollout.state == "monitoring" and quiet and not view.draining:
         proven = tuple(sorted({*rollout.proven, rollout.release}))
         done = replace(rollout, state="done", stable=rollout.release, proven=proven, ended_at=now)
-        return done, "no failure in the window"
+        return watch.closed(done), watch.verdict(view, rollout)
     return rollout, why
 
 
@@ -345,6 +349,7 @@ def wake_after_s(view: ServiceView, now: float, since: float = 0.0) -> float | N
     if rollout.state == "canary":
         return min((end - now for end in canary.ends(view, rollout) if end > now), default=1.0)
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]
+    ends += watch.ends(view, rollout)
     ends += [hold.since + ACKNOWLEDGED_WITHIN_S for hold in view.holds.values()]
     later = [end - now for end in ends if end > now]
     return min(later, default=1.0)

@@ -20,6 +20,7 @@ from registrator.model.switch import Switch
 # rolling-back: `release` failed; steps are made back towards `stable`
 # rolled-back: `stable` serves again; `reason` says why
 # paused: failed with failure_action pause; somebody must decide
+JUDGED = ("canary", "rolling", "monitoring")  # in which what it answers may be held against a release
 ENDED = ("done", "rolled-back", "paused")
 
 
@@ -41,7 +42,7 @@ class Rollout:
     ended_at: float = 0.0
     obeyed: float = 0.0  # `at` of the steering that was obeyed last
     promoted: bool = False  # an operator wants the rest of it now
-    trial: Trial | None = None  # how far its canary is, or what came of it
+    trial: Trial | None = None  # by what it is judged: how far its canary is, or since when it is watched without one
     weights: dict[str, int] = field(default_factory=dict)  # release -> weight of each server, where not the usual one
     switch: Switch | None = None  # of strategy blue-green: whom it takes the requests from, and since when
     hooks: dict[str, Passage] = field(default_factory=dict)  # hook -> how far it is
@@ -59,6 +60,11 @@ class Rollout:
             return PRE_DEPLOY
         last = self.hooks.get(POST_DEPLOY)
         return POST_DEPLOY if self.state == "done" and last and last.state in ("waiting", "ordered") else ""
+
+    @property
+    def old(self) -> ReleaseNumber:
+        """The release that it is to take the requests from."""
+        return self.switch.old if self.switch is not None else self.stable
 
     @property
     def over(self) -> bool:

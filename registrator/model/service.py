@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from registrator.model.canary import Step
+from registrator.model.canary import FAILURES, Step
 from registrator.model.hook import Hooks
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.placement import Placement
@@ -28,6 +28,7 @@ class Update:
     strategy: str = "rolling"  # | "blue-green"
     keep_s: float = 600.0  # blue-green: how long the old instances stay after the switch
     canary: tuple[Step, ...] = ()  # x-hecd.canary: what a new release has to pass before it replaces the old one
+    judge: tuple[str, ...] = (FAILURES,)  # x-hecd.judge: what one without a canary is turned back for
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from registrator.spec.environment import environment_of, labels_of
 from registrator.spec.field import Field
 from registrator.spec.healthcheck import check_of, healthcheck_of
 from registrator.spec.hooks import hooks_of
+from registrator.spec.judge import judge_of
 from registrator.spec.mounts import mounts_of
 from registrator.spec.placement import placement_of
 from registrator.spec.ports import ports_of
@@ -93,6 +94,7 @@ def _update(place: Field, extra: Field, ports: Sequence[Port]) -> Update:
         strategy=BLUE_GREEN if switches else usual.strategy,
         keep_s=extra["keep"].duration_s(usual.keep_s),
         canary=canary_of(extra, place, ports),
+        judge=judge_of(extra, place, ports, switches),
         parallelism=place["parallelism"].whole(0 if switches else usual.parallelism, most=MAX_REPLICAS),
         delay_s=place["delay"].duration_s(usual.delay_s),
         monitor_s=place["monitor"].duration_s(usual.monitor_s),

@@ -162,7 +162,7 @@ class Traffic(Stage):
 
     def edge(self, name: str, reports: dict[str, ServerReport]) -> Edge:
         usage = {"0": Usage()}
-        for release in {i.release for i in self.instances.values()}:
+        for release in {*(i.release for i in self.instances.values()), *(r for _, r in self.counted)}:
             figures = self.counted.get((name, release), Figures())
             usage[str(release)] = Usage(figures, sessions=self.hanging.get(release, 0))
         return Edge(
@@ -302,6 +302,16 @@ def test_a_release_that_turns_bad_after_its_promotion_gets_nothing_while_enough_
     met = stage.harmed
     stage.until(stage.ended)
     assert (stage.state(), stage.harmed) == ("rolled-back", met)
+
+
+def test_a_release_that_turns_bad_when_the_old_one_is_gone_is_turned_back_within_the_window() -> None:
+    stage = Traffic(4, rate=200.0, canary=(Step(10, 5.0),), monitor_s=30.0)
+    stage.begin()
+    stage.until(lambda: stage.state() == "monitoring")
+    stage.releases[2] = Behaviour(failing=1.0)
+    stage.until(lambda: stage.state() == "rolling-back", 5.0)
+    stage.until(stage.ended)
+    assert stage.state() == "rolled-back"
 
 
 def test_a_release_is_not_blamed_for_what_the_old_one_does_too() -> None:

@@ -191,6 +191,22 @@ def test_a_canary_is_read(one: Callable[..., ServiceSpec]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("extra", "judge"),
+    [
+        ("", ("failures",)),
+        ("strategy: blue-green", ("failures", "p99", "queue")),
+        ("strategy: blue-green, judge: [failures]", ("failures",)),
+        ("judge: true", ("failures", "p99", "queue")),
+        ("judge: false", ()),
+        ("judge: []", ()),
+        ("judge: [queue, failures]", ("failures", "queue")),
+    ],
+)
+def test_by_what_a_release_is_judged(one: Callable[..., ServiceSpec], extra: str, judge: tuple[str, ...]) -> None:
+    assert one(f"ports: [1:1]\nx-hecd: {{{extra}}}").update.judge == judge
+
+
+@pytest.mark.parametrize(
     ("top", "fault"),
     [
         (
@@ -402,6 +418,14 @@ def test_a_mode_for_all_ports(one: One) -> None:
         (canary("{wait: 5s, weight: 1, for: 1s}"), "x-hecd.canary[0].wait: is not a key of x-hecd here"),
         ("ports: [1:1]\nx-hecd: {canary: 5}", "x-hecd.canary: must be a list of steps, such as {weight: 1, for: 60s}"),
         ("x-hecd: {canary: [{weight: 1, for: 1s}]}", "x-hecd.canary: needs ports"),
+        (canary("{weight: 1, for: 1s}", ", judge: [p99]"), "x-hecd.judge: does not go with canary, which is judged by"),
+        ("x-hecd: {judge: true}", "x-hecd.judge: needs ports: it is judged by what the load balancers answer"),
+        ("ports: [1:1]\nx-hecd: {judge: [latency]}", "x-hecd.judge[0]: must be failures, p99 or queue; is 'latency'"),
+        ("ports: [1:1]\nx-hecd: {judge: p99}", "x-hecd.judge: must be true, false, or a list of failures, p99, queue"),
+        (
+            "ports: [1:1]\nx-hecd: {judge: true}\ndeploy: {update_config: {failure_action: continue}}",
+            "x-hecd.judge: does not go with failure_action: continue, which turns nothing back",
+        ),
         (canary("{weight: 1, for: 1s}", ", balance: leastconn"), "x-hecd.balance: does not go with canary"),
         (
             canary("{weight: 1, for: 1s}") + "\ndeploy: {update_config: {order: stop-first}}",
