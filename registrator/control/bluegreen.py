@@ -3,6 +3,8 @@
   warming ──all are warm on every live edge──> monitoring ──window passed──> done ──keep is over──> the old set drains
      └── broken, late ──> rolling-back            └── broken, worse, not taken ──> rolling-back: all to the old set
 
+With a canary, all are warm first, then the release gets its shares, and promotion is the switch.
+
 The switch is one change of `weights` in the rollout: of all other releases 0. So is the way back while the old set is
 there: a rollback to it finds it warm, and switches in the pass that hears of it.
 """
@@ -11,9 +13,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from registrator.control import watch
+from registrator.control import canary, evidence, watch
 from registrator.control.actions import Action, Drain
 from registrator.control.view import ServiceView
+from registrator.model.canary import Trial
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber
 from registrator.model.rollout import Rollout
@@ -58,12 +61,18 @@ def advance(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[
     if switch is None or not _whole(view, rollout):
         return rollout, why
     if rollout.state == "warming":
-        over = replace(rollout, state="monitoring", switch=replace(switch, at=now), progress_at=now)
-        told = f"all requests go to release {rollout.release} now, and none to release {switch.old}"
-        return watch.marked(view, over), told
+        return _tried(view, rollout, rollout.trial, now) or _switched(view, rollout, switch, now)
     if rollout.state == "monitoring":
         return replace(rollout, switch=replace(switch, taken_at=now)), "every load balancer has switched"
     return rollout, why
+
+
+def promoted(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple[Rollout, str]:
+    """After its canary, if that was passed, it gets all requests."""
+    if rollout.switch is None or rollout.state != "rolling":
+        return rollout, why
+    over, told = _switched(view, rollout, rollout.switch, now)
+    return over, f"{why}; {told}"
 
 
 def unhurried(view: ServiceView, rollout: Rollout, steps: list[Action]) -> list[Action]:
@@ -88,6 +97,10 @@ def weights(view: ServiceView, rollout: Rollout, switch: Switch) -> dict[str, in
     )
     if switch.at:
         return dict.fromkeys(sorted(here - {new}), 0)
+    if rollout.trial and rollout.state == "canary":
+        return canary.shared(view, rollout, rollout.trial)
+    if rollout.state == "held" and rollout.weights.get(new):
+        return rollout.weights  # a canary's
     aside = (none & here) - {str(switch.old), new}
     if rollout.state in _BACK:
         aside.discard(str(rollout.stable))
@@ -118,6 +131,21 @@ def serving(rollout: Rollout) -> ReleaseNumber:
     """The release that gets the requests of a rollout that has a switch."""
     switch = rollout.switch
     return rollout.release if switch is None or switch.at else switch.old
+
+
+def _tried(view: ServiceView, rollout: Rollout, trial: Trial | None, now: float) -> tuple[Rollout, str] | None:
+    """Warm, and with some of the requests first, where a canary is to be passed."""
+    if trial is None or trial.watched or canary.passed(view, rollout):
+        return None
+    trial = replace(trial, open_since=0.0, marks=evidence.marks(view, rollout))
+    share = f"{canary.step_of(view, trial).weight:g} % of the requests first"
+    return replace(rollout, state="canary", trial=trial, progress_at=now), f"all are warm; {share}"
+
+
+def _switched(view: ServiceView, rollout: Rollout, switch: Switch, now: float) -> tuple[Rollout, str]:
+    over = replace(rollout, state="monitoring", switch=replace(switch, at=now), progress_at=now)
+    told = f"all requests go to release {rollout.release} now, and none to release {switch.old}"
+    return watch.marked(view, over), told
 
 
 def _serving(before: Rollout) -> ReleaseNumber:

@@ -4,7 +4,8 @@
         └──────────── worse than the old one, or a step that can't be made ────────┘ turned back: weight 0 at once
 
 The first requests are one in a thousand: a release that answers nothing but errors never gets further, so that however
-long it takes to notice, it harms no more than that. Old instances stay until it is promoted.
+long it takes to notice, it harms no more than that. Old instances stay until it is promoted. With strategy
+blue-green, all instances of the new one are warm first, and promotion is the switch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def begun(view: ServiceView, rollout: Rollout) -> Rollout:
     tried = rollout.release in rollout.proven or rollout.stable not in view.known_releases
     if not view.service.update.canary or not view.service.replicas or tried:
         return rollout
-    return replace(rollout, state="canary", trial=Trial(marks=evidence.marks(view, rollout)))
+    state = "canary" if rollout.switch is None else rollout.state  # a whole set is warmed first
+    return replace(rollout, state=state, trial=Trial(marks=evidence.marks(view, rollout)))
 
 
 def step_of(view: ServiceView, trial: Trial) -> Step:
@@ -42,8 +44,10 @@ def step_of(view: ServiceView, trial: Trial) -> Step:
 
 
 def wanted(view: ServiceView, rollout: Rollout) -> int:
-    """How many instances of the new release its share takes: at least one."""
+    """How many instances of the new release its share takes: at least one; with a switch to come, all."""
     trial, replicas = rollout.trial, view.service.replicas
+    if rollout.switch is not None:
+        return replicas
     return -(-int(step_of(view, trial).weight * replicas) // 100) or 1 if trial else 0
 
 
@@ -54,8 +58,7 @@ def old_ones(view: ServiceView, rollout: Rollout) -> list[Assignment]:
 
 def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
     """Release -> weight of each of its servers, where it is not the usual one."""
-    trial, stable, new = rollout.trial, str(rollout.stable), str(rollout.release)
-    here = view.here
+    trial, new, here = rollout.trial, str(rollout.release), view.here
     aside = {r: 0 for r, w in rollout.weights.items() if w == 0 and r in here - {str(rollout.target)}}
     if trial is None or (trial.watched and not trial.guilty):
         return aside
@@ -70,11 +73,15 @@ def weights(view: ServiceView, rollout: Rollout) -> dict[str, int]:
         return aside
     if rollout.state == "held":
         return rollout.weights
-    if rollout.state == "canary":
-        others = dict.fromkeys(here - {stable, new, "0"}, 0)
-        pair = shares.weights(len(old), wanted(view, rollout), step_of(view, trial).weight / 100)
-        return {**others, stable: pair[0], new: pair[1]}
-    return aside
+    return shared(view, rollout, trial) if rollout.state == "canary" else aside
+
+
+def shared(view: ServiceView, rollout: Rollout, trial: Trial) -> dict[str, int]:
+    """The weights that give the new release the share of its step."""
+    old, new = str(rollout.old), str(rollout.release)
+    others = dict.fromkeys(view.here - {old, new, "0"}, 0)
+    pair = shares.weights(len(old_ones(view, rollout)), wanted(view, rollout), step_of(view, trial).weight / 100)
+    return {**others, old: pair[0], new: pair[1]}
 
 
 def kept(view: ServiceView, rollout: Rollout) -> int:

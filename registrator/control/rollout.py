@@ -319,7 +319,8 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
     if moved:
         return replace(rollout, progress_at=now), why or moved[0].reason
     if rollout.state == "canary":
-        return canary.advance(view, rollout, now, why)
+        rollout, why = canary.advance(view, rollout, now, why)
+        return bluegreen.promoted(view, rollout, now, why)
     if rollout.state == "warming" or bluegreen.pending(rollout):
         return bluegreen.advance(view, rollout, now, why)
     new = view.of_target(rollout.target)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from registrator.control import evidence, judgement
 from registrator.control.view import ServiceView
 from registrator.model.canary import FAILURES, NO_STEP, P99, QUEUE, Trial
-from registrator.model.rollout import Rollout
+from registrator.model.rollout import JUDGED, Rollout
 from registrator.model.usage import Figures
 
 SETTLES_S = 3.0  # or a third of `monitor`: fresh processes that get all requests at once are slow at first
@@ -37,7 +37,7 @@ def begun(view: ServiceView, rollout: Rollout) -> Rollout:
 def marked(view: ServiceView, rollout: Rollout) -> Rollout:
     """What was answered until now is the old release's merit, and not held against the new one: a switch, a resume."""
     trial = rollout.trial
-    if trial is None or not trial.watched:
+    if trial is None:
         return rollout
     old, _ = evidence.window(view, rollout) if trial.marks else (Figures(), Figures())
     under_way = max(trial.under_way, evidence.under_way(view, rollout)[0])
@@ -47,7 +47,8 @@ def marked(view: ServiceView, rollout: Rollout) -> Rollout:
 
 def steered(view: ServiceView, rollout: Rollout) -> Rollout:
     """One that is to go on after a hold, or after it failed and was looked at: what it did until then is forgiven."""
-    return marked(view, rollout) if rollout.state in ("rolling", "warming", "monitoring") else rollout
+    watched = rollout.trial is not None and rollout.trial.watched
+    return marked(view, rollout) if watched and rollout.state in JUDGED else rollout
 
 
 def settles(view: ServiceView, rollout: Rollout, now: float) -> bool:

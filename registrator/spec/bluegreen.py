@@ -18,8 +18,6 @@ def is_blue_green(extra: Field, update: Field, ports: Sequence[Port]) -> bool:
         return False
     if not ports:
         place.fault(f"{BLUE_GREEN} needs ports: it is the load balancers that switch")
-    if extra["canary"].value:
-        extra["canary"].fault(f"does not go with strategy: {BLUE_GREEN}, which gives all requests at once")
     if update["order"].text() == "stop-first":
         update["order"].fault(f"does not go with x-hecd.strategy: {BLUE_GREEN}: both sets run side by side")
     if update["failure_action"].text() == "continue":

@@ -1,4 +1,4 @@
-"""Releases without a canary that pass their health checks and fail their requests, with two real load balancers."""
+"""Releases that are judged by what two real load balancers answer, after a switch, while they roll, and before it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from registrator.model.canary import JUDGED_BY
+from registrator.model.canary import JUDGED_BY, Step
 from registrator.model.service import Update
 from tests.integration.registrator.fleet import Fleet, fleet
 
 RATE = 400.0
 ROLLING = Update(parallelism=1, delay_s=1.0, monitor_s=3.0, deadline_s=20.0)
 SWITCHED = replace(ROLLING, parallelism=0, delay_s=0.0, strategy="blue-green", judge=JUDGED_BY)
+TRIED = replace(SWITCHED, monitor_s=0.2, canary=(Step(25, 1.2),))
 
 
 @pytest.fixture
@@ -27,8 +28,10 @@ async def two(tmp_path: Path) -> AsyncIterator[Fleet]:
         yield here
 
 
-async def test_what_only_fails_is_turned_back_by_itself_after_a_switch_and_while_it_rolls(two: Fleet) -> None:
-    two.behave = lambda order: two.web.failing.add(str(order.instance)) if order.release > 1 else None
+async def test_what_only_fails_is_turned_back_by_itself_and_what_is_good_gets_its_share_and_then_all(
+    two: Fleet,
+) -> None:
+    two.behave = lambda order: two.web.failing.add(str(order.instance)) if order.release in (2, 3) else None
     harmed = []
     async with two.load(RATE):
         await asyncio.sleep(1.0)
@@ -40,12 +43,32 @@ async def test_what_only_fails_is_turned_back_by_itself_after_a_switch_and_while
             assert "requests failed; of the old release 0 of" in two.rollout.reason
             assert len(two.instances(1)) == 4
             harmed.append(failed(two) - before)
+        await two.deploy(4, 4, TRIED)
+        await two.until(lambda: step_is_open(two), 15.0, "all of the new set are warm and get a quarter")
+        assert len(two.instances(4)) == len(two.instances(1)) == 4
+        share = await share_of(two, 4, 0.8)
+        await two.until_ended(4, 15.0)
+        assert (two.rollout.state, len(two.instances(1))) == ("done", 4), "the old set is kept"
     print(f"harmed, of {two.sent} at {RATE:g}/s: {harmed[0]} after the switch, {harmed[1]} while it rolled")
     assert {failure["kind"] for failure in two.failures} == {"status 500"}
     assert len(two.failures) == sum(harmed)
     assert all(2 <= count <= 0.5 * RATE for count in harmed), "those of half a second at most, where all go there"
+    assert share == pytest.approx(0.25, abs=0.02)
 
 
 def failed(two: Fleet) -> int:
     """The requests that met an instance that fails, so far."""
     return sum(count for name, count in two.hits.items() if name in two.web.failing)
+
+
+def step_is_open(two: Fleet) -> bool:
+    trial = two.rollout.trial
+    return two.rollout.state == "canary" and trial is not None and trial.step == 0 and trial.open_since > 0
+
+
+async def share_of(two: Fleet, release: int, seconds: float) -> float:
+    """What it gets from now on."""
+    before = two.hits
+    await asyncio.sleep(seconds)
+    got = {name: count - before[name] for name, count in two.hits.items()}
+    return sum(got[str(name)] for name in two.instances(release)) / sum(got.values())

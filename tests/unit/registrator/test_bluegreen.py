@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from registrator.control.actions import Drain
 from registrator.control.rollout import wake_after_s
 from registrator.control.view import ServiceView
+from registrator.model.canary import Step
 from registrator.model.hook import Hook, Hooks
 from registrator.model.names import NodeName
 from registrator.model.node import Capacity, Edge, Node, ServerReport
@@ -39,7 +40,8 @@ class Colours(Hooked):
         self.frozen: set[str] = set()  # edges that follow nothing
 
     def world(self) -> World:
-        edges = {NodeName(name): Edge(NodeName(name), 1, {"web.80": self.reports(name)}) for name in EDGES}
+        counted = {"usage": {"web.80": {}}, "counted_since": 1.0}
+        edges = {NodeName(name): Edge(NodeName(name), 1, {"web.80": self.reports(name)}, **counted) for name in EDGES}
         return replace(super().world(), edges=edges)
 
     def reports(self, edge: str) -> dict[str, ServerReport]:
@@ -406,9 +408,11 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(EVENTS, st.integers(0, 1000))
-def test_whatever_happens_each_load_balancer_has_somebody_to_send_requests_to(events: list[str], seed: int) -> None:
-    stage, chance = Colours(), random.Random(seed)
+@given(EVENTS, st.integers(0, 1000), st.sampled_from([(), (Step(10, 5.0),)]))
+def test_whatever_happens_each_load_balancer_has_somebody_to_send_requests_to(
+    events: list[str], seed: int, canary: tuple[Step, ...]
+) -> None:
+    stage, chance = Colours(canary=canary), random.Random(seed)
     stage.play("done")
     for event in events:
         happen(stage, event, chance)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from registrator.control import judgement
-from registrator.model.canary import JUDGED_BY, Trial
+from registrator.control import judgement, shares
+from registrator.model.canary import JUDGED_BY, Step, Trial
 from registrator.model.usage import Figures
 from registrator.orders import events, follow
 from tests.unit.registrator.test_canary import TICK_S, Behaviour, Traffic, answers
@@ -275,6 +275,73 @@ def test_before_and_beside_are_told_apart() -> None:
     trial = stage.rollout.trial if stage.rollout else Trial()
     assert trial is not None and trial.old.requests > 0, "since the release was wanted"
     assert sum(mark.old.requests for mark in trial.marks.values()) == trial.old.requests + 30_000
+
+
+# -- a canary before the switch ----------------------------------------------------------------------------------------
+
+
+def trying(**update: object) -> Traffic:
+    """A switch that comes after two steps."""
+    return served(Traffic(4, 500.0, (Step(1, 20.0), Step(25, 20.0)), **{**SWITCHED, **update}))
+
+
+def test_with_a_canary_the_whole_set_is_warm_then_gets_its_shares_and_then_all() -> None:
+    stage = trying()
+    begin(stage, Behaviour())
+    seen: list[tuple[str, int]] = []
+
+    def ended() -> bool:
+        share = round(1000 * shares.share_of(4, 4, (stage.weight(1), stage.weight(2))))
+        if not seen or seen[-1] != (stage.state(), share):
+            seen.append((stage.state(), share))
+        assert sum(a.release == 1 and not a.drain for a in stage.assignments.values()) == 4
+        return stage.ended()
+
+    stage.until(ended)
+    assert seen == [
+        ("warming", 0),
+        ("canary", 4),
+        ("canary", 10),
+        ("canary", 250),
+        ("monitoring", 1000),
+        ("done", 1000),
+    ]
+    assert stage.harmed == 0 and stage.rollout is not None and stage.rollout.trial is None
+
+
+def test_with_a_canary_one_that_only_fails_gets_no_more_than_its_first_requests() -> None:
+    stage = trying()
+    begin(stage, Behaviour(failing=1.0))
+    stage.until(stage.ended)
+    assert stage.state() == "rolled-back" and "with 0.1 % of the requests, " in stage.reason
+    assert stage.harmed <= 5
+    assert {a.release for a in stage.assignments.values()} == {1}
+
+
+def test_one_that_passed_its_canary_is_judged_after_the_switch_too() -> None:
+    stage = trying(monitor_s=20.0)
+    begin(stage, Behaviour())
+    stage.until(lambda: stage.state() == "monitoring")
+    stage.releases[2] = Behaviour(failing=0.5)
+    stage.until(lambda: stage.state() == "rolling-back", 5.0)
+    assert stage.weight(2) == 0 and stage.weight(1) == 100
+
+
+@pytest.mark.parametrize("order", ["promote", "abort", "pause"])
+def test_a_canary_before_a_switch_is_steered(order: str) -> None:
+    stage = trying()
+    begin(stage, Behaviour())
+    stage.until(lambda: stage.state() == "canary" and stage.weight(2) > 30)
+    weights = stage.weight(1), stage.weight(2)
+    stage.say(order)
+    if order == "pause":
+        run(stage, 100.0)
+        assert (stage.state(), stage.weight(1), stage.weight(2)) == ("held", *weights)
+        stage.say("resume")
+        assert (stage.state(), stage.weight(1), stage.weight(2)) == ("canary", *weights), "in one change"
+    stage.until(stage.ended)
+    assert stage.state() == ("rolled-back" if order == "abort" else "done")
+    assert stage.harmed == 0
 
 
 def run(stage: Traffic, seconds: float) -> None:

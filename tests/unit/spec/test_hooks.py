@@ -62,7 +62,6 @@ def test_blue_green_is_read(one: One) -> None:
         ("x-hecd: {strategy: blue-green}", "x-hecd.strategy: blue-green needs ports"),
         ("x-hecd: {strategy: red}", "x-hecd.strategy: must be rolling or blue-green; is 'red'"),
         ("x-hecd: {keep: 10m}", "x-hecd.keep: needs strategy: blue-green"),
-        (blue_green(", canary: [{weight: 1, for: 5s}]"), "x-hecd.canary: does not go with strategy: blue-green"),
         (blue_green("", "{order: stop-first}"), "order: does not go with x-hecd.strategy: blue-green"),
         (blue_green("", "{failure_action: continue}"), "failure_action: does not go with x-hecd.strategy: blue-green"),
         (blue_green("", "{delay: 1s}"), "delay: does not go with x-hecd.strategy: blue-green"),
