@@ -238,7 +238,7 @@ def test_who_leads_after_the_switch_judges_by_what_was_written_then() -> None:
     assert "of the old release 0 of 301" in stage.reason
 
 
-def test_an_old_release_that_is_long_gone_and_counted_no_more_blames_nobody() -> None:
+def test_an_old_release_that_is_long_gone_and_counted_no_more_is_still_the_measure() -> None:
     stage = rolling()
     stage.service = replace(stage.service, update=replace(stage.service.update, monitor_s=1000.0))
     begin(stage, Behaviour(failing=0.0005))
@@ -246,6 +246,8 @@ def test_an_old_release_that_is_long_gone_and_counted_no_more_blames_nobody() ->
     stage.counted = {place: figures for place, figures in stage.counted.items() if place[1] == 2}
     run(stage, 20.0)
     assert stage.state() == "monitoring", stage.reason
+    stage.releases[2] = Behaviour(failing=0.5)
+    stage.until(lambda: stage.state() == "rolling-back", 5.0)
 
 
 def test_one_that_is_overtaken_while_it_rolls_serves_on() -> None:
