@@ -17,7 +17,7 @@ from confd_py.haproxy.master import Master
 from confd_py.haproxy.plan import Key
 from confd_py.haproxy.state import stat_rows
 
-_KEEP_ALIVE = re.compile(r"^timeout (?:http-keep-alive|client) (\d+)(ms|s|m|h|)$", re.MULTILINE)
+_KEEP_ALIVE = re.compile(r"^timeout (http-keep-alive|client) (\d+)(ms|s|m|h|)$", re.MULTILINE)
 _UNITS_S = {"": 0.001, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PATIENCE_S = 20.0  # beyond the idle time: longer streams are the business of whoever stops the server
 
@@ -80,10 +80,10 @@ def drained_between(before: HaproxyConfig, after: HaproxyConfig) -> set[Key]:
 
 def longest_idle_s(config: HaproxyConfig) -> float:
     """How long a client may keep an idle connection open and still send a request."""
-    waits = {
-        match[0].split()[1]: float(match[1]) * _UNITS_S[match[2]] for match in _KEEP_ALIVE.finditer(config.structure)
-    }
-    return waits.get("http-keep-alive", waits.get("client", 60.0))
+    found: dict[str, list[float]] = {}
+    for match in _KEEP_ALIVE.finditer(config.structure):
+        found.setdefault(match[1], []).append(float(match[2]) * _UNITS_S[match[3]])
+    return max(found.get("http-keep-alive") or found.get("client") or [60.0])
 
 
 def _serving(config: HaproxyConfig, key: Key) -> bool:

@@ -56,12 +56,14 @@ class Retries:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """To reach an instance; for its answer to begin or go on; in the queue; of a silent WebSocket or TCP connection."""
+    """To reach an instance; for its answer to begin or go on; in the queue; of a silent WebSocket or TCP connection;
+    of a client's connection between two requests, where the longest of the services that share a port counts."""
 
     connect_s: float = 2.0
     response_s: float = 60.0
     queue_s: float = 10.0
     tunnel_s: float = 3600.0
+    idle_s: float = 10.0
 
 
 @dataclass(frozen=True)

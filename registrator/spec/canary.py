@@ -20,7 +20,9 @@ def canary_of(extra: Field, update: Field, ports: Sequence[Port]) -> tuple[Step,
     if not ports:
         place.fault("needs ports: it is judged by what the load balancers answer")
     if extra["balance"].text() in _BLIND:
-        extra["balance"].fault("does not go with canary, as it gives idle servers requests whatever their weight")
+        extra["balance"].fault(
+            "does not go with canary: idle servers get requests whatever their weight; write roundrobin"
+        )
     if update["order"].text() == "stop-first":
         update["order"].fault("does not go with x-hecd.canary: both releases serve side by side")
     if update["failure_action"].text() == "continue":

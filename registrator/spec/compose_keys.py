@@ -48,7 +48,7 @@ def _sections() -> dict[str, tuple[str, ...]]:
 
 COMPOSE_KEYS = _sections()
 
-# What to write instead of a key that Compose has and hecd does not serve.
+# What to write instead of a key that hecd does not serve: one of Compose, or one that other load balancers have.
 INSTEAD: dict[tuple[str, str], str] = {
     ("file", "networks"): "every instance is on the network of its node",
     ("service", "build"): "build the image first, then `hecd image load`, and name it with image",
@@ -65,4 +65,9 @@ INSTEAD: dict[tuple[str, str], str] = {
     ("deploy", "labels"): "write labels beside image",
     ("deploy", "restart_policy"): "instances are always started again",
     ("deploy", "rollback_config"): "a rollback follows update_config",
+    ("x-hecd.outliers", "within"): "load balancers count errors in a row, not in a time; write errors. A release that "
+    "fails more than the one before is turned back by x-hecd.judge",
+    ("x-hecd.timeouts", "client"): "write idle (between two requests) or tunnel (WebSockets and TCP)",
+    ("x-hecd.timeouts", "keep_alive"): "write idle",
+    ("x-hecd.timeouts", "server"): "write response",
 }

@@ -33,9 +33,11 @@ def faults_of(value: Any) -> Iterator[tuple[Path, str]]:
 def _about_key(key: str, schema: dict[str, Any]) -> str:
     section, served = schema["section"], list(schema["properties"])
     compose = COMPOSE_KEYS.get(section, ())
+    instead = INSTEAD.get((section, key))
     if key in compose:
-        instead = INSTEAD.get((section, key))
         return "is a key of Compose that hecd does not serve" + (f": {instead}" if instead else "")
+    if instead:
+        return f"is no key of x-hecd: {instead}"
     close = get_close_matches(key.lower().replace("-", "_"), [*served, *compose], 1, 0.7)
     close = close or get_close_matches(key.lower(), served, 1, 0.7)
     if close:

@@ -27,7 +27,7 @@ def traffic_of(name: str, extra: Field, ports: Sequence[Port], check: Check) -> 
         tls=_tls(extra["tls"], ports),
         sticky=_sticky(extra["sticky"], name),
         retries=_retries(extra["retries"]),
-        timeouts=_timeouts(extra["timeouts"]),
+        timeouts=_timeouts(extra["timeouts"], extra["drain_timeout"].duration_s(usual.drain_timeout_s)),
         limits=_limits(extra["limits"]),
         slow_start_s=_slow_start(extra),
         outliers=_outliers(extra["outliers"]),
@@ -43,6 +43,9 @@ def _refuse_without_http(extra: Field, ports: Sequence[Port]) -> None:
     for key, why in (("sticky", "cookies are HTTP's"), ("outliers", "only there are answers seen")):
         if extra[key].value not in (None, False):
             extra[key].fault(f"needs mode http on every port: {why}")
+    idle = extra["timeouts"]["idle"]
+    if idle.value is not None and not any(port.mode == "http" for port in ports):
+        idle.fault("needs a port of mode http: a TCP connection may be silent for timeouts.tunnel")
     for place in (extra["retries"]["on"], extra["limits"]["requests_per_client"], extra["limits"]["max_body"]):
         if place.value:
             place.fault("needs mode http on every port: only there are requests seen")
@@ -78,13 +81,19 @@ def _retries(place: Field) -> Retries:
     return Retries(attempts.whole(usual.attempts, most=10), on)
 
 
-def _timeouts(place: Field) -> Timeouts:
-    usual = Timeouts()
+def _timeouts(place: Field, drain_s: float) -> Timeouts:
+    usual, idle = Timeouts(), place["idle"]
+    if idle.duration_s() > drain_s:
+        idle.fault(
+            f"must not be longer than drain_timeout, which is {drain_s:g} s: as long as clients stay connected, "
+            "a process behind a reload may get requests for an instance that drains"
+        )
     return Timeouts(
         connect_s=place["connect"].duration_s(usual.connect_s, least_s=0.01),
         response_s=place["response"].duration_s(usual.response_s, least_s=0.01),
         queue_s=place["queue"].duration_s(usual.queue_s, least_s=0.01),
         tunnel_s=place["tunnel"].duration_s(usual.tunnel_s, least_s=1.0),
+        idle_s=idle.duration_s(usual.idle_s, least_s=1.0),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -216,10 +217,10 @@ def test_requests_beyond_an_instances_connections_queue(ring: Ring) -> None:
 
 
 def test_timeouts(ring: Ring) -> None:
-    ring.until_applied(ring.service(timeouts={"response_s": 1.0}))
+    ring.until_applied(ring.service(timeouts={"response_s": 1.0, "idle_s": 1.0}))
     with apps(ring, "web.1") as (web,), Holder(ring) as holder:
         serving(ring, "web.1")
-        assert ask(ring.port).status == 200
+        assert 0.8 <= kept_for_s(ring) <= 5.0, "not the usual 10 s"
         web.delay_s = 2.5
         assert ask(ring.port, method="POST", body=b"x").status == 504
         web.delay_s = 0.0
@@ -233,6 +234,17 @@ def test_timeouts(ring: Ring) -> None:
         holder.open()
         waiting.join(5)
         assert [answer.status for answer in answers] == [200]
+
+
+def kept_for_s(ring: Ring) -> float:
+    """How long a connection lives after its last answer."""
+    with socket.create_connection(("127.0.0.1", ring.port), 15.0) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        while client.recv(4096):
+            begun = time.monotonic()
+        return time.monotonic() - begun
 
 
 def test_only_reads_are_asked_again_elsewhere(ring: Ring) -> None:

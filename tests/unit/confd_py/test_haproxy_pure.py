@@ -234,6 +234,11 @@ def test_drained_between() -> None:
         ("timeout http-keep-alive 10s", 10.0),
         ("timeout client 2m", 120.0),
         ("timeout client 60s\n  timeout http-keep-alive 500", 0.5),
+        (
+            "timeout http-keep-alive 75s\nfrontend a\n  timeout http-keep-alive 2s\nfrontend b\n  timeout client 90s",
+            75.0,
+        ),
+        ("timeout http-keep-alive 10s\nfrontend a\n  timeout http-keep-alive 75000ms\nfrontend b", 75.0),
         ("mode http", 60.0),
     ],
 )

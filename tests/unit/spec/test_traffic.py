@@ -21,7 +21,7 @@ x-hecd:
   tls: {redirect: false, hsts: 24h}
   sticky: {cookie: SID, max_idle: 30m, max_life: 12h}
   retries: {attempts: 2, on: [503, response-timeout]}
-  timeouts: {connect: 1s, response: 2m, queue: 5s, tunnel: 2h}
+  timeouts: {connect: 1s, response: 2m, queue: 5s, tunnel: 2h, idle: 20s}
   limits: {connections_per_instance: 50, requests_per_client: 100/10s, max_body: 10m}
   drain_timeout: 30s
   drain_spread: 20s
@@ -43,7 +43,7 @@ def test_everything_that_is_served(one: One) -> None:
         tls=Tls(443, redirect=False, hsts_s=86400.0),
         sticky=Sticky("SID", 1800.0, 43200.0),
         retries=Retries(2, ("503", "response-timeout")),
-        timeouts=Timeouts(1.0, 120.0, 5.0, 7200.0),
+        timeouts=Timeouts(1.0, 120.0, 5.0, 7200.0, 20.0),
         limits=Limits(50, 100, 10.0, 10 * 1024 * 1024),
         slow_start_s=10.0,
         outliers=Outliers(5, 20.0),
@@ -89,7 +89,14 @@ def test_a_record_from_before_is_read_and_a_new_one_comes_back(one: One) -> None
         (with_("retries: {on: [all]}"), "x-hecd.retries.on[0]: must be response-timeout, junk-response, 500, 502, 503"),
         (with_("{retries: {on: [503]}, mode: tcp}"), "x-hecd.retries.on: needs mode http on every port"),
         (with_("timeouts: {connect: 0}"), "x-hecd.timeouts.connect: must be 0.01 s or longer"),
-        (with_("timeouts: {idle: 1s}"), "x-hecd.timeouts.idle: is not a key of x-hecd here; known: connect, response"),
+        (with_("timeouts: {idle: 11s}"), "x-hecd.timeouts.idle: must not be longer than drain_timeout, which is 10 s"),
+        (with_("timeouts: {idle: 10ms}"), "x-hecd.timeouts.idle: must be 1 s or longer"),
+        (with_("{timeouts: {idle: 5s}, mode: tcp}"), "x-hecd.timeouts.idle: needs a port of mode http"),
+        (with_("timeouts: {keep_alive: 5s}"), "x-hecd.timeouts.keep_alive: is no key of x-hecd: write idle"),
+        (
+            with_("timeouts: {until: 1s}"),
+            "x-hecd.timeouts.until: is not a key of x-hecd here; known: connect, response",
+        ),
         (with_("limits: {requests_per_client: 100}"), "x-hecd.limits.requests_per_client: must be a text"),
         (with_("limits: {requests_per_client: 0/10s}"), "limits.requests_per_client: must be requests in a time"),
         (with_("limits: {requests_per_client: 5/1ms}"), "must be requests in a time from 1s to 1h, such as 100/10s"),
@@ -101,7 +108,10 @@ def test_a_record_from_before_is_read_and_a_new_one_comes_back(one: One) -> None
         (with_("{slow_start: 2m}"), "x-hecd.slow_start: must be shorter than progress_deadline, which is 120 s"),
         (with_("{drain_spread: 11s}"), "x-hecd.drain_spread: must not be longer than drain_timeout, which is 10 s"),
         (with_("outliers: {errors: 0}"), "x-hecd.outliers.errors: must be from 1 to 10000; is 0"),
-        (with_("outliers: {within: 10s}"), "x-hecd.outliers.within: is not a key of x-hecd here; known: errors, for"),
+        (
+            with_("outliers: {within: 10s}"),
+            "x-hecd.outliers.within: is no key of x-hecd: load balancers count errors in a row",
+        ),
         (with_("{outliers: {}, mode: tcp}"), "x-hecd.outliers: needs mode http on every port"),
     ],
 )
