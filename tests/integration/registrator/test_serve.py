@@ -41,7 +41,7 @@ def service(etcd: EtcdServer, name: str = "web") -> dict[str, Any] | None:
 
 
 def test_what_is_typed_stands_in_etcd(etcd: EtcdServer, hecd: Typed) -> None:
-    done = hecd("serve", "web", "80:8080", "443:8443", "--hostname", "www.example.com", "--check-path", "/health")
+    done = hecd("serve", "web", "80:8080", "443:8443", "--host", "www.example.com", "--tls", "--check-path", "/health")
     assert (done.returncode, done.stdout) == (0, "web: served\n"), done.stderr
     found = service(etcd)
     assert found is not None and (found["release"], found["replicas"]) == (0, 0)
@@ -49,6 +49,7 @@ def test_what_is_typed_stands_in_etcd(etcd: EtcdServer, hecd: Typed) -> None:
     assert ports == [(80, 8080, "http"), (443, 8443, "http")]
     assert found["traffic"]["ports"][0]["hostnames"] == ["www.example.com"]
     assert found["traffic"]["check"]["path"] == "/health"
+    assert found["traffic"]["tls"] == {"port": 443, "redirect": True, "hsts_s": 0.0}
 
 
 def test_typed_again_it_changes_and_rm_ends_it(etcd: EtcdServer, hecd: Typed) -> None:
