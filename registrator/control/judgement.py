@@ -19,6 +19,7 @@ SLOW_ANYWAY = 0.01  # what is above the 99th percentile, by its meaning
 SLOW_FACTOR, SLOW_MORE_MS = 2.0, 25.0  # slow is what takes longer than the old p99 by both
 LEAST_SLOW = 20  # the first answers of a fresh process are slow
 LEAST_PILED = 3
+MANY = 1_000_000  # clients, of whom each has a request under way or not
 BUDGET = 0.001  # of all requests of the service: so many may be harmed
 BUDGET_LEAST = 2  # one failure can be anybody's
 MORE = 2.0  # times as often as before: another hour and other requests are no worse release
@@ -48,8 +49,10 @@ def slow(before: Figures, beside: Figures, new: Figures) -> str:
 
 def stuck(old: int, new: int, answered: int) -> str:
     """Whether requests wait at a release that took over: `new` right now, where `old` did before, and it has `answered`
-    fewer. A burst is answered; of a release that hangs, nothing else tells for a minute."""
-    if new > answered and piling(old, new, 0.5):
+    fewer. Of a release that hangs, nothing else tells for a minute. Twice as many would be usual, and one more: it is
+    not known how many the old one had a moment earlier."""
+    usual = 2 * (old + 1)
+    if new > answered and tail(new, MANY, usual / MANY) < IMPOSSIBLE:
         return f"requests pile up: it has {new} under way and has answered {answered}; the old release had {old}"
     return ""
 

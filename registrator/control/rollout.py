@@ -139,7 +139,8 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     allowed = update.max_failure_ratio * max(view.service.replicas, 1)
     if len(failed) > allowed:
         return _turn_back(view, rollout, failed[0], now)
-    if rollout.trial and (fault := canary.fault(view, rollout) or watch.fault(view, rollout)):
+    rollout = watch.looked(view, rollout, now)
+    if rollout.trial and (fault := canary.fault(view, rollout) or watch.fault(view, rollout, now)):
         guilty = replace(rollout, trial=replace(rollout.trial, guilty=True))
         return _turn_back(view, guilty, None, now, fault)
     under_way = rollout.state in ("canary", "warming", "rolling") or bluegreen.pending(rollout)
@@ -332,7 +333,7 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
     if watch.settles(view, rollout, now):
         return watch.settled(view, rollout, now), why or "its speed is judged from now on"
     quiet = rollout.promoted or now - rollout.progress_at >= view.service.update.monitor_s
-    if rollout.state == "monitoring" and quiet and not view.draining:
+    if rollout.state == "monitoring" and quiet and not view.draining and not watch.doubted(rollout, now):
         proven = tuple(sorted({*rollout.proven, rollout.release}))
         done = replace(rollout, state="done", stable=rollout.release, proven=proven, ended_at=now)
         return watch.closed(done), watch.verdict(view, rollout)

@@ -18,6 +18,7 @@ from registrator.model.rollout import JUDGED, Rollout
 from registrator.model.usage import Figures
 
 SETTLES_S = 3.0  # or a third of `monitor`: fresh processes that get all requests at once are slow at first
+STUCK_S = 1.5  # requests that pile up for so long are no burst
 
 
 def begun(view: ServiceView, rollout: Rollout) -> Rollout:
@@ -51,9 +52,26 @@ def steered(view: ServiceView, rollout: Rollout) -> Rollout:
     return marked(view, rollout) if watched and rollout.state in JUDGED else rollout
 
 
+def looked(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
+    """Note since when requests pile up: a burst has been answered at the next look."""
+    trial = rollout.trial
+    if trial is None or not trial.watched:
+        return rollout
+    stuck = bool(_stuck(view, rollout, trial))
+    if stuck == bool(trial.stuck_since):
+        return rollout
+    return replace(rollout, trial=replace(trial, stuck_since=now if stuck else 0.0))
+
+
 def settles(view: ServiceView, rollout: Rollout, now: float) -> bool:
     """Whether its speed is to be looked at from now on."""
-    return any(now >= end for end in ends(view, rollout))
+    trial = rollout.trial
+    return trial is not None and trial.watched and any(now >= end for end in _settles_at(view, rollout, trial))
+
+
+def doubted(rollout: Rollout, now: float) -> bool:
+    """Whether its window must not end yet: not before it is known whether it hangs."""
+    return rollout.trial is not None and now < rollout.trial.stuck_since + 2 * STUCK_S
 
 
 def settled(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
@@ -65,22 +83,18 @@ def settled(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
     return replace(rollout, trial=replace(trial, open_since=now, marks=marks, old=old, new=new))
 
 
-def fault(view: ServiceView, rollout: Rollout) -> str:
+def fault(view: ServiceView, rollout: Rollout, now: float) -> str:
     """Why the release must not go on, by the figures of all live edges; "" if it may."""
     trial = rollout.trial
-    if trial is None or not trial.watched or rollout.promoted or not _takes_requests(rollout):
+    if trial is None or not trial.watched or not _judged(rollout):
         return ""
-    judge, switched = view.service.update.judge, rollout.switch is not None
-    since_old, since_new = evidence.window(view, rollout)
-    before, beside, new = evidence.before(rollout), trial.old + since_old, trial.new + since_new
-    found = judgement.failing(before, beside, new) if FAILURES in judge else ""
-    if switched and not trial.open_since:
-        return found
-    if not found and P99 in judge:
-        found = judgement.slow(before, beside, since_new)
-    if not found and QUEUE in judge:
-        old_now, new_now = evidence.under_way(view, rollout)
-        found = judgement.stuck(max(old_now, trial.under_way), new_now, new.requests)
+    judge, (old, new) = view.service.update.judge, evidence.window(view, rollout)
+    before, beside = evidence.before(rollout), trial.old + old
+    found = judgement.failing(before, beside, trial.new + new) if FAILURES in judge else ""
+    if not found and P99 in judge and _settled(rollout, trial):
+        found = judgement.slow(before, beside, new)
+    if not found and trial.stuck_since and now >= trial.stuck_since + STUCK_S:
+        found = _stuck(view, rollout, trial)
     return found
 
 
@@ -99,15 +113,37 @@ def closed(rollout: Rollout) -> Rollout:
 
 
 def ends(view: ServiceView, rollout: Rollout) -> list[float]:
-    """When its speed is to be looked at, though nothing changes."""
-    trial, switch = rollout.trial, rollout.switch
-    waits = trial is not None and trial.watched and not trial.open_since
-    if not waits or switch is None or not switch.taken_at or rollout.state != "monitoring":
+    """When it is to be looked at again though nothing changes."""
+    trial = rollout.trial
+    if trial is None or not trial.watched:
+        return []
+    stuck = [trial.stuck_since + STUCK_S] if trial.stuck_since else []
+    return [*stuck, *_settles_at(view, rollout, trial)]
+
+
+def _settles_at(view: ServiceView, rollout: Rollout, trial: Trial) -> list[float]:
+    switch = rollout.switch
+    if trial.open_since or switch is None or not switch.taken_at or rollout.state != "monitoring":
         return []
     return [switch.taken_at + min(SETTLES_S, view.service.update.monitor_s / 3)]
 
 
-def _takes_requests(rollout: Rollout) -> bool:
+def _stuck(view: ServiceView, rollout: Rollout, trial: Trial) -> str:
+    if QUEUE not in view.service.update.judge or not _judged(rollout) or not _settled(rollout, trial):
+        return ""
+    old_now, new_now = evidence.under_way(view, rollout)
+    answered = trial.new.requests + evidence.window(view, rollout)[1].requests
+    return judgement.stuck(max(old_now, trial.under_way), new_now, answered)
+
+
+def _settled(rollout: Rollout, trial: Trial) -> bool:
+    """Whether its speed counts: of one that rolls, at once."""
+    return rollout.switch is None or trial.open_since > 0
+
+
+def _judged(rollout: Rollout) -> bool:
+    if rollout.promoted:
+        return False
     if rollout.switch is not None:
         return rollout.state == "monitoring" and rollout.switch.at > 0
     return rollout.state in ("rolling", "monitoring")

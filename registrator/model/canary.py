@@ -41,6 +41,7 @@ class Trial:
     old: Figures = field(default_factory=Figures)  # what both answered before the marks; of a canary, latencies aside
     new: Figures = field(default_factory=Figures)
     under_way: int = 0  # requests that the old release had when the other began to take them
+    stuck_since: float = 0.0  # seconds since the epoch: since when it looks as if it hangs; 0: it does not
     guilty: bool = False  # the figures spoke against it
 
     @property

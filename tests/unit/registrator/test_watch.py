@@ -88,7 +88,7 @@ def test_slowness_that_is_held_against_it(before: Figures, beside: Figures, new:
 
 @pytest.mark.parametrize(
     ("old", "new", "answered", "hangs"),
-    [(0, 28, 0, False), (0, 40, 0, True), (0, 40, 100, False), (300, 400, 0, False), (300, 800, 10, True)],
+    [(0, 10, 0, False), (0, 12, 0, True), (0, 12, 12, False), (300, 620, 0, False), (300, 800, 10, True)],
 )
 def test_requests_that_are_under_way_tell_of_one_that_hangs(old: int, new: int, answered: int, hangs: bool) -> None:
     assert bool(judgement.stuck(old, new, answered)) == hangs
@@ -147,6 +147,30 @@ def test_one_that_is_slow_only_while_it_warms_up_passes() -> None:
     stage.releases[2] = Behaviour()
     stage.until(stage.ended)
     assert stage.state() == "done", stage.reason
+
+
+def test_a_burst_that_is_answered_a_second_later_is_no_hang() -> None:
+    stage = switching(0.0, monitor_s=9.0)
+    begin(stage, Behaviour())
+    stage.until(lambda: stage.state() == "monitoring", 20.0)
+    run(stage, 4.0)
+    stage.hanging[2] = 50
+    run(stage, 1.0)
+    assert stage.rollout is not None and stage.rollout.trial is not None and stage.rollout.trial.stuck_since
+    stage.hanging[2] = 0
+    stage.until(stage.ended)
+    assert stage.state() == "done", stage.reason
+
+
+def test_what_looks_as_if_it_hangs_when_its_window_ends_is_looked_at_for_a_moment_longer() -> None:
+    stage = switching(0.0, monitor_s=5.0)
+    begin(stage, Behaviour())
+    stage.until(lambda: stage.state() == "monitoring", 20.0)
+    run(stage, 4.75)
+    assert stage.state() == "monitoring"
+    stage.hanging[2] = 50
+    stage.until(stage.ended, 10.0)
+    assert stage.state() == "rolled-back" and "requests pile up" in stage.reason
 
 
 @pytest.mark.parametrize("make", [switching, rolling])
