@@ -129,6 +129,7 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         return rollout, why
     failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
+    failed = [a for a in failed if not _was_broken(view, rollout, a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
     stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
@@ -151,6 +152,14 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
         cause = ": ".join(filter(None, (f"no progress for {update.deadline_s:g} s", missing)))
         return _turn_back(view, rollout, stuck, now, cause)
     return rollout, why
+
+
+def _was_broken(view: ServiceView, rollout: Rollout, assignment: Assignment) -> bool:
+    """Whether it was when the rollout began, as one of a release that is gone back to may have been: it is replaced,
+    and no failure of this rollout."""
+    instance = view.instances.get(assignment.instance)
+    before = instance is not None and instance.broken and instance.changed_at < rollout.started_at
+    return before and rollout.target in rollout.proven
 
 
 def _turn_back(
@@ -230,7 +239,7 @@ def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Acti
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
     """The steps to be made now, and why some can't be, "" if all can."""
-    new = view.of_target(rollout.target)
+    new = [a for a in view.of_target(rollout.target) if not _was_broken(view, rollout, a)]
     good = {a.instance for a in (*new, *bluegreen.kept(view, rollout, now))}
     old = [a for a in view.live if a.instance not in good]
     starts, drains = _budget(view, rollout, new, old, now)

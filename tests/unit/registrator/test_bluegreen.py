@@ -441,7 +441,9 @@ def happen(stage: Colours, event: str, chance: random.Random) -> None:
             stage.say(event)
         case "break":
             new = [n for n, i in stage.instances.items() if stage.rollout and i.release == stage.rollout.release]
-            for name in new[:1]:
+            weights = stage.rollout.weights if stage.rollout else {}
+            left = {n for n, i in stage.instances.items() if i.serving and weights.get(str(i.release)) != 0}
+            for name in new[:1] if left - set(new[:1]) else []:  # where the last one breaks, nobody is left indeed
                 stage.announce(name, stage.service.release, "failed")
         case "late":
             stage.frozen = {chance.choice(EDGES)} if chance.random() < 0.5 else set(EDGES)

@@ -106,6 +106,7 @@ class Stage:
             health,
             reason="exit code 3" if state == "failed" else "",
             log_tail=("boom",) if state == "failed" else (),
+            changed_at=self.now,
         )
 
     def serving(self) -> int:
@@ -194,6 +195,37 @@ def test_a_failing_release_ends_as_asked_and_says_why(action: str, state: str) -
     assert sum(i.release == 1 and i.serving for i in stage.instances.values()) == 4
     if state == "rolled-back":
         assert {a.release for a in stage.assignments.values()} == {1}
+
+
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_an_instance_that_was_broken_before_is_replaced_by_a_rollback_and_no_failure_of_it(by_itself: bool) -> None:
+    stage = Stage(3)
+    stage.play("done")
+    stage.announce("web.2", 1, "failed")
+    stage.now += 5
+    if by_itself:
+        stage.bad_releases = {2}
+    stage.want(2)
+    stage.step()
+    if not by_itself:
+        stage.now += 0.5
+        stage.want(1)
+    stage.play("rolled-back" if by_itself else "done")
+    assert stage.serving() == len(stage.assignments) == 3
+    assert "web.2" not in stage.assignments
+    assert {"web.1", "web.3"} <= stage.assignments.keys(), "those that were well run on"
+
+
+def test_one_that_breaks_in_a_rollback_is_a_failure_of_it() -> None:
+    stage = Stage(3)
+    stage.play("done")
+    stage.want(2)
+    stage.play("done")
+    stage.bad_releases = {1}
+    stage.want(1)
+    stage.play("rolled-back")
+    assert stage.rollout is not None
+    assert stage.rollout.reason.startswith("release 1 failed: web.")
 
 
 def test_a_rollback_restarts_no_healthy_instance() -> None:
