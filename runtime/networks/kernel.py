@@ -21,6 +21,7 @@ from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
+_NODAD = 0x02  # nobody else can have the address: it is of use at once
 
 
 def ensure_bridge(bridge: Bridge, owner: str) -> None:
@@ -39,11 +40,17 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         link = ip.get_links(index)[0]
         if link.get("mtu") != bridge.mtu:
             ip.link("set", index=index, mtu=bridge.mtu)
+        if bridge.address6:
+            _hear_no_routers(bridge.name)
         ip.link("set", index=index, group=GROUP, state="up")
+        if bridge.address6:
+            ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=_NODAD)
         if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
     set_value("net/ipv4/ip_forward", "1")
     set_value(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
+    if bridge.address6:
+        _forward_ipv6()
 
 
 def drop_bridge(name: str, owner: str) -> None:
@@ -172,6 +179,28 @@ def _bring_up(link: Link, namespace: Path) -> None:
         ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
         ip.link("set", index=index, state="up")
         ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
+        if link.address6:
+            _hear_no_routers(INTERFACE)
+            ip.addr("add", index=index, address=link.address6, prefixlen=link.bridge.prefix6, flags=_NODAD)
+            ip.route("add", dst="::/0", gateway=link.bridge.address6, oif=index)
+
+
+def _hear_no_routers(interface: str) -> None:
+    """Have IPv6 there, and nothing of what any container could announce as a router."""
+    set_value(f"net/ipv6/conf/{interface}/disable_ipv6", "0")
+    set_value(f"net/ipv6/conf/{interface}/accept_ra", "0")
+
+
+def _forward_ipv6() -> None:
+    """A host that forwards hears no routers any more, and would lose its own way out: interfaces that heard them go
+    on to, by their own setting."""
+    settings = Path("/proc/sys/net/ipv6/conf")
+    if (settings / "all/forwarding").read_text().strip() == "1":
+        return
+    for interface in sorted(path.name for path in settings.iterdir() if path.name not in ("all", "default")):
+        if (settings / interface / "accept_ra").read_text().strip() == "1":
+            set_value(f"net/ipv6/conf/{interface}/accept_ra", "2")
+    set_value("net/ipv6/conf/all/forwarding", "1")
 
 
 def _fit(mtu: int, namespace: Path) -> None:
@@ -202,4 +231,7 @@ def set_value(name: str, value: str) -> None:
         if path.read_text().split() != value.split():
             path.write_text(value)
     except OSError as err:
-        raise KernelRefused(f"cannot set {name} to {value}: {err.strerror}", hint="Run as root.") from err
+        hint = "Run as root."
+        if isinstance(err, FileNotFoundError) and name.startswith("net/ipv6"):
+            hint = "Has this kernel IPv6, and the interface an MTU of 1280 at least? `--subnet none` goes without."
+        raise KernelRefused(f"cannot set {name} to {value}: {err.strerror}", hint=hint) from err
