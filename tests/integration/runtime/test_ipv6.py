@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
+from registrator.agent.drivers.runtime import RuntimeEngine
 from runtime.doctor.leftovers import leftovers
 from runtime.errors import PortTaken
 from runtime.host import Host
@@ -44,6 +48,13 @@ def test_a_container_has_both_addresses_and_is_reached_by_both(runtime_host: Hos
     assert any(line.startswith(f"default via {runtime_host.network.bridge.address6} ") for line in said)
     assert heard.read_text().strip() == "2", "the host itself hears its routers on"
     assert Path(SETTINGS, root.bridge, "accept_ra").read_text().strip() == "0"
+    agents = RuntimeEngine(runtime_host, "n1")
+    agents.serve_names({"web": (web.address,), "far": (web.address, "10.87.0.99")})
+    try:
+        assert [_aaaa(root, name) for name in ("web", "far")] == [[web.address6], []]
+        assert agents.names() == {"web": (web.address,), "far": (web.address, "10.87.0.99")}
+    finally:
+        runtime_host.network.names.end()
 
 
 def test_a_port_that_a_program_has_or_that_leads_nowhere(
@@ -100,6 +111,13 @@ def test_who_speaks_is_seen_and_who_leaves_is_masqueraded(runtime_host: Host, ro
             with in_thread(lambda: _socket(str(runtime_host.paths.namespace("web")), 0)) as away:
                 away.sendto(b"out", (address, 5354))
                 assert outside.recvfrom(100)[1][0] == gateway
+
+
+def _aaaa(root: Root, name: str) -> list[str]:
+    server = root.subnet.removesuffix("0/24") + "1"
+    reply = dns.query.udp(dns.message.make_query(name, "AAAA"), server, timeout=5.0)
+    assert reply.rcode() == dns.rcode.NOERROR
+    return [item.address for rrset in reply.answer for item in rrset]
 
 
 def _gateway(root: Root) -> str:
