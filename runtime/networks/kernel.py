@@ -41,7 +41,7 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         if link.get("mtu") != bridge.mtu:
             ip.link("set", index=index, mtu=bridge.mtu)
         if bridge.address6:
-            _hear_no_routers(bridge.name)
+            _prepare_ipv6(bridge.name)
         ip.link("set", index=index, group=GROUP, state="up")
         if bridge.address6:
             ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=_NODAD)
@@ -177,18 +177,20 @@ def _bring_up(link: Link, namespace: Path) -> None:
         index = socket.if_nametoindex(INTERFACE)
         ip.link("set", index=1, state="up")
         ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
+        if link.address6:
+            _prepare_ipv6(INTERFACE)
         ip.link("set", index=index, state="up")
         ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
         if link.address6:
-            _hear_no_routers(INTERFACE)
             ip.addr("add", index=index, address=link.address6, prefixlen=link.bridge.prefix6, flags=_NODAD)
             ip.route("add", dst="::/0", gateway=link.bridge.address6, oif=index)
 
 
-def _hear_no_routers(interface: str) -> None:
-    """Have IPv6 there, and nothing of what any container could announce as a router."""
-    set_value(f"net/ipv6/conf/{interface}/disable_ipv6", "0")
-    set_value(f"net/ipv6/conf/{interface}/accept_ra", "0")
+def _prepare_ipv6(interface: str) -> None:
+    """Before it is up: have IPv6 there, hear nothing of what any container could announce as a router, and have the
+    link-local address at once, as a bridge needs it to find containers for others (else they would wait 2 s)."""
+    for name, value in (("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")):
+        set_value(f"net/ipv6/conf/{interface}/{name}", value)
 
 
 def _forward_ipv6() -> None:

@@ -27,6 +27,7 @@ from tests.integration.runtime.conftest import Root, answers, becomes, finished,
 from tests.integration.runtime.test_network import fetch
 
 SETTINGS = "/proc/sys/net/ipv6/conf"
+TENTATIVE = 0x40
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def test_a_container_has_both_addresses_and_is_reached_by_both(runtime_host: Hos
     assert heard.read_text().strip() == "1"
     web = run(runtime_host, "web")
     assert web.address6 == f"{root.subnet6.removesuffix('/64')}{web.address.rpartition('.')[2]}"  # type: ignore[union-attr]
+    flags = [
+        line.split()[4]
+        for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
+        if root.bridge in line
+    ]
+    assert [int(flag, 16) & TENTATIVE for flag in flags] == [0, 0], "the bridge can ask for containers at once"
     assert "hello" in answers(web.address) and "hello" in answers(web.address6)
     inside = f"cat /etc/hosts {SETTINGS}/eth0/accept_ra; busybox ip -6 route"
     finished(runtime_host, "c", "/bin/sh", "-c", inside)
@@ -63,7 +70,8 @@ def test_a_port_that_a_program_has_or_that_leads_nowhere(
     port = free_port()
     with socket.create_server(("::1", port), family=socket.AF_INET6), pytest.raises(PortTaken, match=str(port)):
         run(runtime_host, "web", ports=(PublishedPort(port, 80),))
-    run(runtime_host, "web", ports=(PublishedPort(port, 80), PublishedPort(free_port(), 80, address="::1")))
+    one = PublishedPort(free_port(), 80, address=_gateway(root).replace("::", ":0::"))
+    run(runtime_host, "web", ports=(PublishedPort(port, 80), one))
     Nft().run(f"add element ip6 hecd_{root.id} any_tcp {{ 59999 : fd00::99 . 80 }}")
     monkeypatch.setattr("runtime.doctor.leftovers.SETTLE_S", 0.2)
     found = leftovers(runtime_host.paths, root.bridge)
@@ -87,7 +95,8 @@ def test_a_port_leads_in_from_everywhere_and_networks_are_apart(
         said = fetch(other, "far", web.address6, 80)
         assert "hello" not in said and "refused" in said, "networks are apart, and who tries is told at once"
         assert "hello" in answers(_gateway(root), six)
-        for address, closed in (("127.0.0.1", six), (other.network.bridge.address6, six)):
+        # Who asks `localhost` is told at once that it is not there, and goes on to 127.0.0.1.
+        for address, closed in (("127.0.0.1", six), (other.network.bridge.address6, six), ("::1", port)):
             with pytest.raises(ConnectionRefusedError):
                 answers(address, closed, within_s=0.0)
     runtime_host.containers.remove("web")

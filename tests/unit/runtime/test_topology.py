@@ -98,13 +98,17 @@ def test_published_ports_are_elements() -> None:
 
 
 def test_a_port_is_published_in_the_families_it_is_of() -> None:
-    ports = (PublishedPort(80, 8080), PublishedPort(81, 81, address="0::1"), PublishedPort(82, 82, address="127.0.0.1"))
+    ports = (
+        PublishedPort(80, 8080),
+        PublishedPort(81, 81, address="fd00:0::1"),
+        PublishedPort(82, 82, address="127.0.0.1"),
+    )
     assert rules.publish("t", ports, "10.0.0.2", "fd00:90::2").splitlines() == [
         "add element ip t any_tcp { 80 : 10.0.0.2 . 8080 }",
         "add element ip t at_tcp { 127.0.0.1 . 82 : 10.0.0.2 . 82 }",
         "add element ip6 t any_tcp { 80 : fd00:90::2 . 8080 }",
-        "add element ip6 t at_tcp { ::1 . 81 : fd00:90::2 . 81 }",
+        "add element ip6 t at_tcp { fd00::1 . 81 : fd00:90::2 . 81 }",
     ]
     assert len(rules.unpublish("t", ports, "10.0.0.2", "fd00:90::2")) == 4
     assert len(rules.unpublish("t", ports, "10.0.0.2")) == 2
-    assert rules.unserved(ports) == ("port 81 is published at 0::1, and its container has no IPv6",)
+    assert rules.unserved(ports) == ("port 81 is published at fd00:0::1, and its container has no IPv6",)
