@@ -289,8 +289,9 @@ def write_files(
     candidates = [path.read_text() for path in RESOLV_FILES if path.exists()]
     resolv = topology.resolv_file(candidates, network.name_server, topology.ZONE)
     own = topology.Resolving(spec.dns, spec.dns_search, spec.dns_options)
+    gateway, six = network.bridge.address, network.bridge.own(address6)
     texts = {
-        "hosts": topology.hosts_file(hostname, address, spec.extra_hosts, network.bridge.address, address6),
+        "hosts": topology.hosts_file(hostname, address, spec.extra_hosts, gateway, six),
         "hostname": f"{hostname}\n",
         "resolv.conf": own.applied(resolv, topology.ZONE if network.name_server else ""),
     }

@@ -9,11 +9,12 @@ import subprocess
 from runtime.networks.topology import Bridge
 
 CHAIN = "DOCKER-USER"
+PROGRAMS = ("iptables", "ip6tables")
 
 
 def let_through(bridge: Bridge) -> None:
     """Have what comes from and goes to our bridge pass. Fine if it does, and where there is no such chain."""
-    for program in _programs(bridge):
+    for program in PROGRAMS if bridge.subnet6 else PROGRAMS[:1]:
         for rule in _rules(bridge.name):
             if not _done(program, "-C", *rule):
                 _done(program, "-I", *rule)
@@ -21,13 +22,9 @@ def let_through(bridge: Bridge) -> None:
 
 def forget(bridge: Bridge) -> None:
     """Take that back; fine if it is not there."""
-    for program in _programs(bridge):
+    for program in PROGRAMS:
         for rule in _rules(bridge.name):
             _done(program, "-D", *rule)
-
-
-def _programs(bridge: Bridge) -> tuple[str, ...]:
-    return ("iptables", "ip6tables") if bridge.subnet6 else ("iptables",)
 
 
 def _rules(bridge: str) -> list[list[str]]:

@@ -40,12 +40,13 @@ class Network:
         userns: Path | None = None,
         address6: str = "",
     ) -> None:
-        """Give the container a namespace with `address` and, if there is one, `address6`, and publish its ports. Fine
-        if it has them. Who has power in `userns` has it over this network. Raises KernelRefused, PortTaken,
-        InvalidSpec."""
+        """Give the container a namespace with `address` and `address6`, and publish its ports. Fine if it has them. An
+        IPv6 address of a subnet that is no longer there is left out. Who has power in `userns` has it over this
+        network. Raises KernelRefused, PortTaken, InvalidSpec."""
         namespace = self._paths.namespace(name)
         if os.path.ismount(namespace):
             return
+        address6 = self.bridge.own(address6)
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             try:
@@ -65,6 +66,7 @@ class Network:
     def publish(self, ports: tuple[PublishedPort, ...], address: str, address6: str = "") -> None:
         """Lead these ports of the host to the addresses, which may be nobody's yet. Fine if they do. Raises
         KernelRefused, PortTaken, InvalidSpec."""
+        address6 = self.bridge.own(address6)
         with held(self._paths.locks / "network", shared=True):
             self._ensure(membership.read(self._paths))
             if not self._publishes(ports, address, address6):
@@ -79,8 +81,8 @@ class Network:
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             kernel.drop_namespace(namespace)  # an earlier run's
-            token = os.urandom(6).hex()
-            link = topology.link(bridge, address, token, publishes=publishes, address6=address6)
+            token, six = os.urandom(6).hex(), bridge.own(address6)
+            link = topology.link(bridge, address, token, publishes=publishes, address6=six)
             kernel.plug_foreign(link, pid, namespace)
 
     def disconnect(

@@ -44,6 +44,11 @@ class Bridge:
             return ""
         return str(ipaddress.IPv6Network(self.subnet6)[int(found) - int(four.network_address)])
 
+    def own(self, address6: str) -> str:
+        """The same address; "" for one of a subnet that it had once."""
+        found = address6 and self.subnet6 and ipaddress.IPv6Address(address6) in ipaddress.IPv6Network(self.subnet6)
+        return address6 if found else ""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -72,15 +77,13 @@ def bridge(name: str, subnet: str, subnet6: str = "") -> Bridge:
 
 
 def link(of: Bridge, address: str, token: str, *, publishes: bool, address6: str = "") -> Link:
-    """`token` is a word of at most 13 letters and digits that no cable had before. An IPv6 address of a subnet that the
-    bridge had once is of no use: it is left out.
+    """`token` is a word of at most 13 letters and digits that no cable had before.
 
     A cable vanishes some time after its namespace: a name that is used again would still be there.
     A container that publishes ports may connect to one of them itself. Where the kernel lets bridges see nftables
     (br_netfilter, which Docker switches on), that connection never leaves the bridge, and needs a hairpin.
     """
-    useful = address6 and of.subnet6 and ipaddress.IPv6Address(address6) in ipaddress.IPv6Network(of.subnet6)
-    return Link(f"hv{token}", address, mac_of(address), of, publishes, address6 if useful else "")
+    return Link(f"hv{token}", address, mac_of(address), of, publishes, address6)
 
 
 def mac_of(address: str) -> str:

@@ -20,7 +20,7 @@ from runtime.errors import PortTaken
 from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
-from runtime.networks.kernel import netlink, plug
+from runtime.networks.kernel import drop_namespace, ensure_namespace, netlink, plug
 from runtime.networks.nft import Nft
 from runtime.networks.topology import Bridge, Link
 from tests.integration.runtime.conftest import Root, answers, becomes, finished, free_port, free_subnet, run, texts
@@ -78,6 +78,19 @@ def test_a_port_that_a_program_has_or_that_leads_nowhere(
     assert [leftover.what for leftover in found] == ["published port 59999/tcp to fd00::99"]
     found[0].take()
     assert leftovers(runtime_host.paths, root.bridge) == []
+    runtime_host.containers.remove("web")
+
+
+def test_after_a_reboot_without_the_subnet_a_container_has_ipv4_only(runtime_host: Host, root: Root) -> None:
+    port = free_port()
+    run(runtime_host, "web", ports=(PublishedPort(port, 80),))
+    runtime_host.containers.stop("web")
+    drop_namespace(runtime_host.paths.namespace("web"))
+    runtime_host.network.teardown()
+    again = Host.open(root.lib, root.run, subnet6="")
+    assert "hello" in answers(again.containers.start("web").address)
+    assert "hello" in answers("127.0.0.1", port)
+    again.containers.remove("web")
 
 
 def test_a_port_leads_in_from_everywhere_and_networks_are_apart(
@@ -149,8 +162,6 @@ def _second(root: Root, tmp_path: Path) -> Iterator[Host]:
 @contextlib.contextmanager
 def _client(namespace: Path) -> Iterator[tuple[Path, str, str]]:
     """A network namespace behind an interface of this one: the host's address there, and its own."""
-    from runtime.networks.kernel import drop_namespace, ensure_namespace
-
     ensure_namespace(namespace)
     try:
         _link("out0")
