@@ -115,7 +115,9 @@ def _port_faults(port: PublishedPort) -> list[str]:
     if port.address and not _is_address(port.address):
         faults.append(f"{port.address!r} is no address")
     elif port.address and ipaddress.ip_address(port.address) == ipaddress.IPv6Address("::1"):
-        faults.append(f"port {port.published} cannot lead in from ::1, only from 127.0.0.1: the kernel has no way back")
+        faults.append(
+            f"port {port.published} cannot lead in from ::1 alone: publish it at every address, or at 127.0.0.1"
+        )
     return faults
 
 

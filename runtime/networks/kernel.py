@@ -45,6 +45,8 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         ip.link("set", index=index, group=GROUP, state="up")
         if bridge.address6:
             ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=_NODAD)
+            # Deprecated from the first: nobody speaks as this one unless the rules say so.
+            ip.addr("replace", index=index, address=bridge.loop6, prefixlen=128, flags=_NODAD, preferred=0)
         if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
     set_value("net/ipv4/ip_forward", "1")

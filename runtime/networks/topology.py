@@ -33,6 +33,11 @@ class Bridge:
         return self.twin(self.address)
 
     @property
+    def loop6(self) -> str:
+        """What stands for ::1 on the way to a container; no container's, as its twin is for all of a subnet. Or ""."""
+        return self.twin(str(ipaddress.IPv4Network(self.subnet).broadcast_address))
+
+    @property
     def prefix6(self) -> int:
         return ipaddress.IPv6Network(self.subnet6).prefixlen
 

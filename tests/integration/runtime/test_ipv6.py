@@ -27,7 +27,7 @@ from tests.integration.runtime.conftest import Root, answers, becomes, finished,
 from tests.integration.runtime.test_network import fetch
 
 SETTINGS = "/proc/sys/net/ipv6/conf"
-TENTATIVE = 0x40
+TENTATIVE, DEPRECATED = 0x40, 0x20
 
 
 @pytest.fixture
@@ -46,7 +46,8 @@ def test_a_container_has_both_addresses_and_is_reached_by_both(runtime_host: Hos
         for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
         if root.bridge in line
     ]
-    assert [int(flag, 16) & TENTATIVE for flag in flags] == [0, 0], "the bridge can ask for containers at once"
+    states = sorted(int(flag, 16) & (TENTATIVE | DEPRECATED) for flag in flags)
+    assert states == [0, 0, DEPRECATED], "the bridge can ask for containers at once; one address nobody speaks as"
     assert "hello" in answers(web.address) and "hello" in answers(web.address6)
     inside = f"cat /etc/hosts {SETTINGS}/eth0/accept_ra; busybox ip -6 route"
     finished(runtime_host, "c", "/bin/sh", "-c", inside)
@@ -108,8 +109,8 @@ def test_a_port_leads_in_from_everywhere_and_networks_are_apart(
         said = fetch(other, "far", web.address6, 80)
         assert "hello" not in said and "refused" in said, "networks are apart, and who tries is told at once"
         assert "hello" in answers(_gateway(root), six)
-        # Who asks `localhost` is told at once that it is not there, and goes on to 127.0.0.1.
-        for address, closed in (("127.0.0.1", six), (other.network.bridge.address6, six), ("::1", port)):
+        assert "hello" in answers("::1", port)
+        for address, closed in (("127.0.0.1", six), (other.network.bridge.address6, six), ("::1", six)):
             with pytest.raises(ConnectionRefusedError):
                 answers(address, closed, within_s=0.0)
     runtime_host.containers.remove("web")
@@ -129,9 +130,42 @@ def test_who_speaks_is_seen_and_who_leaves_is_masqueraded(runtime_host: Host, ro
             assert (said, sender[0]) == (b"ping", address)
             inside.sendto(b"pong", sender)
             assert outside.recvfrom(100)[1][:2] == (gateway, port)
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as here:
+                here.settimeout(5.0)
+                here.connect(("::1", port))
+                here.send(b"from the host itself")
+                inside.sendto(b"to it", inside.recvfrom(100)[1])
+                assert here.recv(100) == b"to it"
             with in_thread(lambda: _socket(str(runtime_host.paths.namespace("web")), 0)) as away:
                 away.sendto(b"out", (address, 5354))
                 assert outside.recvfrom(100)[1][0] == gateway
+
+
+def test_the_hosts_loopback_is_out_of_reach(runtime_host: Host, root: Root) -> None:
+    """A container may not speak as what stands for ::1 on the way to published ports."""
+    web = run(runtime_host, "web", ports=(PublishedPort(free_port(), 80, "udp"),))
+    loop6 = runtime_host.network.bridge.loop6
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as listener:
+        listener.bind(("::", 0))
+        listener.settimeout(0.3)
+        port = listener.getsockname()[1]
+        inside = in_thread(lambda: _socket(str(runtime_host.paths.namespace("web")), 0))
+        with inside:
+            inside.sendto(b"honest", (loop6, port))
+            assert listener.recvfrom(100)[1][0] == web.address6
+        with in_thread(lambda: _speaking_as(str(runtime_host.paths.namespace("web")), loop6)) as false:
+            with contextlib.suppress(OSError):
+                false.sendto(b"false", (loop6, port))
+            with pytest.raises(TimeoutError):
+                listener.recvfrom(100)
+
+
+def _speaking_as(namespace: str, address: str) -> socket.socket:
+    setns(namespace)
+    found = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    found.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+    found.bind((address, 0))
+    return found
 
 
 def _aaaa(root: Root, name: str) -> list[str]:

@@ -34,7 +34,8 @@ def test_a_mac_follows_from_the_address() -> None:
 
 def test_who_has_an_address_has_its_twin() -> None:
     found = topology.bridge("hecd0", "10.87.3.0/24", "fd00:90::/64")
-    assert (found.address6, found.prefix6, found.twin("10.87.3.255")) == ("fd00:90::1", 64, "fd00:90::ff")
+    assert (found.address6, found.prefix6, found.twin("10.87.3.254")) == ("fd00:90::1", 64, "fd00:90::fe")
+    assert found.loop6 == "fd00:90::ff", "which no container has"
     assert found.twin("10.87.4.2") == "", "an address of an earlier subnet has none"
     assert topology.bridge("hecd0", "10.87.3.0/24").address6 == ""
 
@@ -106,7 +107,8 @@ def test_a_port_is_published_in_the_families_it_is_of() -> None:
         "add element ip t at_tcp { 127.0.0.1 . 82 : 10.0.0.2 . 82 }",
         "add element ip6 t any_tcp { 80 : fd00:90::2 . 8080 }",
         "add element ip6 t at_tcp { fd00::1 . 81 : fd00:90::2 . 81 }",
+        "add element ip6 t loop_tcp { 80 }",
     ]
-    assert len(rules.unpublish("t", ports, "10.0.0.2", "fd00:90::2")) == 4
+    assert len(rules.unpublish("t", ports, "10.0.0.2", "fd00:90::2")) == 5
     assert len(rules.unpublish("t", ports, "10.0.0.2")) == 2
     assert rules.unserved(ports) == ("port 81 is published at fd00:0::1, and its container has no IPv6",)
