@@ -40,6 +40,7 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         link = ip.get_links(index)[0]
         if link.get("mtu") != bridge.mtu:
             ip.link("set", index=index, mtu=bridge.mtu)
+        _hear_no_routers(bridge.name)
         if bridge.address6:
             _prepare_ipv6(bridge.name)
         ip.link("set", index=index, group=GROUP, state="up")
@@ -179,6 +180,7 @@ def _bring_up(link: Link, namespace: Path) -> None:
         index = socket.if_nametoindex(INTERFACE)
         ip.link("set", index=1, state="up")
         ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
+        _hear_no_routers(INTERFACE)
         if link.address6:
             _prepare_ipv6(INTERFACE)
         ip.link("set", index=index, state="up")
@@ -188,11 +190,17 @@ def _bring_up(link: Link, namespace: Path) -> None:
             ip.route("add", dst="::/0", gateway=link.bridge.address6, oif=index)
 
 
+def _hear_no_routers(interface: str) -> None:
+    """Any container could say that it is one, and have what others send by IPv6, in networks of IPv4 only, too."""
+    if Path(f"/proc/sys/net/ipv6/conf/{interface}").exists():
+        set_value(f"net/ipv6/conf/{interface}/accept_ra", "0")
+
+
 def _prepare_ipv6(interface: str) -> None:
-    """Before it is up: have IPv6 there, hear nothing of what any container could announce as a router, and have the
-    link-local address at once, as a bridge needs it to find containers for others (else they would wait 2 s)."""
-    for name, value in (("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")):
-        set_value(f"net/ipv6/conf/{interface}/{name}", value)
+    """Before it is up: have IPv6 there, and the link-local address at once, as a bridge needs it to find containers for
+    others (else they would wait 2 s)."""
+    for name in ("disable_ipv6", "accept_dad"):
+        set_value(f"net/ipv6/conf/{interface}/{name}", "0")
 
 
 def _forward_ipv6() -> None:
