@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime import policy
 from runtime.choice import chosen
 from runtime.containers import OciContainers
 from runtime.copying import Root
@@ -71,19 +72,21 @@ class Host:
         image_settings: Path = settings.FILE,
         engine: str = "",
         socket: str = "",
+        subnet6: str | None = None,
     ) -> Host:
         """Open a root, make it if it is new, and take away what crashes left.
 
-        Without `subnet` and `bridge` they are those the root had last. So it is with `engine` (oci, docker, podman) and
-        the `socket` of Docker or Podman; where neither was ever named, it is `oci`.
-        Raises NotPermitted, MissingProgram, InvalidSpec, OtherEngine, EngineAway.
+        Without `subnet`, `subnet6` and `bridge` they are those the root had last; a `subnet6` of "" is none, and where
+        none was ever named, it is that of the host's policy. So it is with `engine` (oci, docker, podman) and the
+        `socket` of Docker or Podman; where neither was ever named, it is `oci`.
+        Raises NotPermitted, MissingProgram, InvalidSpec, InvalidSettings, OtherEngine, EngineAway.
         """
         if os.geteuid() != 0:
             hint = "Run it with sudo; `hecd-runtime doctor` says what rootless would need of this host."
             raise NotPermitted("containers are made by root only: there is no rootless hecd-runtime", hint=hint)
         paths = HostPaths(lib.absolute(), run.absolute())
         paths.make()
-        switch = planned(paths, subnet, bridge)
+        switch = planned(paths, subnet, bridge, subnet6)
         addresses, network = Addresses(paths.addresses, switch.subnet, paths.locks), Network(paths, switch)
         choice = chosen(paths, engine, socket, addresses.all().values())
         if choice.socket:
@@ -116,12 +119,12 @@ class Host:
         images = DockerImages(connection, paths.images)
         containers = DockerContainers(paths, connection, images, addresses, network)
         containers.sweep()
-        firewall.let_through(network.bridge.name)
+        firewall.let_through(network.bridge)
 
         def let_go(torn_down: bool) -> None:
             containers.close()
             if torn_down:
-                firewall.forget(network.bridge.name)
+                firewall.forget(network.bridge)
 
         inside = DockerInside(connection, containers.inspect)
         return cls(paths, addresses, network, (containers, inside, images), let_go)
@@ -174,16 +177,22 @@ class Host:
             self._let_go(alone)
 
 
-def planned(paths: HostPaths, subnet: str | None, bridge: str | None) -> topology.Bridge:
-    """The network as asked for, else as it was, else one of its own. Raises InvalidSpec."""
+def planned(paths: HostPaths, subnet: str | None, bridge: str | None, subnet6: str | None = None) -> topology.Bridge:
+    """The network as asked for, else as it was, else one of its own, with IPv6 if the host's policy says so. Raises
+    InvalidSpec, InvalidSettings."""
     number = 1 + int(paths.id, 16) % 255
     elsewhere = {"subnet": SPARE_SUBNETS.format(number), "bridge": f"hecd-{paths.id}"}
     known = {"subnet": SUBNET, "bridge": BRIDGE} if paths.lib == LIB else elsewhere
     with contextlib.suppress(FileNotFoundError, ValueError):
         known = json.loads(paths.network_file.read_bytes())
     wanted = {"subnet": subnet or known["subnet"], "bridge": bridge or known["bridge"]}
+    six = known.get("subnet6") if subnet6 is None else subnet6
+    if six is not None:
+        wanted["subnet6"] = six
+    elif paths.lib == LIB:
+        six = policy.read(policy.FILE).ipv6_subnet
     try:
-        planned = topology.bridge(wanted["bridge"], wanted["subnet"])
+        planned = topology.bridge(wanted["bridge"], wanted["subnet"], six or "")
     except ValueError as err:
         raise InvalidSpec(wanted["bridge"], (str(err),)) from err
     if paths.lib.exists() and (wanted != known or not paths.network_file.exists()):

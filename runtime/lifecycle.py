@@ -70,7 +70,8 @@ class Lifecycle:
             address = self._addresses.claim(name)
             spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
             layers = self._images.layer_names(image.digest)
-            record = Record(spec, image.digest, layers, address, time.time(), remapped(spec))
+            twin = self._network.bridge.twin(address)
+            record = Record(spec, image.digest, layers, address, time.time(), remapped(spec), twin)
             self._paths.container(name).mkdir()
             self._records.begin(record)
             self._prepare(record, image.config)
@@ -181,8 +182,8 @@ class Lifecycle:
         pin = self._ensure_userns(name, record.idmap) if record.idmap else None
         owners = Owners(pin, *record.idmap.outside(0, 0)) if pin and record.idmap else None
         mount_rootfs(self._paths.layers, record.layers, container, owners)
-        files = write_files(container, spec, record.address, self._network)
-        self._network.connect(name, record.address, spec.ports, pin)
+        files = write_files(container, spec, record.address, self._network, record.address6)
+        self._network.connect(name, record.address, spec.ports, pin, record.address6)
         self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
         self._write_bundle(replace(record, spec=spec), image, files)
 
@@ -261,7 +262,10 @@ class Lifecycle:
         self._records.retract(name)
         record = self._records.read_half(name)
         self._forget_run(name)
-        self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
+        if record:
+            self._network.disconnect(name, record.address, record.spec.ports, record.address6)
+        else:
+            self._network.disconnect(name)
         memoryfiles.remove(self._paths.memory_files(name))
         unmount_rootfs(self._paths.container(name))
         userns.drop(self._paths.userns(name))
@@ -275,7 +279,9 @@ def _streams(spec: ContainerSpec) -> Streams:
     return Streams(spec.tty, spec.stdin_open, spec.log.max_size_bytes if spec.log.max_files == 1 else 0)
 
 
-def write_files(container: Path, spec: ContainerSpec, address: str, network: Network) -> dict[str, str]:
+def write_files(
+    container: Path, spec: ContainerSpec, address: str, network: Network, address6: str = ""
+) -> dict[str, str]:
     """The files that make the container's network usable: target → source."""
     directory = container / "etc"
     directory.mkdir(exist_ok=True)
@@ -283,8 +289,9 @@ def write_files(container: Path, spec: ContainerSpec, address: str, network: Net
     candidates = [path.read_text() for path in RESOLV_FILES if path.exists()]
     resolv = topology.resolv_file(candidates, network.name_server, topology.ZONE)
     own = topology.Resolving(spec.dns, spec.dns_search, spec.dns_options)
+    gateway, six = network.bridge.address, network.bridge.own(address6)
     texts = {
-        "hosts": topology.hosts_file(hostname, address, spec.extra_hosts, network.bridge.address),
+        "hosts": topology.hosts_file(hostname, address, spec.extra_hosts, gateway, six),
         "hostname": f"{hostname}\n",
         "resolv.conf": own.applied(resolv, topology.ZONE if network.name_server else ""),
     }

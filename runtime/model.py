@@ -42,7 +42,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class PublishedPort:
-    """Port `published` of this host (of `address` only, "": of every address) leads to `target` in the container."""
+    """Port `published` of this host (of `address` only, "": of every address, IPv4 and IPv6) leads to `target` in the
+    container."""
 
     published: int
     target: int
@@ -190,6 +191,7 @@ class Container:
     log_path: str
     restarts: int = 0  # how often it was run again by itself since somebody started it
     idmap: IdMap | None = None  # None: its users are those of the host
+    address6: str = ""  # "": it has IPv4 only
 
 
 @dataclass(frozen=True)

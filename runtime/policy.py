@@ -1,8 +1,9 @@
-"""/etc/hecd/runtime.toml: what containers of this host may be given at most."""
+"""/etc/hecd/runtime.toml: what containers of this host may be given at most, and whether they have IPv6."""
 
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,13 +18,15 @@ class Policy:
     """`privileged`: whether a container may be given all the power that root has here. `devices`: which devices, as
     patterns such as /dev/dri/*; whoever may use a disk has all that is on it. `seccomp`: which profiles that let more
     system calls through than the default does, as patterns of their paths, or "unconfined". `userns_remap`: the name
-    or the range whose ids containers have, "": the host's own; `userns_host`: whether one may ask for these."""
+    or the range whose ids containers have, "": the host's own; `userns_host`: whether one may ask for these.
+    `ipv6_subnet` is that of the usual root; "": its containers have IPv4 only."""
 
     privileged: bool = False
     devices: tuple[str, ...] = ()
     seccomp: tuple[str, ...] = ()
     userns_remap: str = ""
     userns_host: bool = False
+    ipv6_subnet: str = ""
 
     def allows(self, device: str) -> bool:
         """Whether a container may use the device at this path."""
@@ -55,6 +58,16 @@ def read(path: Path) -> Policy:
     profiles = found.get("seccomp", [])
     if not isinstance(profiles, list) or not all(p == "unconfined" or str(p).startswith("/") for p in profiles):
         faults.append('seccomp must be a list of paths, such as ["/etc/hecd/seccomp/*.json"], or ["unconfined"]')
+    ipv6_subnet = found.get("ipv6_subnet", "")
+    if not _is_ipv6_subnet(ipv6_subnet):
+        faults.append(f'ipv6_subnet {ipv6_subnet!r} is none: write one of your own, such as "fd00:87::/64"')
     if faults:
         raise InvalidSettings(path, tuple(faults))
     return Policy(**{**found, "devices": tuple(devices), "seccomp": tuple(profiles)})
+
+
+def _is_ipv6_subnet(value: object) -> bool:
+    try:
+        return value == "" or (isinstance(value, str) and bool(ipaddress.IPv6Network(value)))
+    except ValueError:
+        return False

@@ -36,6 +36,7 @@ def container_of(name: str, paths: HostPaths, records: Records, engine: Engine) 
         log_path=str(paths.log(name)),
         restarts=records.restarts(name).count,
         idmap=record.idmap,
+        address6=record.address6,
     )
 
 

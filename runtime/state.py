@@ -42,6 +42,7 @@ class Record:
     address: str
     created_at: float
     idmap: IdMap | None = None  # it keeps it, whatever the host's settings say later
+    address6: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,4 +254,5 @@ def _record(found: dict[str, Any]) -> Record:
     spec = spec_of(found["spec"])
     ids = found.get("idmap")
     idmap = IdMap(*(tuple(IdRange(**r) for r in ids[kind]) for kind in ("uids", "gids"))) if ids else None
-    return Record(spec, found["image_digest"], tuple(found["layers"]), found["address"], found["created_at"], idmap)
+    layers, address6 = tuple(found["layers"]), found.get("address6", "")
+    return Record(spec, found["image_digest"], layers, found["address"], found["created_at"], idmap, address6)

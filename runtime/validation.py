@@ -112,17 +112,13 @@ def _port_faults(port: PublishedPort) -> list[str]:
     faults = [f"{n} is no port: 1-65535" for n in (port.published, port.target) if not 1 <= n <= 65535]
     if port.protocol not in ("tcp", "udp"):
         faults.append(f"{port.protocol!r} is no protocol: tcp, udp")
-    if port.address and not _is_ipv4(port.address):
-        faults.append(f"{port.address!r} is no IPv4 address")
+    if port.address and not _is_address(port.address):
+        faults.append(f"{port.address!r} is no address")
+    elif port.address and ipaddress.ip_address(port.address) == ipaddress.IPv6Address("::1"):
+        faults.append(
+            f"port {port.published} cannot lead in from ::1 alone: publish it at every address, or at 127.0.0.1"
+        )
     return faults
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _target_faults(what: str, target: str) -> list[str]:

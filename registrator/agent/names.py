@@ -33,6 +33,20 @@ def decide(world: World, known: Names, *, doubted: bool) -> Names:
     }
 
 
+def paired(names: Names, twins: Mapping[str, str]) -> Names:
+    """The same with IPv6 addresses, for names of which every address has one in `twins`: were it some only, those would
+    get all the traffic of who prefers IPv6."""
+    return {
+        name: (*found, *(twins[host] for host in found)) if twins.keys() >= set(found) else found
+        for name, found in names.items()
+    }
+
+
+def unpaired(names: Names) -> Names:
+    """The same with IPv4 addresses alone."""
+    return {name: tuple(host for host in found if ":" not in host) for name, found in names.items()}
+
+
 def _is_aside(world: World, instance: Instance) -> bool:
     rollout = world.rollouts.get(instance.service)
     return rollout is not None and rollout.weights.get(str(instance.release)) == 0

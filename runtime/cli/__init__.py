@@ -76,7 +76,12 @@ class LazyGroup(click.Group):
     envvar="HECD_ROOT",
     help="Keep everything below DIR instead of /var/lib/hecd and /run/hecd.",
 )
-@click.option("--subnet", metavar="NET", help="Addresses of the containers, as 10.87.0.0/24; remembered.")
+@click.option(
+    "--subnet",
+    multiple=True,
+    metavar="NET",
+    help="Addresses of the containers, as 10.87.0.0/24, and again for IPv6, as fd00:87::/64 or none; remembered.",
+)
 @click.option("--bridge", metavar="NAME", help="The bridge they are connected to; remembered.")
 @click.option(
     "--engine",
@@ -97,7 +102,7 @@ class LazyGroup(click.Group):
     help="Mirrors, certificates and limits of images, instead of /etc/hecd/images.toml.",
 )
 @click.pass_context
-def cli(ctx: click.Context, /, **flags: str | None) -> None:
+def cli(ctx: click.Context, /, **flags: str | tuple[str, ...] | None) -> None:
     """Containers, images and networks of this host, without a daemon.
 
     \b

@@ -114,8 +114,12 @@ def inspect(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 
 def _row(c: Container) -> dict[str, str]:
-    ports = (f"{p.address + ':' if p.address else ''}{p.published}→{p.target}/{p.protocol}" for p in c.spec.ports)
+    ports = (f"{_where(p.address)}{p.published}→{p.target}/{p.protocol}" for p in c.spec.ports)
     return {"name": c.name, "image": c.spec.image, "state": _state(c), "address": c.address, "ports": " ".join(ports)}
+
+
+def _where(address: str) -> str:
+    return f"[{address}]:" if ":" in address else f"{address}:" if address else ""
 
 
 def _state(c: Container) -> str:

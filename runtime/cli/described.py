@@ -126,16 +126,18 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
 
 
 def published(text: str) -> tuple[PublishedPort, ...]:
-    """[ADDRESS:]PORT:TARGET[/PROTOCOL], where both ports may be ranges of one length: 8000-8009:80-89."""
+    """[ADDRESS:]PORT:TARGET[/PROTOCOL], where both ports may be ranges of one length: 8000-8009:80-89. An IPv6 address
+    stands in brackets."""
     rest, _, protocol = text.partition("/")
-    parts = rest.split(":")
+    six, bracket, rest = rest.rpartition("]:") if rest.startswith("[") else ("", "", rest)
+    parts = [*([six[1:]] if bracket else []), *rest.split(":")]
     ends = [_range(part) for part in parts[-2:]]
     if len(parts) not in (2, 3) or not all(ends) or len(ends[0]) != len(ends[1]):
         raise click.UsageError(
             f"-p {text}: write [ADDRESS:]PORT:TARGET[/udp], as in -p 8080:80; both may be ranges, as in 80-89:80-89"
         )
     address = parts[0] if len(parts) == 3 else ""
-    address = "" if address == "0.0.0.0" else address  # noqa: S104 - it is asked for
+    address = "" if address in ("0.0.0.0", "::") else address  # noqa: S104 - it is asked for
     return tuple(PublishedPort(here, there, protocol or "tcp", address) for here, there in zip(*ends, strict=True))
 
 

@@ -25,7 +25,8 @@ def opened(ctx: click.Context) -> Iterator[Host]:
     lib, run = _directories(flags["root"])
     engine, socket = flags["engine"] or "", flags["docker_socket"] or ""
     images = _settings(flags["images_config"])
-    host = Host.open(lib, run, flags["subnet"], flags["bridge"], images, engine, socket)
+    four, six = subnets(flags["subnet"])
+    host = Host.open(lib, run, four, flags["bridge"], images, engine, socket, six)
     try:
         yield host
     finally:
@@ -36,7 +37,17 @@ def place(ctx: click.Context) -> tuple[HostPaths, str]:
     """Where the root lies, and its bridge, without opening it: nothing is swept. Raises InvalidSpec."""
     flags = ctx.find_root().obj
     paths = HostPaths(*(path.absolute() for path in _directories(flags["root"])))
-    return paths, planned(paths, flags["subnet"], flags["bridge"]).name
+    four, six = subnets(flags["subnet"])
+    return paths, planned(paths, four, flags["bridge"], six).name
+
+
+def subnets(given: Sequence[str]) -> tuple[str | None, str | None]:
+    """The IPv4 and the IPv6 subnet, "" for no IPv6, None for what is not said. Raises BadParameter."""
+    six = ["" if text == "none" else text for text in given if text == "none" or ":" in text]
+    four = [text for text in given if text != "none" and ":" not in text]
+    if len(four) > 1 or len(six) > 1:
+        raise click.BadParameter("give one IPv4 subnet, and one IPv6 subnet or none", param_hint="--subnet")
+    return next(iter(four), None), next(iter(six), None)
 
 
 def _directories(root: str | None) -> tuple[Path, Path]:

@@ -15,6 +15,7 @@ ROOT_LABEL = "hecd.runtime.root"
 SPEC_LABEL = "hecd.runtime.spec"  # the description itself: a container explains itself
 IMAGE_LABEL = "hecd.runtime.image"
 ADDRESS_LABEL = "hecd.runtime.address"
+ADDRESS6_LABEL = "hecd.runtime.address6"
 
 
 def faults(spec: ContainerSpec) -> tuple[str, ...]:
@@ -44,6 +45,7 @@ class Around:
     ulimits: Mapping[str, int]  # those that are not asked for
     capabilities: tuple[str, ...]  # what the host can give of those that are asked for
     seccomp: str = ""  # a profile as this engine wants it named; "": its own default
+    address6: str = ""
 
 
 def container(spec: ContainerSpec, around: Around) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def container(spec: ContainerSpec, around: Around) -> dict[str, Any]:
             SPEC_LABEL: json.dumps(asdict(spec)),
             IMAGE_LABEL: around.digest,
             ADDRESS_LABEL: around.address,
+            **({ADDRESS6_LABEL: around.address6} if around.address6 else {}),
         },
         "HostConfig": _host(spec, around),
     }

@@ -75,8 +75,9 @@ class DockerContainers(Stopping):
             self._ours.free(name)
             self._erase(name)  # what a crash left
             address = self._addresses.claim(name)
-            self._note(Record(spec, image.digest, (), address, time.time()))
-            self._network.publish(spec.ports, address)
+            address6 = self._network.bridge.twin(address)
+            self._note(Record(spec, image.digest, (), address, time.time(), address6=address6))
+            self._network.publish(spec.ports, address, address6)
             self._ours.create(name, body.container(spec, self._around(spec, image, address)))
         return self.inspect(name)
 
@@ -88,7 +89,8 @@ class DockerContainers(Stopping):
         with held(self._paths.container_locks / name):
             container = self.inspect(name)
             if container.pid is None:
-                self._network.publish(container.spec.ports, container.address)  # a reboot took the rules away
+                # A reboot took the rules away.
+                self._network.publish(container.spec.ports, container.address, container.address6)
                 memoryfiles.place(container.spec, self._memory_files(name))  # what they are now
                 made()
                 self._ours.start(name)
@@ -139,7 +141,8 @@ class DockerContainers(Stopping):
                 return
             if found is not None:
                 c = self._read(found)
-                self._note(Record(c.spec, c.image_digest, (), c.address, c.created_at))  # for `_erase`
+                record = Record(c.spec, c.image_digest, (), c.address, c.created_at, address6=c.address6)
+                self._note(record)  # for `_erase`
                 self._ours.delete(name)
             self._erase(name)
 
@@ -163,7 +166,8 @@ class DockerContainers(Stopping):
         return seen.container_of(found, self._booted_at)
 
     def _around(self, spec: ContainerSpec, image: Image, address: str) -> body.Around:
-        files = write_files(self._paths.container(spec.name), spec, address, self._network)
+        address6 = self._network.bridge.twin(address)
+        files = write_files(self._paths.container(spec.name), spec, address, self._network, address6)
         capabilities = power.capabilities(spec, our_capabilities())
         return body.Around(
             root=self._paths.id,
@@ -176,6 +180,7 @@ class DockerContainers(Stopping):
             ulimits=self._ulimits(),
             capabilities=capabilities,
             seccomp=self._seccomp(spec, capabilities),
+            address6=address6,
         )
 
     def _seccomp(self, spec: ContainerSpec, capabilities: tuple[str, ...]) -> str:
@@ -205,7 +210,8 @@ class DockerContainers(Stopping):
             return
         try:
             publishes = bool(container.spec.ports)
-            self._network.attach(container.name, container.address, container.pid, publishes=publishes)
+            six = container.address6
+            self._network.attach(container.name, container.address, container.pid, publishes=publishes, address6=six)
         except (KernelRefused, FileNotFoundError):
             process = Process.of(container.pid)
             if process is not None and not process.wait(ENDING_S):
@@ -231,7 +237,10 @@ class DockerContainers(Stopping):
 
     def _erase(self, name: str) -> None:
         record = self._records.read_half(name)
-        self._network.disconnect(name, record.address if record else "", record.spec.ports if record else ())
+        if record:
+            self._network.disconnect(name, record.address, record.spec.ports, record.address6)
+        else:
+            self._network.disconnect(name)
         memoryfiles.remove(self._paths.memory_files(name))
         shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
         shutil.rmtree(self._paths.container(name), ignore_errors=True)

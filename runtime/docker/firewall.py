@@ -6,28 +6,33 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from runtime.networks.topology import Bridge
+
 CHAIN = "DOCKER-USER"
+PROGRAMS = ("iptables", "ip6tables")
 
 
-def let_through(bridge: str) -> None:
+def let_through(bridge: Bridge) -> None:
     """Have what comes from and goes to our bridge pass. Fine if it does, and where there is no such chain."""
-    for rule in _rules(bridge):
-        if not _iptables("-C", *rule):
-            _iptables("-I", *rule)
+    for program in PROGRAMS if bridge.subnet6 else PROGRAMS[:1]:
+        for rule in _rules(bridge.name):
+            if not _done(program, "-C", *rule):
+                _done(program, "-I", *rule)
 
 
-def forget(bridge: str) -> None:
+def forget(bridge: Bridge) -> None:
     """Take that back; fine if it is not there."""
-    for rule in _rules(bridge):
-        _iptables("-D", *rule)
+    for program in PROGRAMS:
+        for rule in _rules(bridge.name):
+            _done(program, "-D", *rule)
 
 
 def _rules(bridge: str) -> list[list[str]]:
     return [[CHAIN, end, bridge, "-j", "ACCEPT"] for end in ("-i", "-o")]
 
 
-def _iptables(*words: str) -> bool:
-    program = shutil.which("iptables", path="/usr/sbin:/sbin:/usr/bin")
-    if program is None:
+def _done(program: str, *words: str) -> bool:
+    found = shutil.which(program, path="/usr/sbin:/sbin:/usr/bin")
+    if found is None:
         return False  # then Docker has no firewall
-    return subprocess.run([program, "-w", *words], check=False, capture_output=True).returncode == 0
+    return subprocess.run([found, "-w", *words], check=False, capture_output=True).returncode == 0

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from runtime.docker.body import ADDRESS_LABEL, IMAGE_LABEL, ROOT_LABEL, SPEC_LABEL
+from runtime.docker.body import ADDRESS6_LABEL, ADDRESS_LABEL, IMAGE_LABEL, ROOT_LABEL, SPEC_LABEL
 from runtime.model import Container, State
 from runtime.state import spec_of
 
@@ -43,6 +43,7 @@ def container_of(found: Mapping[str, Any], booted_at: float) -> Container:
         started_at=started_at if where is not State.CREATED else None,
         finished_at=ended_at if where is State.EXITED else None,
         log_path=found.get("LogPath") or "",
+        address6=labels.get(ADDRESS6_LABEL, ""),
     )
 
 

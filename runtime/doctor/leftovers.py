@@ -19,6 +19,8 @@ from pathlib import Path
 from runtime.engines.cgroups import Cgroups
 from runtime.errors import KernelRefused, RuntimeFault
 from runtime.linux import in_thread, setns, unmount
+from runtime.model import PublishedPort
+from runtime.networks import rules
 from runtime.networks.kernel import netlink
 from runtime.networks.nft import Nft
 from runtime.networks.topology import INTERFACE
@@ -28,8 +30,8 @@ from runtime.state import Records
 from runtime.volumes import Volumes
 
 SETTLE_S = 2.0  # the kernel takes cables and groups of the dead away a little later
-_ELEMENT = re.compile(r"((?:\d+\.\d+\.\d+\.\d+ \. )?\d+) : (\d+\.\d+\.\d+\.\d+) \. (\d+)")
-_MAP = re.compile(r"map ((?:any|at)_(tcp|udp)) \{(.*?)\n\t\}", re.DOTALL)
+_ELEMENT = re.compile(r"((?:[\d.a-f:]+ \. )?\d+) : ([\d.a-f:]+) \. (\d+)")
+_MAP = re.compile(r"map (?:any|at)_(tcp|udp) \{(.*?)\n\t\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -115,21 +117,27 @@ class _Look:
         return False
 
     def _ports(self) -> Iterator[Leftover]:
-        table = f"hecd_{self._paths.id}"
+        for family in (rules.FOUR, rules.SIX):
+            yield from self._ports_of(family, f"hecd_{self._paths.id}")
+
+    def _ports_of(self, family: rules.Family, table: str) -> Iterator[Leftover]:
         try:
-            listed = Nft().run(f"list table ip {table}")
+            listed = Nft().run(f"list table {family.name} {table}")
         except RuntimeFault:
             return
         wanted = {
-            (f"{p.address} . {p.published}" if p.address else str(p.published), p.protocol, record.address, p.target)
+            (rules.key(p), p.protocol, address, p.target)
             for record in self._whole.values()
+            for address in (record.address, record.address6)
             for p in record.spec.ports
         }
-        for map_name, protocol, elements in _MAP.findall(listed):
+        for protocol, elements in _MAP.findall(listed):
             for key, address, target in _ELEMENT.findall(elements):
                 if (key, protocol, address, int(target)) not in wanted and not self._busy():
-                    command = f"delete element ip {table} {map_name} {{ {key} }}"
-                    yield Leftover(f"published port {key}/{protocol} to {address}", partial(_nft, command))
+                    at, _, published = key.rpartition(" . ")
+                    port = PublishedPort(int(published), int(target), protocol, at)
+                    commands = rules.withdraw(family, table, port)
+                    yield Leftover(f"published port {key}/{protocol} to {address}", partial(_nft, commands))
 
     def _groups(self) -> Iterator[Leftover]:
         prefix = f"hecd-{self._paths.id}-"
@@ -201,5 +209,8 @@ def _drop_link(index: int) -> None:
         ip.link("del", index=index)
 
 
-def _nft(command: str) -> None:
-    Nft().run(command)
+def _nft(commands: list[str]) -> None:
+    nft = Nft()
+    for command in commands:
+        with contextlib.suppress(KernelRefused):  # it went meanwhile
+            nft.run(command)

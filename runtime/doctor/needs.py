@@ -46,6 +46,8 @@ def needs(paths: HostPaths) -> Iterator[Need]:
         yield _tried(f"network devices: {kind}", trial, f"modprobe {kind}", vital=kind != "vxlan")
     yield _tried("nf_tables", lambda: Nft().run("list tables"), "modprobe nf_tables; apt-get install libnftables1")
     yield from _forwarding()
+    there = Path("/proc/sys/net/ipv6").exists()
+    yield Need("IPv6", there, "Boot without ipv6.disable=1; containers have IPv4 meanwhile.", vital=False)
     yield from _remapping(paths)
 
 

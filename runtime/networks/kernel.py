@@ -21,6 +21,7 @@ from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
+_NODAD = 0x02  # nobody else can have the address: it is of use at once
 
 
 def ensure_bridge(bridge: Bridge, owner: str) -> None:
@@ -39,11 +40,20 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         link = ip.get_links(index)[0]
         if link.get("mtu") != bridge.mtu:
             ip.link("set", index=index, mtu=bridge.mtu)
+        _hear_no_routers(bridge.name)
+        if bridge.address6:
+            _prepare_ipv6(bridge.name)
         ip.link("set", index=index, group=GROUP, state="up")
+        if bridge.address6:
+            ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=_NODAD)
+            # Deprecated from the first: nobody speaks as this one unless the rules say so.
+            ip.addr("replace", index=index, address=bridge.loop6, prefixlen=128, flags=_NODAD, preferred=0)
         if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
     set_value("net/ipv4/ip_forward", "1")
     set_value(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
+    if bridge.address6:
+        _forward_ipv6()
 
 
 def drop_bridge(name: str, owner: str) -> None:
@@ -170,8 +180,39 @@ def _bring_up(link: Link, namespace: Path) -> None:
         index = socket.if_nametoindex(INTERFACE)
         ip.link("set", index=1, state="up")
         ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
+        _hear_no_routers(INTERFACE)
+        if link.address6:
+            _prepare_ipv6(INTERFACE)
         ip.link("set", index=index, state="up")
         ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
+        if link.address6:
+            ip.addr("add", index=index, address=link.address6, prefixlen=link.bridge.prefix6, flags=_NODAD)
+            ip.route("add", dst="::/0", gateway=link.bridge.address6, oif=index)
+
+
+def _hear_no_routers(interface: str) -> None:
+    """Any container could say that it is one, and have what others send by IPv6, in networks of IPv4 only, too."""
+    if Path(f"/proc/sys/net/ipv6/conf/{interface}").exists():
+        set_value(f"net/ipv6/conf/{interface}/accept_ra", "0")
+
+
+def _prepare_ipv6(interface: str) -> None:
+    """Before it is up: have IPv6 there, and the link-local address at once, as a bridge needs it to find containers for
+    others (else they would wait 2 s)."""
+    for name in ("disable_ipv6", "accept_dad"):
+        set_value(f"net/ipv6/conf/{interface}/{name}", "0")
+
+
+def _forward_ipv6() -> None:
+    """A host that forwards hears no routers any more, and would lose its own way out: interfaces that heard them go
+    on to, by their own setting."""
+    settings = Path("/proc/sys/net/ipv6/conf")
+    if (settings / "all/forwarding").read_text().strip() == "1":
+        return
+    for interface in sorted(path.name for path in settings.iterdir() if path.name not in ("all", "default")):
+        if (settings / interface / "accept_ra").read_text().strip() == "1":
+            set_value(f"net/ipv6/conf/{interface}/accept_ra", "2")
+    set_value("net/ipv6/conf/all/forwarding", "1")
 
 
 def _fit(mtu: int, namespace: Path) -> None:
@@ -202,4 +243,7 @@ def set_value(name: str, value: str) -> None:
         if path.read_text().split() != value.split():
             path.write_text(value)
     except OSError as err:
-        raise KernelRefused(f"cannot set {name} to {value}: {err.strerror}", hint="Run as root.") from err
+        hint = "Run as root."
+        if isinstance(err, FileNotFoundError) and name.startswith("net/ipv6"):
+            hint = "Has this kernel IPv6, and the interface an MTU of 1280 at least? `--subnet none` goes without."
+        raise KernelRefused(f"cannot set {name} to {value}: {err.strerror}", hint=hint) from err

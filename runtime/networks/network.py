@@ -32,18 +32,28 @@ class Network:
         self._nft = Nft()
         self.names = NameServer(paths, bridge.address)
 
-    def connect(self, name: str, address: str, ports: tuple[PublishedPort, ...], userns: Path | None = None) -> None:
-        """Give the container a namespace with `address`, and publish its ports. Fine if it has them. Who has power in
-        `userns` has it over this network. Raises KernelRefused, PortTaken."""
+    def connect(
+        self,
+        name: str,
+        address: str,
+        ports: tuple[PublishedPort, ...],
+        userns: Path | None = None,
+        address6: str = "",
+    ) -> None:
+        """Give the container a namespace with `address` and `address6`, and publish its ports. Fine if it has them. An
+        IPv6 address of a subnet that is no longer there is left out. Who has power in `userns` has it over this
+        network. Raises KernelRefused, PortTaken, InvalidSpec."""
         namespace = self._paths.namespace(name)
         if os.path.ismount(namespace):
             return
+        address6 = self.bridge.own(address6)
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             try:
                 kernel.ensure_namespace(namespace, userns)
-                kernel.plug(topology.link(bridge, address, os.urandom(6).hex(), publishes=bool(ports)), namespace)
-                self._publish(ports, address)
+                token, publishes = os.urandom(6).hex(), bool(ports)
+                kernel.plug(topology.link(bridge, address, token, publishes=publishes, address6=address6), namespace)
+                self._publish(ports, address, address6)
             except BaseException:
                 kernel.drop_namespace(namespace)
                 raise
@@ -53,15 +63,16 @@ class Network:
         if sysctls:
             kernel.set_values(self._paths.namespace(name), sysctls)
 
-    def publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
-        """Lead these ports of the host to `address`, which may be nobody's yet. Fine if they do. Raises KernelRefused,
-        PortTaken."""
+    def publish(self, ports: tuple[PublishedPort, ...], address: str, address6: str = "") -> None:
+        """Lead these ports of the host to the addresses, which may be nobody's yet. Fine if they do. Raises
+        KernelRefused, PortTaken, InvalidSpec."""
+        address6 = self.bridge.own(address6)
         with held(self._paths.locks / "network", shared=True):
             self._ensure(membership.read(self._paths))
-            if not self._publishes(ports, address):
-                self._publish(ports, address)
+            if not self._publishes(ports, address, address6):
+                self._publish(ports, address, address6)
 
-    def attach(self, name: str, address: str, pid: int, *, publishes: bool) -> None:
+    def attach(self, name: str, address: str, pid: int, *, publishes: bool, address6: str = "") -> None:
         """Connect the namespace that somebody else made for process `pid`. Fine if it is connected. Raises
         KernelRefused."""
         namespace = self._paths.namespace(name)
@@ -70,15 +81,18 @@ class Network:
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             kernel.drop_namespace(namespace)  # an earlier run's
-            kernel.plug_foreign(
-                topology.link(bridge, address, os.urandom(6).hex(), publishes=publishes), pid, namespace
-            )
+            token, six = os.urandom(6).hex(), bridge.own(address6)
+            link = topology.link(bridge, address, token, publishes=publishes, address6=six)
+            kernel.plug_foreign(link, pid, namespace)
 
-    def disconnect(self, name: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
+    def disconnect(
+        self, name: str, address: str = "", ports: tuple[PublishedPort, ...] = (), address6: str = ""
+    ) -> None:
         """Take away what `connect` made; fine if nothing is there."""
-        for command in rules.unpublish(self._table, ports) if self._publishes(ports, address) else ():
-            with contextlib.suppress(KernelRefused):
-                self._nft.run(command)
+        if self._publishes(ports, address, address6):
+            for command in rules.unpublish(self._table, ports, address, address6):
+                with contextlib.suppress(KernelRefused):
+                    self._nft.run(command)
         kernel.drop_namespace(self._paths.namespace(name))
 
     @mapped()
@@ -150,8 +164,9 @@ class Network:
         Rules are made before the bridge, and go after it: where a bridge is, its rules are.
         """
         kernel.drop_bridge(self.bridge.name, self._table)
-        with contextlib.suppress(KernelRefused, MissingProgram):
-            self._nft.run(f"delete table ip {self._table}")
+        for command in rules.drop(self._table):
+            with contextlib.suppress(KernelRefused, MissingProgram):
+                self._nft.run(command)
 
     @property
     def _exists(self) -> bool:
@@ -184,36 +199,48 @@ class Network:
         tunnel.drop_tunnel(name)
         return [f"tunnel end {name} taken away"]
 
-    def _publish(self, ports: tuple[PublishedPort, ...], address: str) -> None:
+    def _publish(self, ports: tuple[PublishedPort, ...], address: str, address6: str) -> None:
         if not ports:
             return
+        if not address6 and (faults := rules.unserved(ports)):
+            raise InvalidSpec(self.bridge.name, faults)
         for port in ports:
-            _check_free(port)
+            _check_free(port, socket.AF_INET)
+            if address6:
+                _check_free(port, socket.AF_INET6)
         try:
-            self._nft.run(rules.publish(self._table, ports, address))
+            self._nft.run(rules.publish(self._table, ports, address, address6))
         except KernelRefused as err:
             if any("File exists" in line for line in err.details):
                 raise PortTaken(_words(ports), "another container") from err
             raise
 
-    def _publishes(self, ports: tuple[PublishedPort, ...], address: str) -> bool:
+    def _publishes(self, ports: tuple[PublishedPort, ...], address: str, address6: str) -> bool:
         """Whether these ports lead to this container: after a failed publish they may be another one's."""
         if not ports:
             return False
+        ends = (("ip", address), ("ip6", address6))
+        return any(there and f"{there} . " in self._listed(kind) for kind, there in ends)
+
+    def _listed(self, kind: str) -> str:
         try:
-            listed = self._nft.run(f"list table ip {self._table}")
+            return self._nft.run(f"list table {kind} {self._table}")
         except KernelRefused:
-            return False
-        return f"{address} . " in listed
+            return ""
 
 
-def _check_free(port: PublishedPort) -> None:
+def _check_free(port: PublishedPort, family: socket.AddressFamily) -> None:
     """A published port would take a program's connections away from it, unseen."""
+    six = family is socket.AF_INET6
+    if not rules.serves(rules.SIX if six else rules.FOUR, port):
+        return
     kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as probe:
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
+        if six:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
-            probe.bind((port.address or "0.0.0.0", port.published))  # noqa: S104 - it only looks
+            probe.bind((port.address or ("::" if six else "0.0.0.0"), port.published))  # noqa: S104 - it only looks
         except OSError as err:
             raise PortTaken(_words((port,)), "a program of this host") from err
 

@@ -8,13 +8,13 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
-import dns.rdatatype
 import dns.rrset
+from dns.rdatatype import AAAA, ANY, A
 
 from runtime.networks.topology import ZONE
 
 TTL_S = 2
-MOST_ADDRESSES = 16  # so many fit a plain datagram; of more, each asker is told some
+MOST_ADDRESSES = {A: 16, AAAA: 14}  # so many fit a plain datagram; of more, each asker is told some
 
 Names = Mapping[str, Sequence[str]]
 
@@ -32,9 +32,12 @@ def answer(query: dns.message.Message, names: Names, pick: Callable[[Sequence[st
     reply.flags |= dns.flags.AA
     if bare not in names:
         reply.set_rcode(dns.rcode.NXDOMAIN if bare != name else dns.rcode.NOERROR)
-    elif question.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY) and names[bare]:
-        found = pick(names[bare], min(MOST_ADDRESSES, len(names[bare])))
-        reply.answer.append(dns.rrset.from_text(question.name, TTL_S, "IN", "A", *found))
+    else:
+        kind = A if question.rdtype == ANY else question.rdtype
+        found = [address for address in names[bare] if kind == (AAAA if ":" in address else A)]
+        if found:  # else there is none of this kind, which is not to say that there is no such name
+            some = pick(found, min(MOST_ADDRESSES[kind], len(found)))
+            reply.answer.append(dns.rrset.from_text(question.name, TTL_S, "IN", kind, *some))
     return reply.to_wire()
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from registrator.agent.names import Names
+from registrator.agent.names import Names, paired, unpaired
 from registrator.agent.peers import Peer
 from registrator.agent.ports import Ending, Seen, SeenRun
 from registrator.errors import EngineAway, EngineFault, NotFound
@@ -115,11 +115,12 @@ class RuntimeEngine:
             return RuntimeTunnel(self._host, overlay.Overlay(address, pool, vni, port, encrypted))
 
     def names(self) -> Names:
-        return {name: tuple(found) for name, found in self._host.network.names.names().items()}
+        return unpaired({name: tuple(found) for name, found in self._host.network.names.names().items()})
 
     def serve_names(self, names: Names) -> None:
         with _mapped():
-            self._host.network.names.serve(names)
+            there = self._host.containers.list() if self._host.network.bridge.subnet6 else ()
+            self._host.network.names.serve(paired(names, {c.address: c.address6 for c in there if c.address6}))
 
     def leave(self) -> None:
         """Take part in no overlay; fine if it is so."""

@@ -20,6 +20,7 @@ from runtime.images.build import LayerFiles, build_image, directory, link
 from runtime.model import Container, ContainerSpec, ImageConfig
 from runtime.networks.nft import Nft
 from runtime.paths import HostPaths
+from tests.integration.announce.namespace import own_network
 
 IMAGE = "hecd/test:1"
 SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/srv")
@@ -40,9 +41,10 @@ class Root:
     run: Path
     subnet: str
     bridge: str
+    subnet6: str | None = None
 
     def open(self) -> Host:
-        return Host.open(self.lib, self.run, self.subnet, self.bridge)
+        return Host.open(self.lib, self.run, self.subnet, self.bridge, subnet6=self.subnet6)
 
     @property
     def id(self) -> str:
@@ -79,7 +81,21 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Root]:
     """A new root. Afterwards nothing of it is left, or the test fails."""
-    found = Root(tmp_path / "root" / "lib", tmp_path / "root" / "run", free_subnet(), f"hecdt{secrets.token_hex(3)}")
+    with new_root(tmp_path, None) as found:
+        yield found
+
+
+@pytest.fixture
+def dual_root(tmp_path: Path) -> Iterator[Root]:
+    """The same with IPv6, in a network namespace of this process: IPv6 is forwarded there, and not on this machine."""
+    with own_network(), new_root(tmp_path, f"fd00:87:{secrets.token_hex(2)}::/64") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def new_root(tmp_path: Path, subnet6: str | None) -> Iterator[Root]:
+    bridge = f"hecdt{secrets.token_hex(3)}"
+    found = Root(tmp_path / "root" / "lib", tmp_path / "root" / "run", free_subnet(), bridge, subnet6)
     yield found
     host = found.open()
     for container in host.containers.list():
@@ -148,9 +164,10 @@ def traces(root: Root) -> list[str]:
     found += [f"process {p.parent.name}" for p in Path("/proc").glob("[0-9]*/cmdline") if _mentions(p, str(root.run))]
     for part in (root.lib / "containers", root.lib / "addresses", root.run / "containers", root.run / "oci"):
         found += [f"file {e.path}" for e in _scan(part) if not e.name.startswith(".last")]
-    with contextlib.suppress(KernelRefused):
-        Nft().run(f"list table ip hecd_{root.id}")
-        found.append("nft table")
+    for family in ("ip", "ip6"):
+        with contextlib.suppress(KernelRefused):
+            Nft().run(f"list table {family} hecd_{root.id}")
+            found.append(f"nft table of {family}")
     return found
 
 

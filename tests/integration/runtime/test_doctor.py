@@ -156,10 +156,19 @@ def test_the_command(root: Root, runtime_host: Host, tmp_path: Path) -> None:
     (place / "lib").mkdir()
     (place / "was-lib").rename(place / "lib" / "runtime")
     # --root lays things out one level deeper than these tests do.
-    words = [*PROGRAM, f"--root={place}", f"--bridge={root.bridge}", f"--subnet={root.subnet}", "doctor"]
+    words = [
+        *PROGRAM,
+        f"--root={place}",
+        f"--bridge={root.bridge}",
+        f"--subnet={root.subnet}",
+        "--subnet=fd00::/64",
+        "doctor",
+    ]
     clean = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert clean.returncode == 0, clean.stdout
     assert "ok          nf_tables" in clean.stdout and "left" not in clean.stdout
+    known = json.loads((place / "lib/runtime/network.json").read_text())
+    assert (known["subnet"], known["subnet6"]) == (root.subnet, "fd00::/64"), "both kinds of subnets are remembered"
     (place / "lib/runtime/addresses/10.87.0.77").write_text("ghost")
     dirty = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert dirty.returncode == 1 and "left        address 10.87.0.77 of no container 'ghost'" in dirty.stdout

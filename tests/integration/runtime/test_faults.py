@@ -112,8 +112,16 @@ def clean(host: Host, root: Root) -> None:
 
 
 def serves(host: Host) -> None:
-    assert "hello" in answers(host.containers.inspect("web").address)
+    web = host.containers.inspect("web")
+    assert "hello" in answers(web.address)
     assert "hello" in answers("127.0.0.1", PORT)
+    assert "hello" in answers(web.address6)
+    assert "hello" in answers(host.network.bridge.address6, PORT)
+
+
+@pytest.fixture
+def root(dual_root: Root) -> Root:
+    return dual_root
 
 
 @pytest.fixture

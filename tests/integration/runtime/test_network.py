@@ -157,8 +157,11 @@ def test_an_address_keeps_its_mac(runtime_host: Host) -> None:
     assert texts(runtime_host, "c") == [f"02:48:{octets}"]
 
 
-def test_the_bridge_keeps_its_mac(runtime_host: Host, root: Root) -> None:
+def test_the_bridge_keeps_its_mac_and_hears_no_routers(runtime_host: Host, root: Root) -> None:
     path = Path(f"/sys/class/net/{root.bridge}/address")
+    finished(runtime_host, "zero", "/bin/cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra")
+    heard = [*texts(runtime_host, "zero"), Path(f"/proc/sys/net/ipv6/conf/{root.bridge}/accept_ra").read_text().strip()]
+    assert heard == ["0", "0"], "no container is a router to the host, nor to another one"
     run(runtime_host, "one")
     before = path.read_text()
     for i in range(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from registrator.agent.names import decide
+from registrator.agent.names import decide, paired, unpaired
 from registrator.model.instance import Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.rollout import Rollout
@@ -44,3 +44,10 @@ def test_instances_of_a_release_that_is_to_get_no_requests_are_not_named_while_t
     both, old = replace(world(ONE, new), rollouts=switched), replace(world(ONE), rollouts=switched)
     assert decide(both, {}, doubted=False) == {"web": ("10.87.1.2",)}
     assert decide(old, {}, doubted=False) == {"web": ("10.87.0.2",)}
+
+
+def test_a_name_has_ipv6_addresses_if_all_that_serve_it_do() -> None:
+    names = {"here": ("10.87.0.2", "10.87.0.3"), "both": ("10.87.0.2", "10.87.1.2"), "none": ()}
+    found = paired(names, {"10.87.0.2": "fd00::2", "10.87.0.3": "fd00::3"})
+    assert found == names | {"here": ("10.87.0.2", "10.87.0.3", "fd00::2", "fd00::3")}
+    assert unpaired(found) == names and paired(names, {}) == names

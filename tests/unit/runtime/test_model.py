@@ -79,8 +79,9 @@ def test_no_accepted_name_is_a_path(name: str) -> None:
         ({"ports": (PublishedPort(0, 80),)}, "0 is no port"),
         ({"ports": (PublishedPort(80, 65536),)}, "65536 is no port"),
         ({"ports": (PublishedPort(80, 80, "sctp"),)}, "no protocol"),
-        ({"ports": (PublishedPort(80, 80, address="::1"),)}, "no IPv4 address"),
-        ({"ports": (PublishedPort(80, 80, address="1.1.1.1 }"),)}, "no IPv4 address"),
+        ({"ports": (PublishedPort(80, 80, address="fd00::1 }"),)}, "no address"),
+        ({"ports": (PublishedPort(80, 80, address="0::1"),)}, "port 80 cannot lead in from ::1 alone"),
+        ({"ports": (PublishedPort(80, 80, address="1.1.1.1 }"),)}, "no address"),
     ],
 )
 def test_mistakes(change: dict[str, object], fault: str) -> None:

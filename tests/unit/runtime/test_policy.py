@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime import host, policy
 from runtime.errors import InvalidSettings
+from runtime.paths import HostPaths
 from runtime.policy import Policy, read
 
 
@@ -50,9 +52,32 @@ def test_remapping(tmp_path: Path) -> None:
         ("seccomp = 'unconfined'", "seccomp must be a list of paths"),
         ("seccomp = ['calls.json']", "seccomp must be a list of paths"),
         ("seccomp = [1]", "seccomp must be a list of paths"),
+        ("ipv6_subnet = '10.0.0.0/24'", "ipv6_subnet '10.0.0.0/24' is none"),
+        ("ipv6_subnet = true", "ipv6_subnet True is none"),
     ],
 )
 def test_faults(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "runtime.toml").write_text(text)
     with pytest.raises(InvalidSettings, match=fault):
         read(tmp_path / "runtime.toml")
+
+
+def test_the_usual_root_has_ipv6_where_it_is_said_unless_it_was_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "LIB", tmp_path / "lib")
+    monkeypatch.setattr(policy, "FILE", tmp_path / "runtime.toml")
+    usual, other = (HostPaths(tmp_path / name, tmp_path / "run") for name in ("lib", "other"))
+    for paths in (usual, other):
+        paths.make()
+
+    def subnet6(paths: HostPaths, given: str | None = None) -> str:
+        return host.planned(paths, None, None, given).subnet6
+
+    assert (subnet6(usual), subnet6(other)) == ("", "")
+    (tmp_path / "runtime.toml").write_text('ipv6_subnet = "fd00:87::/64"')
+    assert (subnet6(usual), subnet6(other)) == ("fd00:87::/64", "")
+    (tmp_path / "runtime.toml").write_text('ipv6_subnet = "fd00:88::/64"')
+    assert subnet6(usual) == "fd00:88::/64", "what the file says is not remembered"
+    for given in ("fd00:90::/64", ""):
+        assert (subnet6(usual, given), subnet6(usual)) == (given, given), "what is given is"

@@ -22,7 +22,7 @@ from runtime.cli.described import (
     ulimit,
     volume,
 )
-from runtime.cli.session import ago, size
+from runtime.cli.session import ago, size, subnets
 from runtime.model import Device, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 
@@ -32,6 +32,8 @@ from runtime.model import Device, LogLimits, MemoryFile, Mount, PublishedPort, R
         ("8080:80", (PublishedPort(8080, 80),)),
         ("127.0.0.1:8080:80", (PublishedPort(8080, 80, address="127.0.0.1"),)),
         ("0.0.0.0:53:53/udp", (PublishedPort(53, 53, "udp"),)),
+        ("[fd00::1]:8080:80", (PublishedPort(8080, 80, address="fd00::1"),)),
+        ("[::]:8080:80", (PublishedPort(8080, 80),)),
         ("8000-8001:80-81/udp", (PublishedPort(8000, 80, "udp"), PublishedPort(8001, 81, "udp"))),
         ("80-80:90", (PublishedPort(80, 90),)),
     ],
@@ -41,7 +43,8 @@ def test_ports(text: str, found: tuple[PublishedPort, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["80", "a:b", ":80", "80:", "1:2:3:4", "", "80-81:80", "81-80:81-80", "1-x:1-2", "-1:1"]
+    "text",
+    ["80", "a:b", ":80", "80:", "1:2:3:4", "", "80-81:80", "81-80:81-80", "1-x:1-2", "-1:1", "::1:80:80", "[::1]:80"],
 )
 def test_no_ports(text: str) -> None:
     with pytest.raises(click.UsageError):
@@ -123,3 +126,22 @@ def test_every_command_is_there_and_explained() -> None:
         command = cli.get_command(context, name)
         assert command is not None and command.help and line.endswith(".")
     assert cli.get_command(context, "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ((), (None, None)),
+        (("10.0.0.0/24",), ("10.0.0.0/24", None)),
+        (("fd00::/64", "10.0.0.0/24"), ("10.0.0.0/24", "fd00::/64")),
+        (("none",), (None, "")),
+    ],
+)
+def test_subnets(given: tuple[str, ...], found: tuple[str | None, str | None]) -> None:
+    assert subnets(given) == found
+
+
+@pytest.mark.parametrize("given", [("10.0.0.0/24", "10.0.1.0/24"), ("fd00::/64", "none")])
+def test_two_subnets_of_a_kind(given: tuple[str, ...]) -> None:
+    with pytest.raises(click.BadParameter):
+        subnets(given)

@@ -44,9 +44,10 @@ class Root:
     folder: Path
     subnet: str
     bridge: str
+    subnet6: str
 
     def open(self, **other: str) -> Host:
-        given = {"engine": self.engine.name, "socket": self.engine.socket, **other}
+        given = {"engine": self.engine.name, "socket": self.engine.socket, "subnet6": self.subnet6, **other}
         return Host.open(self.folder / "lib", self.folder / "run", self.subnet, self.bridge, **given)
 
 
@@ -96,7 +97,8 @@ def engine(request: pytest.FixtureRequest, network: None) -> Engine:
 @pytest.fixture
 def root(engine: Engine, tmp_path: Path) -> Iterator[Root]:
     """A new root. Afterwards nothing of it is left, or the test fails."""
-    found = Root(engine, tmp_path / "root", free_subnet(), f"hecdt{secrets.token_hex(3)}")
+    word = secrets.token_hex(2)
+    found = Root(engine, tmp_path / "root", free_subnet(), f"hecdt{word}", f"fd00:87:{word}::/64")
     yield found
     host = found.open()
     for container in host.containers.list():

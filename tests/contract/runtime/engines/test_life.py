@@ -32,6 +32,7 @@ def test_created_running_exited(host: Host) -> None:
     running = host.containers.start("web")
     assert running.state is State.RUNNING and running.pid and os.path.exists(f"/proc/{running.pid}")
     assert running.address == made.address and "hello" in answers(running.address)
+    assert running.address6 == made.address6 and "hello" in answers(running.address6)
     assert before - 1 < (running.started_at or 0) < time.time() + 1
     assert host.containers.list() == [running] == [host.containers.start("web")], "a start of what runs changes nothing"
     stopped = host.containers.stop("web", 5.0)
