@@ -18,6 +18,7 @@ from registrator.model.canary import FIRST_REQUESTS, Step, Trial
 from registrator.model.instance import Assignment
 from registrator.model.node import Edge
 from registrator.model.rollout import JUDGED, Rollout
+from registrator.model.usage import Figures
 
 FIRST = Step(0.1, 30.0)
 FIRST_ANSWERS = 3
@@ -108,6 +109,8 @@ def fault(view: ServiceView, rollout: Rollout) -> str:
     if trial is None or trial.watched or rollout.promoted or rollout.state not in JUDGED:
         return ""
     old, new = evidence.window(view, rollout)
+    if rollout.state == "monitoring":  # the old one is gone: another minute's speed says nothing of this one's
+        return judgement.failing(Figures(), trial.old + old, trial.new + new)
     found = judgement.fault(old, new) or judgement.overspent(trial.old + old, trial.new + new)
     if not found and rollout.state == "canary":
         found = judgement.piling(*evidence.under_way(view, rollout), step_of(view, trial).weight / 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,13 +67,17 @@ async def test_a_good_release_gets_its_exact_share_and_is_promoted_though_the_le
         await asyncio.sleep(1.5)
         assert share_since(two, before) == pytest.approx(25.0, abs=0.2)
         await two.until_ended(2, 15.0)
-    assert two.rollout.state == "done"
+    assert two.rollout.state == "done", two.rollout.reason
     assert two.failures == []
     assert not two.instances(1) and len(two.instances(2)) == 4
     for edge in two.edges:
-        weights = {weight for name, (*_, weight) in edge.haproxy.servers().items() if name.startswith("web.")}
-        assert weights == {100}
+        servers = edge.haproxy.servers
+        await two.until(lambda s=servers: usual(s()), 5.0, "old servers go when their last check is over")
         assert edge.confd.state()["reloads"] == 1, "for the new port, and none for the release"
+
+
+def usual(servers: dict[str, tuple[Any, ...]]) -> bool:
+    return {weight for name, (*_, weight) in servers.items() if name.startswith("web.")} == {100}
 
 
 def fails(two: Fleet, order: Assignment) -> None:

@@ -314,6 +314,15 @@ def test_a_release_that_turns_bad_when_the_old_one_is_gone_is_turned_back_within
     assert stage.state() == "rolled-back"
 
 
+def test_speed_when_the_old_one_is_gone_is_not_compared_with_that_of_before() -> None:
+    stage = Traffic(4, rate=200.0, canary=(Step(10, 5.0),), monitor_s=10.0)
+    stage.begin()
+    stage.until(lambda: stage.state() == "monitoring")
+    stage.releases[2] = Behaviour(ms=500)
+    stage.until(stage.ended)
+    assert stage.state() == "done"
+
+
 def test_a_release_is_not_blamed_for_what_the_old_one_does_too() -> None:
     stage = Traffic(4, rate=100.0, canary=(Step(10, 60.0),))
     stage.releases = {1: Behaviour(failing=0.05), 2: Behaviour(failing=0.05)}

@@ -194,7 +194,7 @@ def test_a_canary_is_read(one: Callable[..., ServiceSpec]) -> None:
     ("extra", "judge"),
     [
         ("", ("failures",)),
-        ("strategy: blue-green", ("failures", "p99", "queue")),
+        ("strategy: blue-green", ("failures", "queue")),
         ("strategy: blue-green, judge: [failures]", ("failures",)),
         ("judge: true", ("failures", "p99", "queue")),
         ("judge: false", ()),
