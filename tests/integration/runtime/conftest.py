@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import secrets
 import shutil
@@ -88,7 +89,7 @@ def root(tmp_path: Path) -> Iterator[Root]:
 @pytest.fixture
 def dual_root(tmp_path: Path) -> Iterator[Root]:
     """The same with IPv6, in a network namespace of this process: IPv6 is forwarded there, and not on this machine."""
-    with own_network(), new_root(tmp_path, f"fd00:87:{secrets.token_hex(2)}::/64") as found:
+    with own_network(), new_root(tmp_path, str(ipaddress.IPv6Network(f"fd00:87:{secrets.token_hex(2)}::/64"))) as found:
         yield found
 
 

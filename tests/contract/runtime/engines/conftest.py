@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -98,7 +99,9 @@ def engine(request: pytest.FixtureRequest, network: None) -> Engine:
 def root(engine: Engine, tmp_path: Path) -> Iterator[Root]:
     """A new root. Afterwards nothing of it is left, or the test fails."""
     word = secrets.token_hex(2)
-    found = Root(engine, tmp_path / "root", free_subnet(), f"hecdt{word}", f"fd00:87:{word}::/64")
+    found = Root(
+        engine, tmp_path / "root", free_subnet(), f"hecdt{word}", str(ipaddress.IPv6Network(f"fd00:87:{word}::/64"))
+    )
     yield found
     host = found.open()
     for container in host.containers.list():
