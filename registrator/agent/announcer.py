@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from registrator.model.names import InstanceName
 from registrator.model.node import Node
 from registrator.registry import schema
 from registrator.registry.held import HeldLease
-from registrator.registry.store import Lease, Store, Write
+from registrator.registry.store import AT_ONCE, Lease, Store, Write
 from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
@@ -82,13 +82,18 @@ class Announcer:
         for name in gone:
             self._said.pop(name, None)
             self._written.pop(name, None)  # before the commit: the mirror may hear of it sooner than we do
-        revision = await self.store.commit(writes)
+        await self._write(writes, {schema.key_of(record): record for record in puts})
         self._joined = True
-        self._written.update({record.instance: (record, revision) for record in puts})
-        for record in puts:
-            log.info(
-                "announced %s state=%s health=%s reason=%s", record.instance, record.state, record.health, record.reason
-            )
+
+    async def _write(self, writes: Sequence[Write], records: Mapping[str, Instance]) -> None:
+        """In as many commits as etcd wants; what one of them wrote is written, whatever becomes of the next."""
+        for first in range(0, len(writes), AT_ONCE):
+            together = writes[first : first + AT_ONCE]
+            revision = await self.store.commit(together)
+            for record in (records[write.key] for write in together if write.key in records):
+                self._written[record.instance] = record, revision
+                told = (record.instance, record.state, record.health, record.reason)
+                log.info("announced %s state=%s health=%s reason=%s", *told)
 
     def _take_over(self, world: World) -> None:
         """After a restart under the same lease: what stands in etcd need not be said again."""

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from registrator.agent.announcer import Announcer
+from registrator.agent.copy import Copy
 from registrator.agent.loop import Agent
 from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node, ServerReport
 from registrator.model.release import Healthcheck, Release, Settings
 from registrator.registry import schema
+from registrator.registry.store import MOST_AT_ONCE
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader
 from tests.fakes.engine import FakeEngine, FakeProber
@@ -244,6 +246,31 @@ async def test_a_lost_lease_is_replaced_and_everything_said_again(bench: Bench) 
         bench.store.expire(agent.announcer.lease.id)
         await bench.until_state("running", "healthy")
     assert bench.engine.calls == ["start web.1"]
+
+
+async def test_more_instances_than_etcd_takes_at_once_are_said_again_all_of_them(bench: Bench) -> None:
+    voice = Announcer(bench.store, Node(N1), bench.tmp / "lease", 10)
+    holding = asyncio.create_task(voice.hold_lease())
+    await bench.until(lambda: voice.lease is not None)
+    names = [InstanceName(f"web.{n}") for n in range(1, 2 * MOST_AT_ONCE + 2)]
+    copies = {name: Copy(name, RELEASE, "up", 0.0, "10.0.0.1") for name in names}
+
+    async def said() -> set[InstanceName]:
+        await voice.speak(copies, Reader().read(bench.store.snapshot()))
+        world = Reader().read(bench.store.snapshot())
+        assert set(world.nodes) == {N1}
+        return set(world.instances)
+
+    assert await said() == copies.keys()
+    lost = voice.lease
+    assert lost is not None
+    bench.store.expire(lost.id)
+    await bench.until(lambda: voice.lease is not None and voice.lease is not lost)
+    assert await said() == copies.keys()
+    copies.clear()
+    assert await said() == set()
+    holding.cancel()
+    await asyncio.wait([holding])
 
 
 async def test_a_new_agent_adopts_what_runs_and_writes_nothing_new(bench: Bench) -> None:
