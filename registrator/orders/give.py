@@ -21,7 +21,7 @@ from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.acknowledgement import without_holder
-from registrator.registry.store import MOST_AT_ONCE, Absent, Delete, Guard, Put, Store, Unchanged, Write
+from registrator.registry.store import AT_ONCE, MOST_AT_ONCE, Absent, Delete, Guard, Put, Store, Unchanged, Write
 from registrator.registry.world import World
 
 
@@ -281,11 +281,16 @@ async def forget(store: Store, world: World, name: ServiceName) -> None:
 
 
 async def restore(store: Store, world: World, kept: Sequence[Put], *, now: float, who: str) -> int:
-    """Bring back the kept orders and confirm them; records newer than the backup are overwritten. How many."""
+    """Bring back the kept orders and confirm them; records newer than the backup are overwritten. How many.
+
+    In as many commits as etcd wants, the confirmation in the last: after a loss nobody obeys any of them before it.
+    """
     stale = {schema.key_of(r) for room in (world.assignments, world.rollouts) for r in _values(room)}
     gone: list[Write] = [Delete(key) for key in sorted(stale - {put.key for put in kept})]
     told = deed(now, who, "restore", "all", f"{len(kept)} records")
-    await store.commit([*kept, *gone, schema.put(Ledger(now, who)), told])
+    writes: list[Write] = [*kept, *gone, told, schema.put(Ledger(now, who))]
+    for first in range(0, len(writes), AT_ONCE):
+        await store.commit(writes[first : first + AT_ONCE])
     return len(kept)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -24,6 +25,7 @@ from registrator.orders.plan import Change, plan
 from registrator.orders.steps import steps
 from registrator.registry import schema
 from registrator.registry.lock import lock
+from registrator.registry.store import MOST_AT_ONCE, Guard, Put, Write
 from registrator.registry.world import Reader, World
 from tests.fakes.store import FakeStore
 
@@ -236,6 +238,29 @@ async def test_a_service_is_removed_in_two_steps() -> None:
     await give.forget(desk.store, desk.world(), WEB)
     assert not desk.world().services
     assert not desk.world().releases
+
+
+async def test_more_orders_than_etcd_takes_at_once_are_restored_and_confirmed_last() -> None:
+    desk = Desk()
+    [first] = await desk.deploy(spec())
+    kept = [Put(key, raw.value) for key, raw in desk.store.snapshot().entries.items() if "/audit/" not in key]
+    orders = [Assignment(InstanceName(f"web.{n}"), WEB, first.release, NodeName("n1")) for n in range(MOST_AT_ONCE)]
+    kept = [put for put in kept if put.key != schema.LEDGER] + [schema.put(order) for order in orders]
+    desk.store.wipe()
+
+    confirmed: list[int] = []
+    commit = desk.store.commit
+
+    async def watched(writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
+        assert desk.world().ledger is None, "confirmed before all was there"
+        confirmed.append(len(writes))
+        return await commit(writes, guards)
+
+    desk.store.commit = watched  # type: ignore[method-assign]
+    assert await give.restore(desk.store, desk.world(), kept, now=9.0, who="me") == len(kept)
+    assert len(confirmed) > 1
+    assert len(desk.world().assignments) == MOST_AT_ONCE
+    assert desk.world().ledger == Ledger(9.0, "me")
 
 
 async def test_the_history_is_newest_first_with_what_became_of_each() -> None:
