@@ -148,7 +148,7 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     if under_way and stuck_for_s > update.deadline_s:
         stuck = next((a for a in view.live if a.release == rollout.target and not view.ready(a)), None)
         missing = canary.hindrance(view, rollout) if rollout.state == "canary" and not stuck else ""
-        missing = rollout.reason if rollout.state == "warming" and not stuck else missing
+        missing = rollout.reason if rollout.state in ("warming", "rolling") and not stuck else missing
         cause = ": ".join(filter(None, (f"no progress for {update.deadline_s:g} s", missing)))
         return _turn_back(view, rollout, stuck, now, cause)
     return rollout, why

@@ -406,6 +406,17 @@ def test_what_can_not_be_placed_is_said() -> None:
     assert "2 can't be placed: no node" in stage.rollout.reason
 
 
+def test_a_release_that_found_no_place_fails_with_the_reason_why() -> None:
+    stage = Stage(2, deadline_s=30.0)
+    stage.nodes = {}
+    stage.step()
+    stage.now += 31.0
+    stage.step()
+    assert stage.rollout is not None
+    assert stage.rollout.state == "paused"
+    assert "no progress for 30 s: 2 can't be placed: no node" in stage.rollout.reason
+
+
 def test_the_same_state_decides_the_same() -> None:
     stage = Stage(4)
     stage.play("done")
