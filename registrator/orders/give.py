@@ -154,7 +154,7 @@ async def steer(
     rollout = world.rollouts.get(name)
     if rollout is None or rollout.release != service.release or rollout.state not in MAY[order]:
         raise _nothing_to(order, service, rollout)
-    if order == "abort" and rollout.state == "paused" and rollout.stable in (0, rollout.release):
+    if order == "abort" and rollout.state == "paused" and _is_the_first(rollout):
         hint = f"Mend the cause and deploy again, or `hecd rm {name}`."
         raise HecdError(f"{name} has no earlier release to go back to: {rollout.reason}", hint=hint)
     wish = Steering(name, rollout.release, order, now, who, message)
@@ -175,10 +175,19 @@ def _nothing_to(order: str, service: Service, rollout: Rollout | None) -> HecdEr
         "rolling-back": f"It goes back to release {rollout.stable}; `hecd rollout status -f {name}` follows it.",
         "preparing": f"Its pre_deploy hook runs; `hecd rollout abort {name}` stops it.",
         "held": f"`hecd rollout resume {name}` goes on, `promote` finishes it, `abort` goes back.",
-        "paused": f"It failed. `hecd rollout resume {name}` tries on, `abort` goes back.",
+        "paused": f"It failed. `hecd rollout resume {name}` tries on, {_way_back(rollout)}.",
     }
     usual = f"It goes on by itself; `hecd rollout status -f {name}` follows it."
     return HecdError(f"there is nothing to {order}: {told}", hint=hints.get(rollout.state, usual))
+
+
+def _is_the_first(rollout: Rollout) -> bool:
+    """Whether there is no other release that it could be aborted to."""
+    return rollout.stable in (0, rollout.release)
+
+
+def _way_back(rollout: Rollout) -> str:
+    return "a deploy of what is mended replaces it" if _is_the_first(rollout) else "`abort` goes back"
 
 
 async def hold(

@@ -187,3 +187,15 @@ async def test_an_order_that_means_nothing_is_refused_with_what_to_do(order: str
     with pytest.raises(HecdError, match=f"nothing to {order}") as caught:
         await give.steer(desk.store, desk.world(), WEB, order, now=3.0, who="me")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("stable", "offered"), [(0, False), (1, False), (7, True)])
+async def test_a_failed_release_is_offered_to_be_aborted_only_where_there_is_one_to_go_back_to(
+    stable: int, offered: bool
+) -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    await desk.store.commit([schema.put(Rollout(WEB, ReleaseNumber(1), ReleaseNumber(stable), "paused"))])
+    with pytest.raises(HecdError) as caught:
+        await give.steer(desk.store, desk.world(), WEB, "promote", now=3.0, who="me")
+    assert ("abort" in str(caught.value.hint)) is offered
