@@ -25,7 +25,7 @@ from registrator.control.view import ServiceView
 from registrator.model.hook import PRE_DEPLOY
 from registrator.model.instance import Assignment
 from registrator.model.names import ReleaseNumber, instance_name, instance_number
-from registrator.model.rollout import Rollout
+from registrator.model.rollout import ENDED, Rollout
 
 
 def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> list[Action]:
@@ -40,6 +40,8 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     rollout, prepared = _prepared(view, rollout, now)
     rollout, why = _judge(view, rollout, now, told or prepared or heard or why, since)
     rollout = bluegreen.turned(rollout)
+    if rollout.state == "rolling-back" and (view.rollout is None or view.rollout.state != "rolling-back"):
+        rollout = replace(rollout, first_number=rollout.next_number)
     rollout = replace(rollout, weights=_weights(view, rollout))
     if view.service.placement.every_node:
         rollout = replace(rollout, wanted=view.service.replicas)
@@ -82,7 +84,8 @@ def _follow_wanted(view: ServiceView, now: float) -> tuple[Rollout, str]:
         none += [str(before.release)] if on_trial else []
         fresh = replace(fresh, weights={release: 0 for release in none if release != str(service.release)})
         fresh = replace(fresh, next_number=before.next_number)
-    fresh = replace(fresh, next_number=max([fresh.next_number, *(n + 1 for n in seen)]))
+    first = max([fresh.next_number, *(n + 1 for n in seen)])
+    fresh = replace(fresh, next_number=first, first_number=first)
     fresh = bluegreen.owed(view, fresh)
     fresh = hooks.begun(view, replace(fresh, prepared=before.prepared if before else ()), now)
     return _set_out(view, fresh, f"release {service.release} is wanted")
@@ -155,11 +158,12 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
 
 
 def _was_broken(view: ServiceView, rollout: Rollout, assignment: Assignment) -> bool:
-    """Whether it was when the rollout began, as one of a release that is gone back to may have been: it is replaced,
-    and no failure of this rollout."""
+    """Whether it is broken, or is started again and again, and was there before the rollout began or was turned back,
+    as one of a release that is gone back to may have been: it is replaced, and no failure of this rollout."""
     instance = view.instances.get(assignment.instance)
-    before = instance is not None and instance.broken and instance.changed_at < rollout.started_at
-    return before and rollout.target in rollout.proven
+    if instance is None or rollout.state in ENDED or instance_number(assignment.instance) >= rollout.first_number:
+        return False
+    return instance.broken or (instance.restarts > 0 and not instance.serving)
 
 
 def _turn_back(
@@ -256,6 +260,7 @@ def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tu
     """The steps while both serve, or are to: the old release stays whole, a canary gets as many as its share takes."""
     stays = rollout.switch.old if rollout.switch else rollout.stable
     new, old = view.of_target(rollout.release), view.of_target(stays)
+    new = [a for a in new if not _was_broken(view, rollout, a)]
     rest = [a for a in view.live if a not in new and a not in old]
     want = view.service.replicas
     most = canary.wanted(view, rollout) if rollout.state == "canary" else want

@@ -37,6 +37,7 @@ class Rollout:
     failures: int = 0
     proven: tuple[ReleaseNumber, ...] = ()  # releases that were done once: what one may go back to
     next_number: int = 1  # of the next instance
+    first_number: int = 0  # of the first instance since it began or was turned back
     started_at: float = 0.0  # seconds since the epoch, as the next three
     progress_at: float = 0.0  # last step
     ended_at: float = 0.0
