@@ -48,6 +48,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     actions: list[Action] = [*_forget(view), *_adopt(view), *hooked]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
         actions += _shrink(view, view.service.replicas if rollout.switch else canary.kept(view, rollout))
+        actions += _keep_up(view, rollout, board) if view.service.replicas else ()
     elif rollout.state == "held" or (rollout.state == "preparing" and _can_return(view, rollout)):
         actions += _keep_up(view, rollout, board)
     elif rollout.state == "preparing":
@@ -221,24 +222,35 @@ def _adopt(view: ServiceView) -> Iterator[Action]:
 
 
 def _shrink(view: ServiceView, beside: int) -> Iterator[Action]:
-    """A paused service is not touched, but what is not wanted at all may go: it must be possible to remove it.
+    """What is too much of a paused service may go: it must be possible to remove it.
 
     `beside` instances are there besides the replicas, to be looked at.
     """
     most = view.service.replicas + beside if view.service.replicas else 0
-    for victim in _victims(view, list(view.live))[: max(0, len(view.live) - most)]:
+    here = [a for a in view.live if a.instance not in view.leaving or not most]
+    for victim in _victims(view, here)[: max(0, len(here) - most)]:
         reason = f"{view.service.replicas} replicas are wanted"
         yield Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
 
 
 def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
-    """A release that is held makes no step, but what died is replaced, by the release that is known to be good."""
-    release = rollout.stable if _can_return(view, rollout) else rollout.release
-    missing = view.service.replicas + canary.kept(view, rollout) - len(view.live)
+    """A release that is held, or that failed and waits for somebody, makes no step. But what died is replaced, and what
+    has to leave its node, by the release that is known to be good; where none is, by nothing."""
+    good = rollout.stable if _can_return(view, rollout) else rollout.release
+    if rollout.state == "paused" and good not in rollout.proven:
+        return
+    sound = (a for a in view.live if a.release == good or not view.broken(a))
+    staying = [a for a in sound if a.instance not in view.leaving]
+    want = view.service.replicas + canary.kept(view, rollout)
     if rollout.switch is not None:
-        release = bluegreen.serving(rollout)
-        missing = view.service.replicas - len(view.of_target(release))
-    yield from _start(view, rollout, board, max(0, missing), release)[0]
+        good, want = bluegreen.serving(rollout), view.service.replicas
+        staying = view.of_target(good)
+    yield from _start(view, rollout, board, max(0, want - len(staying)), good)[0]
+    if len(staying) >= want and all(view.ready(a) or view.broken(a) for a in staying):
+        for a in view.live:
+            if a.instance in view.leaving and (rollout.switch is None or a.release == good):
+                order = replace(a, drain_timeout_s=view.service.traffic.drain_timeout_s)
+                yield Drain(order, view.leaving[a.instance])
 
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:

@@ -381,6 +381,41 @@ def test_a_paused_service_can_be_shrunk_and_so_removed() -> None:
     assert not stage.assignments
 
 
+def test_a_paused_service_is_kept_up_by_the_release_that_is_known_to_be_good() -> None:
+    stage = Stage(3, failure_action="pause")
+    stage.play("done")
+    stage.bad_releases = {2}
+    stage.want(2)
+    stage.play("paused")
+    assert [a.release for a in stage.assignments.values() if not a.drain] == [1, 1, 1]
+
+    def orders(service: Service, leaving: dict[InstanceName, str], lost: frozenset[NodeName]) -> list[Assign | Drain]:
+        board = Board(stage.nodes, stage.assignments.values(), lost)
+        found = rollout.decide(ServiceView.of(stage.world(), service, lost, leaving), board, stage.now)
+        return [a for a in found if isinstance(a, Assign | Drain)]
+
+    drained = {InstanceName("web.1"): "n1: drained"}
+    (start,) = orders(stage.service, drained, frozenset())
+    assert isinstance(start, Assign) and start.assignment.release == 1, "what fails is no replacement"
+    stage.assignments[start.assignment.instance] = start.assignment
+    stage.agents()
+    (drain,) = orders(stage.service, drained, frozenset())
+    assert isinstance(drain, Drain) and drain.assignment.instance == "web.1"
+    assert [a.assignment.release for a in orders(replace(stage.service, replicas=6), {}, frozenset())] == [1, 1]
+    lost = stage.assignments[InstanceName("web.1")].node
+    gone = [stage.instances.pop(a.instance) for a in stage.assignments.values() if a.node == lost]
+    missing = 3 - sum(a.release == 1 and a.node != lost for a in stage.assignments.values())
+    assert gone and len(orders(stage.service, {}, frozenset({lost}))) == missing
+
+
+def test_a_first_release_that_failed_is_not_started_again_and_again() -> None:
+    stage = Stage(2)
+    stage.bad_releases = {1}
+    stage.play("paused")
+    stage.service = replace(stage.service, replicas=4)
+    assert not any(isinstance(a, Assign) for a in stage.decide())
+
+
 def test_going_back_ends_by_its_deadline_too() -> None:
     stage = Stage(1, deadline_s=30.0)
     stage.play("done")
