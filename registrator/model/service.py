@@ -13,6 +13,8 @@ from registrator.model.traffic import Check, Port, Traffic
 
 __all__ = ["Check", "Port", "Project", "Service", "ServiceSpec", "Traffic", "Update"]
 
+MAX_REPLICAS = 10_000
+
 
 @dataclass(frozen=True)
 class Update:

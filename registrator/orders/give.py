@@ -16,7 +16,7 @@ from registrator.model.lock import Lock
 from registrator.model.names import NodeName, ReleaseNumber, ServiceName
 from registrator.model.placement import Availability
 from registrator.model.rollout import Rollout
-from registrator.model.service import Service, Traffic
+from registrator.model.service import MAX_REPLICAS, Service, Traffic
 from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
@@ -58,6 +58,8 @@ async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *
         raise HecdError(f"{name} is not run by HECD", hint=hint)
     for name in (name for name, service in services.items() if service.placement.every_node):
         raise HecdError(f"{name} has one instance on each node", hint="`deploy.mode: replicated` has a number of them.")
+    for name in (name for name, count in wanted.items() if count > MAX_REPLICAS):
+        raise HecdError(f"{name}: {wanted[name]} replicas are too many", hint=f"At most {MAX_REPLICAS}.")
     changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
     told = [deed(now, who, "scale", s.service, f"{services[s.service].replicas} -> {s.replicas}") for s in changed]
     return await store.commit([*(schema.put(s) for s in changed), *told], [_unchanged(s, world) for s in changed])

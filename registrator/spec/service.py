@@ -10,7 +10,7 @@ from pathlib import Path
 
 from registrator.model.names import ServiceName
 from registrator.model.release import Limits, Settings
-from registrator.model.service import Port, ServiceSpec, Update
+from registrator.model.service import MAX_REPLICAS, Port, ServiceSpec, Update
 from registrator.model.switch import BLUE_GREEN
 from registrator.spec.bluegreen import is_blue_green
 from registrator.spec.canary import canary_of
@@ -27,8 +27,7 @@ from registrator.spec.traffic import traffic_of
 from registrator.spec.variables import is_ignored
 from registrator.spec.wishes import wishes_of
 
-MAX_REPLICAS = 10_000
-
+LEAST_CPUS, LEAST_MEMORY_BYTES = 0.01, 4 << 20  # what engines take
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _IMAGE = re.compile(
     rf"(?:{_PART}(?::[0-9]{{1,5}})?/)?{_PART}(?:/{_PART})*"  # registry, then the name
@@ -80,9 +79,14 @@ def _warn_of_lookalikes(place: Field) -> None:
 
 
 def _limits(place: Field) -> Limits:
+    cpus, memory_bytes = place["cpus"].number(most=4096.0), place["memory"].size_bytes()
+    if 0 < cpus < LEAST_CPUS:
+        place["cpus"].fault(f"must be {LEAST_CPUS} or more, or 0 for as many as there are")
+    if 0 < memory_bytes < LEAST_MEMORY_BYTES:
+        place["memory"].fault("must be 4M or more, or 0 for as much as there is")
     return Limits(
-        cpus=place["cpus"].number(most=4096.0),
-        memory_bytes=place["memory"].size_bytes(),
+        cpus=cpus,
+        memory_bytes=memory_bytes,
         pids=place["pids"].whole(most=4_194_304),
     )
 

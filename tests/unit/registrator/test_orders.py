@@ -87,6 +87,28 @@ async def test_scaling_that_is_overtaken_ends_and_says_by_what(other: str) -> No
         await waiting
 
 
+async def test_a_deploy_ends_though_a_load_balancer_is_away_and_says_what_that_one_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow, "APPLIED_WITHIN_S", 0.05)
+    desk = Desk()
+    (change,) = await desk.deploy(spec())
+    await desk.ended("done", 1)
+    waiting = follow.releases(desk.store, {WEB: change.release}, after=1, show=lambda _: None)
+    await desk.store.commit([schema.put(Edge(NodeName("n1"), 1, {}, error="HAProxy does not answer"))])
+    with pytest.raises(ReleaseFailed, match="load balancer on n1: HAProxy does not answer"):
+        async with asyncio.timeout(5.0):
+            await waiting
+
+
+async def test_more_replicas_than_there_can_be_are_refused() -> None:
+    desk = Desk()
+    await desk.deploy(spec())
+    with pytest.raises(HecdError, match="web: 99999999999 replicas are too many"):
+        await give.scale(desk.store, desk.world(), {WEB: 99_999_999_999}, now=6.0, who="me")
+    assert desk.world().services[WEB].replicas == 2
+
+
 async def test_what_is_too_much_at_once_is_refused_as_a_whole() -> None:
     desk = Desk()
     specs = [spec(f"web{n}", published=1000 + n) for n in range(60)]

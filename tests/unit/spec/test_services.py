@@ -419,6 +419,8 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("ports: [1:1]\nx-hecd: {canary: 5}", "x-hecd.canary: must be a list of steps, such as {weight: 1, for: 60s}"),
         ("x-hecd: {canary: [{weight: 1, for: 1s}]}", "x-hecd.canary: needs ports"),
         (canary("{weight: 1, for: 1s}", ", judge: [p99]"), "x-hecd.judge: does not go with canary, which is judged by"),
+        ("deploy: {resources: {limits: {cpus: '0.001'}}}", "deploy.resources.limits.cpus: must be 0.01 or more"),
+        ("deploy: {resources: {limits: {memory: 1k}}}", "deploy.resources.limits.memory: must be 4M or more"),
         ("x-hecd: {judge: true}", "x-hecd.judge: needs ports: it is judged by what the load balancers answer"),
         ("ports: [1:1]\nx-hecd: {judge: [latency]}", "x-hecd.judge[0]: must be failures, p99 or queue; is 'latency'"),
         ("ports: [1:1]\nx-hecd: {judge: p99}", "x-hecd.judge: must be true, false, or a list of failures, p99, queue"),
