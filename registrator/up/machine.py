@@ -119,9 +119,31 @@ def _port(file: Path, wanted: int) -> int:
     last = 0
     with suppress(FileNotFoundError, ValueError):
         last = int(file.read_text().rpartition(":")[2])
-    port = next((p for p in (last, wanted) if p and _free(p)), 0) or any_port()
+    port = next((p for p in (last, wanted) if p and _take(p)), 0)
+    while not port:
+        port = found if _take(found := any_port()) else 0
     file.write_text(f"127.0.0.1:{port}")
     return port
+
+
+def _take(port: int) -> bool:
+    """Take a port that nobody uses now; another `hecd up` that looks before it is used finds it taken. Else its parts
+    might speak to our etcd."""
+    if port not in _taken:
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0hecd-port-{port}")
+        except OSError:
+            mark.close()
+            return False
+        _taken[port] = mark
+    if _free(port):
+        return True
+    _taken.pop(port).close()
+    return False
+
+
+_taken: dict[int, socket.socket] = {}  # for as long as this process lives
 
 
 def _free(port: int) -> bool:
