@@ -122,13 +122,15 @@ class Machine:
         return found
 
     def kill_instance(self, name: str) -> None:
-        """kill -9 of every process in the container of an instance."""
+        """kill -9 of every process in the container of an instance; another machine may have one of its name."""
         mark = f"HECD_INSTANCE={name}\0".encode()
+        pool = self.environment["HECD_SUBNET_POOL"].removesuffix("0.0/16")
         found = []
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if mark in (folder / "environ").read_bytes():
+                    ours = pool in (folder / "net" / "fib_trie").read_text()
+                    if ours and mark in (folder / "environ").read_bytes():
                         found.append(int(folder.name))
         assert found, f"no process of {name}"
         for pid in sorted(found):
@@ -146,7 +148,7 @@ class Machine:
         raise AssertionError(f"not within {within_s} s: {what}\n{log}")
 
     @contextlib.contextmanager
-    def load(self, *, kept_rate: float = 300, fresh_rate: float = 100, kept: int = 32) -> Iterator[dict[str, Any]]:
+    def load(self, *, kept_rate: float = 200, fresh_rate: float = 60, kept: int = 32) -> Iterator[dict[str, Any]]:
         """Requests while the block runs; the dictionary is the report afterwards."""
         words = [
             "--port",

@@ -67,7 +67,7 @@ def test_a_hook_runs_once_though_agent_and_docker_are_killed(
     pre = "echo $$HECD_HOOK >> /marks/ran; while [ ! -e /marks/go ]; do usleep 50000; done; echo migrated"
     machine.hecd("deploy", "-d", "-f", "-", stdin=hooked(machine, 1, tmp_path, pre))
     machine.until((tmp_path / "ran").exists, 10.0, "it runs")
-    assert list(ids(dockerd)) == ["web.1.pre-deploy.1"]
+    machine.until(lambda: list(ids(dockerd)) == ["web.1.pre-deploy.1"], 5.0, "Docker knows it, too")
     machine.kill("registrator", "agent")
     dockerd.kill()
     dockerd.start()
