@@ -17,7 +17,7 @@ from registrator.model.names import InstanceName
 from registrator.model.node import Node
 from registrator.registry import schema
 from registrator.registry.held import HeldLease
-from registrator.registry.store import AT_ONCE, Lease, Store, Write
+from registrator.registry.store import Lease, Store, Write, portions
 from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,7 @@ class Announcer:
 
     async def _write(self, writes: Sequence[Write], records: Mapping[str, Instance]) -> None:
         """In as many commits as etcd wants; what one of them wrote is written, whatever becomes of the next."""
-        for first in range(0, len(writes), AT_ONCE):
-            together = writes[first : first + AT_ONCE]
+        for together in portions(writes):
             revision = await self.store.commit(together)
             for record in (records[write.key] for write in together if write.key in records):
                 self._written[record.instance] = record, revision

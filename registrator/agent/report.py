@@ -6,13 +6,13 @@ not write thousands again. Figures alone are written once a second, and the less
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from registrator.model.names import NodeName, service_of
 from registrator.model.node import Edge, EdgePart
 from registrator.registry import schema
-from registrator.registry.store import AT_ONCE, Store, Write
+from registrator.registry.store import Store, Write, portions
 from registrator.registry.world import World
 
 Trial = tuple[str, str]  # service, release
@@ -67,14 +67,14 @@ def calm_s(size_bytes: int) -> float:
     return max(CALM_S, size_bytes / FIGURES_BYTES_PER_S)
 
 
-def _transactions(edge: Edge, before: dict[str, EdgePart], there: Iterable[str], lease: int) -> list[list[Write]]:
+def _transactions(edge: Edge, before: dict[str, EdgePart], there: Iterable[str], lease: int) -> list[Sequence[Write]]:
     """What makes `edge` of the parts `before`. Its own record is the last: until then, nobody takes its word for more
     than it said before."""
     now = _parts(edge)
     writes: list[Write] = [schema.delete(EdgePart(edge.node, backend)) for backend in there if backend not in now]
     writes += [schema.put(part, lease) for backend, part in now.items() if before.get(backend) != part]
     writes.append(schema.put(replace(edge, servers={}, usage={}), lease))
-    return [writes[first : first + AT_ONCE] for first in range(0, len(writes), AT_ONCE)]
+    return portions(writes)
 
 
 def _parts(edge: Edge) -> dict[str, EdgePart]:

@@ -17,7 +17,7 @@ from registrator.announce.survey import survey
 from registrator.announce.watch import DockerWatch
 from registrator.errors import Conflict, HecdError, LeaseLost, RegistryUnavailable
 from registrator.registry.held import HeldLease
-from registrator.registry.store import AT_ONCE, Absent, Delete, Guard, Lease, Put, Store, Unchanged, Write
+from registrator.registry.store import Absent, Delete, Guard, Lease, Put, Store, Unchanged, Write, portions
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ class Announcer:
         left = [f"{a.key} is not written: {a.reason}" for a in actions if isinstance(a, Leave)]
         self._say([*found.faults, *page.faults, *left])
         writes = [a for a in actions if not isinstance(a, Leave)]
-        for begin in range(0, len(writes), AT_ONCE):
-            await self._act(writes[begin : begin + AT_ONCE], lease)
+        for together in portions(writes):
+            await self._act(together, lease)
 
     def _take_over(self) -> None:
         """What an earlier run of ours marked as draining still is."""

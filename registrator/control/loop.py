@@ -32,7 +32,7 @@ from registrator.model.names import NodeName, ServiceName
 from registrator.model.service import Service
 from registrator.registry import schema
 from registrator.registry.election import Leadership, campaign
-from registrator.registry.store import AT_ONCE, Absent, Guard, Lease, Store, Write
+from registrator.registry.store import Absent, Guard, Lease, Store, Write, portions
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 
@@ -176,9 +176,9 @@ class Control:
             log.info("%s", _line(action))
         writes = [_write(action) for action in sorted(actions, key=lambda a: isinstance(a, Assign | Drain | Unassign))]
         try:
-            for first in range(0, len(writes), AT_ONCE):
-                guards = [leadership.guard, *(_once(actions) if first == 0 else [])]
-                self._acted_at = await self.store.commit(writes[first : first + AT_ONCE], guards)
+            for number, together in enumerate(portions(writes)):
+                guards = [leadership.guard, *(_once(actions) if number == 0 else [])]
+                self._acted_at = await self.store.commit(together, guards)
         except Conflict:
             log.warning("no longer the leader; steps dropped count=%d", len(actions))
         except RegistryUnavailable as err:

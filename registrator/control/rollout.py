@@ -132,8 +132,8 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     update = view.service.update
     if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         return rollout, why
-    failed = [a for a in view.live if a.release == rollout.target and view.broken(a)]
-    failed = [a for a in failed if not _was_broken(view, rollout, a)]
+    broken = (a for a in view.live if a.release == rollout.target and view.broken(a))
+    failed = [a for a in broken if not _was_broken(view, rollout, a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
     stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
@@ -230,7 +230,7 @@ def _shrink(view: ServiceView, beside: int) -> Iterator[Action]:
     here = [a for a in view.live if a.instance not in view.leaving or not most]
     for victim in _victims(view, here)[: max(0, len(here) - most)]:
         reason = f"{view.service.replicas} replicas are wanted"
-        yield Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
+        yield _drain(view, victim, reason)
 
 
 def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
@@ -249,8 +249,7 @@ def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Acti
     if len(staying) >= want and all(view.ready(a) or view.broken(a) for a in staying):
         for a in view.live:
             if a.instance in view.leaving and (rollout.switch is None or a.release == good):
-                order = replace(a, drain_timeout_s=view.service.traffic.drain_timeout_s)
-                yield Drain(order, view.leaving[a.instance])
+                yield _drain(view, a, view.leaving[a.instance])
 
 
 def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
@@ -264,7 +263,7 @@ def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tup
     for victim in victims:
         reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
         reason = view.leaving.get(victim.instance, reason)
-        actions.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
+        actions.append(_drain(view, victim, reason))
     return actions, blocked
 
 
@@ -287,7 +286,7 @@ def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tu
         *_victims(view, new)[: max(0, len(new) - most)],
     ]:
         reason = view.leaving.get(victim.instance, f"not wanted beside release {rollout.release}")
-        more.append(Drain(replace(victim, drain_timeout_s=view.service.traffic.drain_timeout_s), reason))
+        more.append(_drain(view, victim, reason))
     return [*actions, *more], blocked or short
 
 
@@ -313,6 +312,10 @@ def _budget(
         return min(missing, room), 0 if paced else max(0, min(at_once - underway, len(old)))
     starts = 0 if paced else max(0, min(missing, at_once - waiting, want + at_once - len(new) - len(old)))
     return starts, max(0, min(len(old), ready + len(old) - want))
+
+
+def _drain(view: ServiceView, assignment: Assignment, reason: str) -> Drain:
+    return Drain(replace(assignment, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
 
 
 def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment]:

@@ -13,6 +13,7 @@ from registrator.control.view import ServiceView
 from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.model.rollout import Rollout
+from registrator.model.service import Service
 from registrator.orders import hooks
 from registrator.registry.schema import key_of
 from registrator.registry.store import Store
@@ -181,8 +182,8 @@ def _check_count(world: World, wanted: Mapping[ServiceName, int]) -> None:
         if service is None:
             raise ReleaseFailed(f"{name} was removed meanwhile")
         if service.replicas != count:
-            by = f" ({service.updated_by})" if service.updated_by else ""
-            raise ReleaseFailed(f"scaling {name} to {count} was overtaken: {service.replicas} are wanted now{by}")
+            wanted_now = f"{service.replicas} are wanted now{_by(service)}"
+            raise ReleaseFailed(f"scaling {name} to {count} was overtaken: {wanted_now}")
 
 
 def _check_overtaken(world: World, wanted: dict[ServiceName, ReleaseNumber]) -> None:
@@ -191,8 +192,12 @@ def _check_overtaken(world: World, wanted: dict[ServiceName, ReleaseNumber]) -> 
         if service is None or (service.replicas == 0 and service.release != release):
             raise ReleaseFailed(f"{name} was removed meanwhile")
         if service.release != release:
-            by = f" ({service.updated_by})" if service.updated_by else ""
-            raise ReleaseFailed(f"release {release} of {name} was overtaken by release {service.release}{by}")
+            raise ReleaseFailed(f"release {release} of {name} was overtaken by release {service.release}{_by(service)}")
+
+
+def _by(service: Service) -> str:
+    """Who ordered what is wanted now."""
+    return f" ({service.updated_by})" if service.updated_by else ""
 
 
 async def _applied(store: Store, revision: int) -> None:

@@ -21,7 +21,7 @@ from registrator.model.steering import MAY, Steering
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.acknowledgement import without_holder
-from registrator.registry.store import AT_ONCE, MOST_AT_ONCE, Absent, Delete, Guard, Put, Store, Unchanged, Write
+from registrator.registry.store import MOST_AT_ONCE, Absent, Delete, Guard, Put, Store, Unchanged, Write, portions
 from registrator.registry.world import World
 
 
@@ -300,8 +300,8 @@ async def restore(store: Store, world: World, kept: Sequence[Put], *, now: float
     gone: list[Write] = [Delete(key) for key in sorted(stale - {put.key for put in kept})]
     told = deed(now, who, "restore", "all", f"{len(kept)} records")
     writes: list[Write] = [*kept, *gone, told, schema.put(Ledger(now, who))]
-    for first in range(0, len(writes), AT_ONCE):
-        await store.commit(writes[first : first + AT_ONCE])
+    for together in portions(writes):
+        await store.commit(together)
     return len(kept)
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 MOST_AT_ONCE = 128  # writes of one commit, and guards, as etcd has it by default
 AT_ONCE = 100  # how many are best committed together where there may be more: with room for what goes along
+
+T = TypeVar("T")
+
+
+def portions(writes: Sequence[T]) -> list[Sequence[T]]:
+    """The same in parts that are each committed at once."""
+    return [writes[first : first + AT_ONCE] for first in range(0, len(writes), AT_ONCE)]
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _make_namespace(path: Path) -> None:
 
 def _unplug(namespace: Path) -> None:
     setns(str(namespace))
-    if INTERFACE in (name for _, name in socket.if_nameindex()):  # half made, before a crash
+    if has_link(INTERFACE):  # half made, before a crash
         with netlink(f"unplug {namespace}") as ip:
             ip.link("del", index=socket.if_nametoindex(INTERFACE))
 
@@ -234,6 +234,17 @@ def netlink(what: str) -> Iterator[Any]:
             yield ip
     except (NetlinkError, OSError) as err:
         raise KernelRefused(f"cannot {what}: {err}", hint="Run as root; `ip link` shows what is there.") from err
+
+
+def has_link(name: str) -> bool:
+    """Whether there is a link of this name, of whatever kind."""
+    return name in (there for _, there in socket.if_nameindex())
+
+
+def leave_without_ipv6(name: str) -> None:
+    """A tunnel end needs no IPv6 address, and nobody would hear what it sends to find one. Raises KernelRefused."""
+    if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
+        set_value(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
 
 
 def set_value(name: str, value: str) -> None:

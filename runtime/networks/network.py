@@ -170,7 +170,7 @@ class Network:
 
     @property
     def _exists(self) -> bool:
-        return self.bridge.name in (name for _, name in socket.if_nameindex())
+        return kernel.has_link(self.bridge.name)
 
     def _ensure(self, joined: Membership | None) -> Bridge:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""
@@ -194,7 +194,7 @@ class Network:
         return name, mtu, done + wireguard.ensure_tunnel(name, settings, key_file, mtu, self._table)
 
     def _drop_other(self, name: str) -> list[str]:
-        if name not in (there for _, there in socket.if_nameindex()):
+        if not kernel.has_link(name):
             return []
         tunnel.drop_tunnel(name)
         return [f"tunnel end {name} taken away"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import KernelRefused, NoVxlan
-from runtime.networks.kernel import ABSENT, netlink, set_value
+from runtime.networks.kernel import ABSENT, leave_without_ipv6, netlink
 from runtime.networks.overlay import (
     LEAST_MTU_BYTES,
     Entry,
@@ -113,9 +112,7 @@ def _make(ip: Any, wanted: Vtep, owner: str) -> None:
             address=wanted.mac,
             mtu=wanted.mtu,
         )
-        # It needs no IPv6 address, and nobody would hear what it sends to find one.
-        if Path(f"/proc/sys/net/ipv6/conf/{wanted.name}").exists():
-            set_value(f"net/ipv6/conf/{wanted.name}/addr_gen_mode", "1")
+        leave_without_ipv6(wanted.name)
         ip.link("set", index=socket.if_nametoindex(wanted.name), ifalias=owner, state="up")
     except Exception as err:
         if (explained := _explained(err, wanted)) is not None:

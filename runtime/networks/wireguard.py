@@ -14,7 +14,7 @@ from typing import Any
 from runtime.errors import KernelRefused, MissingProgram, NoWireguard
 from runtime.networks import cryptokey
 from runtime.networks.cryptokey import Settings
-from runtime.networks.kernel import netlink, set_value
+from runtime.networks.kernel import has_link, leave_without_ipv6, netlink
 from runtime.state import write_whole
 
 USERSPACE = "wireguard-go"
@@ -26,13 +26,13 @@ _WITHIN_S = 10.0
 def private_key(file: Path) -> str:
     """The key of this host, made at first; only root may read the file. Raises MissingProgram, KernelRefused."""
     if not file.exists():
-        write_whole(file, f"{_run('wg', 'genkey').strip()}\n".encode(), mode=0o600)
+        write_whole(file, f"{_wg('genkey').strip()}\n".encode(), mode=0o600)
     return file.read_text().strip()
 
 
 def public_key(private: str) -> str:
     """What belongs to it, and may be told to all. Raises MissingProgram, KernelRefused."""
-    return _run("wg", "pubkey", given=f"{private}\n").strip()
+    return _wg("pubkey", given=f"{private}\n").strip()
 
 
 def ensure_tunnel(name: str, wanted: Settings, key_file: Path, mtu: int, owner: str) -> list[str]:
@@ -42,7 +42,7 @@ def ensure_tunnel(name: str, wanted: Settings, key_file: Path, mtu: int, owner: 
     """
     done = []
     with netlink(f"make the tunnel end {name}") as ip:
-        if name not in (there for _, there in socket.if_nameindex()):
+        if not has_link(name):
             _make(ip, name)
             done.append(f"tunnel end {name} made")
         index = socket.if_nametoindex(name)
@@ -53,9 +53,9 @@ def ensure_tunnel(name: str, wanted: Settings, key_file: Path, mtu: int, owner: 
         if link.get("mtu") != mtu or not link["flags"] & _UP:
             ip.link("set", index=index, mtu=mtu, ifalias=owner, state="up")
             done.append(f"tunnel end up, MTU {mtu}")
-    seen = cryptokey.read(_run("wg", "show", name, "dump"))
+    seen = cryptokey.read(_wg("show", name, "dump"))
     if words := cryptokey.orders(wanted, seen, str(key_file)):
-        _run("wg", "set", name, *words)
+        _wg("set", name, *words)
     return done + cryptokey.differences(wanted, seen)
 
 
@@ -68,9 +68,7 @@ def _make(ip: Any, name: str) -> None:
             _make_in_userspace(name)
         elif code != _EXISTS:  # else another process was faster
             raise
-    # It needs no IPv6 address, and nobody would hear what it sends to find one.
-    if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
-        set_value(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
+    leave_without_ipv6(name)
 
 
 def _make_in_userspace(name: str) -> None:
@@ -92,13 +90,14 @@ def _make_in_userspace(name: str) -> None:
         raise KernelRefused(f"{USERSPACE} could not make {name}", hint="Is /dev/net/tun there? modprobe tun") from err
 
 
-def _run(program: str, *words: str, given: str = "") -> str:
-    argv = [program, *words]
+def _wg(*words: str, given: str = "") -> str:
     try:
-        done = subprocess.run(argv, check=False, input=given, capture_output=True, text=True, timeout=_WITHIN_S)
+        done = subprocess.run(
+            ["wg", *words], check=False, input=given, capture_output=True, text=True, timeout=_WITHIN_S
+        )
     except FileNotFoundError:
-        raise MissingProgram(program, "wireguard-tools") from None
+        raise MissingProgram("wg", "wireguard-tools") from None
     if done.returncode:
-        words_of_it = tuple(done.stderr.strip().splitlines()[:4])
-        raise KernelRefused(f"{program} {words[0]} failed", details=words_of_it, hint=f"Try it: {program} show")
+        told = tuple(done.stderr.strip().splitlines()[:4])
+        raise KernelRefused(f"wg {words[0]} failed", details=told, hint="Try it: wg show")
     return done.stdout
