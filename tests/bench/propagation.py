@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import etcdkit
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import within
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.conftest import Machine
 from tests.e2e.test_steering import text
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 
 
 class Clients:

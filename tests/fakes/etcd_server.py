@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -16,14 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses now, and that the kernel gives to no outgoing connection meanwhile."""
-    while True:
-        port = random.randrange(10_000, 32_000)  # below the ports that connections are given
-        with contextlib.suppress(OSError), socket.socket() as sock:
-            sock.bind(("127.0.0.1", port))
-            return port
+from tests.fakes.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 
 
 class RedisServer:

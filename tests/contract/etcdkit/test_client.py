@@ -23,7 +23,8 @@ from etcdkit import (
     unchanged,
 )
 from tests.fakes.becoming import answers
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 
 
 async def test_a_key_is_put_read_and_deleted(client: Client) -> None:

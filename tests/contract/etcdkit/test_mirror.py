@@ -8,7 +8,7 @@ import pytest
 
 from etcdkit import Change, Client, Entry, Lease, Mirror, delete, put
 from tests.fakes.becoming import becomes
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 
 
 async def test_it_has_what_was_there_and_what_comes(client: Client) -> None:

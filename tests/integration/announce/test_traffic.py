@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.announce.parts import PREFIX, Host, until
 from tests.integration.confd_py.parts import Confd, Haproxy
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.parts import HAPROXY, Confd, Haproxy, Web, within
 
 
@@ -88,7 +89,7 @@ class Ring:
         return self.delete(f"/hecd/instances/{service}/{service}.{number}")
 
     def until_applied(self, revision: int, seconds: float = 5.0) -> None:
-        within(seconds, f"revision {revision} applied, now {self.confd.state()}", lambda: self.confd.applied(revision))
+        within(seconds, f"revision {revision} applied", lambda: self.confd.applied(revision), self.confd.told)
 
     def until_serving(self, *numbers: int, seconds: float = 5.0) -> None:
         names = {f"web.{number}" for number in numbers}

@@ -12,7 +12,7 @@ from pathlib import Path
 from confd_py.haproxy.applier import HaproxyApplier
 from confd_py.reloads import Bucket
 from confd_py.resource import HaproxySettings, Place, Resource
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.parts import HAPROXY, Haproxy
 
 HEAD = """\

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import ROOT, Confd, within
 

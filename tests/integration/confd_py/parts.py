@@ -20,22 +20,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates" / "haproxy"
 HAPROXY = os.environ.get("HECD_TEST_HAPROXY", "haproxy")  # the program that these tests run
 
 
-def within(seconds: float, what: str, probe: Callable[[], object]) -> object:
-    """What `probe` returns as soon as it is true; fails when that takes longer."""
+def within(
+    seconds: float, what: str, probe: Callable[[], object], seen: Callable[[], object] = lambda: "nothing more is known"
+) -> object:
+    """What `probe` returns as soon as it is true; fails when that takes longer and tells what is `seen` then."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = probe()
         if found:
             return found
         time.sleep(0.005)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {what}; now: {seen()}")
 
 
 class Web(threading.Thread):
@@ -254,6 +256,10 @@ class Confd:
         except FileNotFoundError:
             return {"revision": -1, "error": "absent"}
         return found
+
+    def told(self) -> str:
+        """Its state and the last lines of its log, for a test that fails."""
+        return f"{self.state()}\n{self.log.read_text()[-4000:]}"
 
     def applied(self, revision: int) -> bool:
         """Whether `revision` is in effect."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import load, within
 

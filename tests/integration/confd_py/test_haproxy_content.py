@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import free_port, make_certificates
+from tests.fakes.etcd_server import make_certificates
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import load, within
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.apps import apps, ask
 from tests.integration.confd_py.nginx import NginxRing
 from tests.integration.confd_py.parts import within

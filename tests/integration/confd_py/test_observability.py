@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.parts import ROOT, within
 from tests.integration.confd_py.test_command_line import Place
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import load, within
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.apps import apps, ask, certificate, print_of, secure, shown
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import load, within

@@ -10,7 +10,8 @@ import pytest
 
 from etcdkit import Change, Client, Compacted, HistoryBroke, Mirror, Unavailable, absent, channels, put
 from tests.fakes.becoming import becomes
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 
 
 def elsewhere(etcd: EtcdServer, *writes: tuple[str, ...]) -> None:

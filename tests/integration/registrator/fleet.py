@@ -34,7 +34,8 @@ from registrator.registry.acknowledgement import released
 from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.store import Lease
 from registrator.registry.world import Reader, World
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.parts import Confd, Haproxy, Web, within
 
 WEB = ServiceName("web")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.etcd_server import free_port
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
 from tests.integration.confd_py.parts import within
 from tests.integration.registrator.test_edge_figures import reporting, ring

@@ -21,7 +21,8 @@ from click.testing import CliRunner
 from registrator.cli import hecd, session
 from registrator.errors import RegistryUnavailable
 from registrator.registry.codec import encode
-from tests.fakes.etcd_server import EtcdServer, free_port
+from tests.fakes.etcd_server import EtcdServer
+from tests.fakes.ports import free_port
 from tests.unit.registrator.test_traffic import ONE, edge, world
 
 HECD = str(Path(sys.executable).with_name("hecd"))

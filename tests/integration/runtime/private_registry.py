@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.integration.runtime.conftest import becomes, free_port
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import becomes
 
 TEMPLATES = Path(__file__).parents[3] / "templates" / "registry"
 USER, PASSWORD = "deploy", "s3cret:with colon"

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from runtime.images.build import tar_of
-from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, traces
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, traces
 from tests.integration.runtime.oci_registry import FakeRegistry
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -17,7 +17,8 @@ from runtime.host import Host
 from runtime.model import ContainerSpec, State
 from runtime.process import Process
 from runtime.state import Records
-from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, run, texts, traces
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, run, texts, traces
 
 PORT = free_port()
 

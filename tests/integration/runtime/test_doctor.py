@@ -21,7 +21,8 @@ from runtime.networks.kernel import ensure_namespace, netlink
 from runtime.networks.nft import Nft
 from runtime.paths import HostPaths
 from runtime.state import held
-from tests.integration.runtime.conftest import Root, answers, becomes, free_port, run
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import Root, answers, becomes, run
 
 PROGRAM = [sys.executable, "-c", "from runtime.cli import main; main()"]
 

@@ -15,7 +15,8 @@ from runtime.doctor.leftovers import leftovers
 from runtime.errors import ContainerNotFound, RuntimeFault
 from runtime.host import Host
 from runtime.model import ContainerSpec, MemoryFile, Mount, PublishedPort, Restart, State
-from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, free_port, traces
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import IMAGE, Root, answers, becomes, traces
 
 CREATE = [
     "runtime.networks.ipam:Addresses.claim",

@@ -23,7 +23,8 @@ from runtime.model import PublishedPort
 from runtime.networks.kernel import drop_namespace, ensure_namespace, netlink, plug
 from runtime.networks.nft import Nft
 from runtime.networks.topology import Bridge, Link
-from tests.integration.runtime.conftest import Root, answers, becomes, finished, free_port, free_subnet, run, texts
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import Root, answers, becomes, finished, free_subnet, run, texts
 from tests.integration.runtime.test_network import fetch
 
 SETTINGS = "/proc/sys/net/ipv6/conf"

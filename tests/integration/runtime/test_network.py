@@ -18,13 +18,13 @@ from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
 from runtime.networks.nft import Nft
+from tests.fakes.ports import free_port
 from tests.integration.runtime.conftest import (
     Root,
     answers,
     becomes,
     cables,
     finished,
-    free_port,
     free_subnet,
     run,
     texts,

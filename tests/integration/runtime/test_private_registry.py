@@ -16,7 +16,8 @@ from runtime.errors import CredentialsUnreadable, ImageNotFound, RegistryDenied,
 from runtime.host import Host
 from runtime.images.build import build_image
 from runtime.model import Fetching
-from tests.integration.runtime.conftest import BASE, IMAGE, Root, free_port
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import BASE, IMAGE, Root
 from tests.integration.runtime.private_registry import PASSWORD, TEMPLATES, USER, PrivateRegistry, TokenServer
 
 LARGE_BYTES = 6 << 20

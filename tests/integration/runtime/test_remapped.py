@@ -15,7 +15,8 @@ from runtime.errors import InvalidSettings, InvalidSpec, KernelRefused
 from runtime.host import Host
 from runtime.images.build import LayerFiles, build_image, directory
 from runtime.model import Container, ContainerSpec, ImageConfig, MemoryFile, Mount, PublishedPort
-from tests.integration.runtime.conftest import BASE, IMAGE, Root, answers, finished, free_port, run, texts
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import BASE, IMAGE, Root, answers, finished, run, texts
 
 START = 300_000
 OWNER = "busybox stat -c %u:%g"

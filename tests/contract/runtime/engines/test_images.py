@@ -22,7 +22,8 @@ from runtime.images.build import build_image
 from runtime.images.catalog import Catalog
 from runtime.model import ImageConfig
 from tests.contract.runtime.engines.conftest import Engine, Root
-from tests.integration.runtime.conftest import BASE, IMAGE, finished, free_port, texts
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import BASE, IMAGE, finished, texts
 from tests.integration.runtime.private_registry import PASSWORD, USER, PrivateRegistry
 
 

@@ -17,7 +17,8 @@ from runtime.errors import InvalidSpec, NotRunning, PortTaken
 from runtime.host import Host
 from runtime.model import Limits, LogLine, Mount, PublishedPort, State
 from tests.contract.runtime.engines.conftest import Engine, Root
-from tests.integration.runtime.conftest import answers, becomes, finished, free_port, run, texts
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import answers, becomes, finished, run, texts
 
 
 def said(host: Host, *argv: str, **options: object) -> list[str]:

@@ -15,7 +15,8 @@ from runtime.host import Host
 from runtime.model import ContainerSpec, PublishedPort, State
 from runtime.process import readable
 from tests.contract.runtime.engines.conftest import Engine, Root
-from tests.integration.runtime.conftest import IMAGE, answers, becomes, free_port, run, texts
+from tests.fakes.ports import free_port
+from tests.integration.runtime.conftest import IMAGE, answers, becomes, run, texts
 
 
 @pytest.fixture(params=["docker", "podman"])
