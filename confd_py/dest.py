@@ -9,9 +9,10 @@ import random
 import re
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from confd_py.errors import WriteFailed
 
@@ -25,6 +26,7 @@ _HINTS = {
     errno.ELOOP: "Its symbolic links lead round in a circle: take one away.",
 }
 _SELINUX = "security.selinux"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,26 +73,17 @@ def stage(dest: Path, text: str, owner: Ownership, *, durable: bool = False) -> 
 
     Raises WriteFailed, leaving nothing behind.
     """
-    place = _place(dest)
-    old: os.stat_result | None = None
     try:
+        place, old = _place(dest), None
         with contextlib.suppress(FileNotFoundError):
             old = _regular(dest)
-        descriptor, staged = _create(place)
+        owner, content = _kept_from(old, owner), text.encode(ENCODING, ERRORS)
+        try:
+            return _nameless(place, content, owner, durable=durable)
+        except OSError:  # not every file system has files without a name
+            return _named(place, content, owner, durable=durable)
     except OSError as err:
         raise _failed(dest, err) from err
-    try:
-        _own(descriptor, old, owner)
-        _label(descriptor, place)
-        _write_all(descriptor, text.encode(ENCODING, ERRORS))
-        if durable:
-            os.fsync(descriptor)
-    except OSError as err:
-        Path(staged).unlink()
-        raise _failed(dest, err) from err
-    finally:
-        os.close(descriptor)
-    return Path(staged)
 
 
 def swap(staged: Path, dest: Path) -> None:
@@ -170,27 +163,69 @@ def _place(dest: Path) -> Path:
     return Path(os.path.realpath(dest)) if os.path.islink(dest) else dest  # noqa: PTH114 this is on the way of each change
 
 
-def _create(place: Path) -> tuple[int, str]:
+def _nameless(place: Path, content: bytes, owner: Ownership, *, durable: bool) -> Path:
+    """A file that gets its name when it is finished: nothing is left of one that is cut short, and it is quicker."""
+    flags = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+    descriptor = os.open(place.parent, flags, owner.mode or 0o600)
+    try:
+        _fill(descriptor, place, content, owner, durable=durable)
+        return _free_name(place, lambda path: _give_name(descriptor, path))[0]
+    finally:
+        os.close(descriptor)
+
+
+def _give_name(descriptor: int, path: str) -> None:
+    # Without a directory the link in /proc itself would be linked, not what it leads to.
+    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+
+
+def _named(place: Path, content: bytes, owner: Ownership, *, durable: bool) -> Path:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    staged, descriptor = _free_name(place, lambda path: os.open(path, flags, 0o600))
+    try:
+        _fill(descriptor, place, content, owner, durable=durable)
+    except OSError:
+        staged.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return staged
+
+
+def _free_name(place: Path, create: Callable[[str], T]) -> tuple[Path, T]:
     """A new file beside `place` with digits behind its name, as confd's are: `check_cmd` may look for them."""
     folder, name = os.path.split(place)
     for _ in range(100):
         staged = os.path.join(folder, f".{name}{random.randrange(10**9, 10**10)}")  # noqa: PTH118, S311 no secret
         with contextlib.suppress(FileExistsError):
-            return os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), staged
+            return Path(staged), create(staged)
     raise FileExistsError(errno.EEXIST, "no name is free beside it")
 
 
-def _own(descriptor: int, old: os.stat_result | None, owner: Ownership) -> None:
+def _fill(descriptor: int, place: Path, content: bytes, owner: Ownership, *, durable: bool) -> None:
+    _own(descriptor, owner)
+    _label(descriptor, place)
+    _write_all(descriptor, content)
+    if durable:
+        os.fsync(descriptor)
+
+
+def _kept_from(old: os.stat_result | None, owner: Ownership) -> Ownership:
+    """What the new file shall have, of which the old one tells what `owner` leaves open."""
+    if old is None:
+        return replace(owner, mode=0o644 if owner.mode is None else owner.mode)
+    mode = stat.S_IMODE(old.st_mode) if owner.mode is None else owner.mode
+    return Ownership(mode, old.st_uid if owner.uid == -1 else owner.uid, old.st_gid if owner.gid == -1 else owner.gid)
+
+
+def _own(descriptor: int, owner: Ownership) -> None:
     """Mode and owner; only what differs is set, as whoever watches the directory hears of each."""
-    mode, uid, gid = owner.mode, owner.uid, owner.gid
-    if old is not None:
-        mode = stat.S_IMODE(old.st_mode) if mode is None else mode
-        uid, gid = (old.st_uid if uid == -1 else uid), (old.st_gid if gid == -1 else gid)
-    if (uid, gid) != (-1, -1):
-        have = os.fstat(descriptor)
-        if uid not in (-1, have.st_uid) or gid not in (-1, have.st_gid):
-            os.fchown(descriptor, uid, gid)
-    os.fchmod(descriptor, 0o644 if mode is None else mode)
+    have = os.fstat(descriptor)
+    given = owner.uid not in (-1, have.st_uid) or owner.gid not in (-1, have.st_gid)
+    if given:
+        os.fchown(descriptor, owner.uid, owner.gid)  # takes away set-user-ID
+    if owner.mode is not None and (given or owner.mode != stat.S_IMODE(have.st_mode)):
+        os.fchmod(descriptor, owner.mode)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

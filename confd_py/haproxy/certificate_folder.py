@@ -57,18 +57,18 @@ class CertificateFolder:
         """What is served, and what is wrong, for the applied-state file."""
         return tuple(asdict(state) for state in self._states)
 
-    async def refresh(self) -> bool:
-        """Copy what is new and good; whether anything is. Raises nothing: what is wrong is told in `states`."""
+    async def refresh(self) -> None:
+        """Copy what is new and good. Raises nothing: what is wrong is told in `states`."""
         async with self._lock:
-            return await asyncio.to_thread(self._refresh, time.time())
+            await asyncio.to_thread(self._refresh, time.time())
 
     async def attend(self, changed: Callable[[], None]) -> None:
         """Until cancelled: follow the directory, and tell every HAProxy."""
-        told, looked_s = self._states, 0.0
+        told, delivered, looked_s = self._states, self._good, 0.0
         while True:
-            news = await self.refresh()
-            if news or time.monotonic() - looked_s >= self._check_interval_s:
-                looked_s = time.monotonic()
+            await self.refresh()
+            if delivered != self._good or time.monotonic() - looked_s >= self._check_interval_s:
+                delivered, looked_s = self._good, time.monotonic()
                 await self._deliver()
                 await self.refresh()
             if told != self._states:
@@ -78,7 +78,7 @@ class CertificateFolder:
 
     # -- files --------------------------------------------------------------------------------------
 
-    def _refresh(self, now: float) -> bool:
+    def _refresh(self, now: float) -> None:
         good: dict[str, Pem] = {}
         try:
             self._served.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,11 +86,10 @@ class CertificateFolder:
             states = [state for name in files if (state := self._one(name, good, now)) is not None]
         except OSError as err:
             self._states = (Served("*", fault=f"{err.filename}: {err.strerror}"),)
-            return False  # what is served goes on
+            return  # what is served goes on
         for state in set(states) - set(self._states):
             _log.info("certificate file=%s fault=%r old_fault=%r", state.file, state.fault, self._fault_of(state.file))
-        news, self._good, self._states = good != self._good, good, tuple(states)
-        return news
+        self._good, self._states = good, tuple(states)
 
     def _one(self, name: str, good: dict[str, Pem], now: float) -> Served | None:
         """Bring one file there, as far as it is good, and enter in `good` what is to be served."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -61,6 +62,14 @@ def test_paths() -> None:
     assert covers(("/",), "/x")
 
 
+@pytest.fixture(params=["nameless files", "none"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has files without a name, and one that answers as kernels do where it has none."""
+    if request.param == "none":
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
+
+
+@pytest.mark.usefixtures("file_system")
 def test_replace_keeps_mode_and_symlink(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.write_text("old")
@@ -74,6 +83,31 @@ def test_replace_keeps_mode_and_symlink(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
 
 
+@pytest.mark.usefixtures("file_system")
+def test_modes_are_those_asked_for_whatever_the_umask(tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        for mode in (0o644, 0o4755, 0o000, None):
+            dest.replace_text(tmp_path / "a", str(mode), dest.Ownership(mode=mode))
+            assert (tmp_path / "a").stat().st_mode & 0o7777 == (mode or 0o000)
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.usefixtures("file_system")
+def test_a_disk_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dest.replace_text(tmp_path / "a", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteFailed, match="No space left"):
+        dest.replace_text(tmp_path / "a", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+
+
+@pytest.mark.usefixtures("file_system")
 def test_new_files_are_0644_and_asked_modes_count(tmp_path: Path) -> None:
     dest.replace_text(tmp_path / "a", "x")
     dest.replace_text(tmp_path / "b", "x", dest.Ownership(mode=0o640))
