@@ -252,3 +252,4 @@ def _log_to_stderr(level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         force=True,
     )
+    logging.getLogger("watchdog").setLevel("INFO")  # at DEBUG it tells of every event of every file
