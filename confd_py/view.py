@@ -47,7 +47,7 @@ class View:
     def relevant(self, batch: Batch) -> Batch:
         """The part of `batch` this view is about."""
         mine = tuple(change for change in batch.changes if self._covers(self.paths, change.key))
-        return replace(batch, changes=mine)
+        return batch if len(mine) == len(batch.changes) else replace(batch, changes=mine)
 
     def questions(self, batch: Batch) -> set[int]:
         """Leases whose fate must be known before `batch` can be judged."""

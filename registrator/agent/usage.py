@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -32,11 +32,12 @@ class Counts:
 
     def add(self, answers: Iterable[Answered], release_of: Callable[[str], str], now: float) -> None:
         """Count answers; `release_of` knows the release of a server, "0" of one that has none."""
-        for a in answers:
-            place = a.backend, release_of(a.server) if a.server else REST
-            latency = {bound_of(a.ms): a.count} if a.ms is not None else {}
-            more = Figures(a.count, a.count * a.http_5xx, a.count * a.error, latency)
-            self._totals[place] = self._totals.get(place, Figures()) + more
+        heard: dict[Place, list[Answered]] = {}
+        for answer in answers:
+            place = answer.backend, release_of(answer.server) if answer.server else REST
+            heard.setdefault(place, []).append(answer)
+        for place, of_place in heard.items():
+            self._totals[place] = self._totals.get(place, Figures()) + _sum(of_place)
             self._changed_at[place] = now
 
     def usage(
@@ -110,3 +111,15 @@ def _count(found: dict[Place, int], backend: str, server: str, count: int, relea
     if "." in backend:  # HAProxy's own pages are no service
         place = backend, release_of(server) if server else REST
         found[place] = found.get(place, 0) + count
+
+
+def _sum(answers: Iterable[Answered]) -> Figures:
+    requests = http_5xx = errors = 0
+    latency: Counter[str] = Counter()
+    for answer in answers:
+        requests += answer.count
+        http_5xx += answer.count * answer.http_5xx
+        errors += answer.count * answer.error
+        if answer.ms is not None:
+            latency[bound_of(answer.ms)] += answer.count
+    return Figures(requests, http_5xx, errors, dict(latency))
