@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -14,85 +15,85 @@ class HostPaths:
     lib: Path
     run: Path
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Eight characters that tell this root from others of the machine."""
         return hashlib.sha256(str(self.lib.resolve()).encode()).hexdigest()[:8]
 
-    @property
+    @cached_property
     def images(self) -> Path:
         return self.lib / "images"
 
-    @property
+    @cached_property
     def layers(self) -> Path:
         return self.lib / "layers"
 
-    @property
+    @cached_property
     def containers(self) -> Path:
         return self.lib / "containers"
 
-    @property
+    @cached_property
     def volumes(self) -> Path:
         return self.lib / "volumes"
 
-    @property
+    @cached_property
     def addresses(self) -> Path:
         return self.lib / "addresses"
 
-    @property
+    @cached_property
     def locks(self) -> Path:
         return self.run / "locks"
 
-    @property
+    @cached_property
     def container_locks(self) -> Path:
         """Apart from the other locks, as a container may have any name."""
         return self.locks / "containers"
 
-    @property
+    @cached_property
     def network_file(self) -> Path:
         """Subnet and bridge of this root, for who opens it without naming them."""
         return self.lib / "network.json"
 
-    @property
+    @cached_property
     def engine_file(self) -> Path:
         """Which engine has this root's containers, for who opens it without naming one."""
         return self.lib / "engine.json"
 
-    @property
+    @cached_property
     def overlay_file(self) -> Path:
         """The overlay this root takes part in, and its peers; there is none without an overlay."""
         return self.lib / "overlay.json"
 
-    @property
+    @cached_property
     def wireguard_key(self) -> Path:
         """The private key of this host's tunnels, where they are encrypted."""
         return self.lib / "wireguard.key"
 
-    @property
+    @cached_property
     def names_file(self) -> Path:
         """The names that the name server answers; where there is none, there is no name server."""
         return self.run / "names.json"
 
-    @property
+    @cached_property
     def resolver_file(self) -> Path:
         """Which process answers them."""
         return self.run / "resolver.json"
 
-    @property
+    @cached_property
     def netns(self) -> Path:
         return self.run / "netns"
 
-    @property
+    @cached_property
     def doorbell(self) -> Path:
         """What is written here wakes the supervisor."""
         return self.run / "doorbell"
 
-    @property
+    @cached_property
     def engine(self) -> Path:
         """State of the OCI runtime."""
         return self.run / "oci"
 
-    @property
+    @cached_property
     def bundles(self) -> Path:
         return self.run / "containers"
 
