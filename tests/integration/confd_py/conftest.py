@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.etcd_server import EtcdServer
 from tests.fakes.ports import free_port
-from tests.integration.confd_py.parts import HAPROXY, Confd, Haproxy, Web, within
+from tests.integration.confd_py.parts import HAPROXY, SOON_S, Confd, Haproxy, Web, within
 
 
 class Ring:
@@ -27,9 +27,9 @@ class Ring:
     def start(self) -> None:
         self.etcd.start()
         self.confd.start()
-        within(5, "the first file", self.haproxy.config.exists)
+        within(SOON_S, "the first file", self.haproxy.config.exists)
         self.haproxy.start()
-        within(5, "applied", lambda: self.confd.applied(1))
+        within(SOON_S, "applied", lambda: self.confd.applied(1))
 
     def stop(self) -> None:
         self.confd.stop()
@@ -88,10 +88,10 @@ class Ring:
     def withdraw(self, number: int, *, service: str = "web") -> int:
         return self.delete(f"/hecd/instances/{service}/{service}.{number}")
 
-    def until_applied(self, revision: int, seconds: float = 5.0) -> None:
+    def until_applied(self, revision: int, seconds: float = SOON_S) -> None:
         within(seconds, f"revision {revision} applied", lambda: self.confd.applied(revision), self.confd.told)
 
-    def until_serving(self, *numbers: int, seconds: float = 5.0) -> None:
+    def until_serving(self, *numbers: int, seconds: float = SOON_S) -> None:
         names = {f"web.{number}" for number in numbers}
         within(seconds, f"{names} serving", lambda: self.haproxy.serving() == names)
 

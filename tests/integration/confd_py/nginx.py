@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import ROOT, Confd, within
+from tests.integration.confd_py.parts import ROOT, SOON_S, Confd, within
 
 
 class Nginx:
@@ -44,7 +44,7 @@ class Nginx:
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
         self._groups.add(self._process.pid)
-        within(5, "nginx answers", self.generation)
+        within(SOON_S, "nginx answers", self.generation)
 
     def stop(self) -> None:
         """kill -9 of the master and all workers."""
@@ -55,7 +55,7 @@ class Nginx:
         if self._process is not None:
             self._process.wait()
             self._process = None
-        within(5, "nginx is gone", lambda: not self.generation())
+        within(SOON_S, "nginx is gone", lambda: not self.generation())
 
     @property
     def master_pid(self) -> int:
@@ -96,9 +96,9 @@ class NginxRing(Ring):
     def start(self) -> None:
         self.etcd.start()
         self.confd.start()
-        within(5, "the first file", self.nginx.config.exists)
+        within(SOON_S, "the first file", self.nginx.config.exists)
         self.nginx.start()
-        within(5, "applied", lambda: self.confd.applied(1))
+        within(SOON_S, "applied", lambda: self.confd.applied(1))
 
     def stop(self) -> None:
         self.confd.stop()
@@ -131,6 +131,6 @@ class NginxRing(Ring):
         answers = (self.ask() for _ in range(times))
         return {body if status == 200 else str(status) for status, body in answers}
 
-    def until_serving(self, *numbers: int, seconds: float = 5.0) -> None:
+    def until_serving(self, *numbers: int, seconds: float = SOON_S) -> None:
         names = {f"web.{number}" for number in numbers}
         within(seconds, f"{names} serving", lambda: self.serving() == names)

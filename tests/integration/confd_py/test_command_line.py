@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.etcd_server import EtcdServer
-from tests.integration.confd_py.parts import ROOT, within
+from tests.integration.confd_py.parts import ROOT, SOON_S, within
 
 
 class Place:
@@ -128,7 +128,7 @@ def test_check_diff_and_status(place: Place) -> None:
     assert place.out.read_text() == "name=web\n"
     process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        within(5, "in effect", lambda: "revision=1" in place.run("status").stdout)
+        within(SOON_S, "in effect", lambda: "revision=1" in place.run("status").stdout)
         assert place.run("status").returncode == 0
     finally:
         process.terminate()
@@ -151,12 +151,12 @@ def test_diff_is_coloured_for_a_person_who_likes_it(place: Place, environ: dict[
 def test_watch_follows_rereads_and_ends_cleanly(place: Place) -> None:
     process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        within(5, "first", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
+        within(SOON_S, "first", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
         place.values.write_text("app:\n  name: second\n")
-        within(5, "second", lambda: place.out.read_text() == "name=second\n")
+        within(SOON_S, "second", lambda: place.out.read_text() == "name=second\n")
         place.resource("t", 'again={{ getv("/app/name") }}\n', place.out)
         process.send_signal(signal.SIGHUP)
-        within(5, "reread", lambda: place.out.read_text() == "again=second\n")
+        within(SOON_S, "reread", lambda: place.out.read_text() == "again=second\n")
         process.terminate()
         told = process.communicate(timeout=5)[1]
         assert process.returncode == 0
@@ -174,7 +174,7 @@ def test_a_failed_check_is_tried_again_without_any_change(place: Place) -> None:
         time.sleep(0.5)
         assert not place.out.exists()
         flag.touch()
-        within(5, "held at last", place.out.exists)
+        within(SOON_S, "held at last", place.out.exists)
     finally:
         process.kill()
         process.wait()
@@ -324,11 +324,11 @@ def test_what_runs_keeps_its_file_when_another_resource_wants_it(place: Place) -
         within(10, "it is in effect", place.out.exists)
         place.resource("a", "other={{ getv('/app/name') }}\n", place.out)
         told = f"a.toml:3: {place.folder}/conf.d/t.toml writes {place.out}, too"
-        within(5, "the newcomer is told", lambda: told in (place.folder / "log").read_text())
+        within(SOON_S, "the newcomer is told", lambda: told in (place.folder / "log").read_text())
         place.values.write_text("app:\n  name: api\n")
-        within(5, "the one that runs goes on", lambda: place.out.read_text() == "name=api\n")
+        within(SOON_S, "the one that runs goes on", lambda: place.out.read_text() == "name=api\n")
         (place.folder / "conf.d" / "t.toml").unlink()
-        within(5, "the newcomer has it then", lambda: place.out.read_text() == "other=api\n")
+        within(SOON_S, "the newcomer has it then", lambda: place.out.read_text() == "other=api\n")
     finally:
         service.kill()
         service.wait()

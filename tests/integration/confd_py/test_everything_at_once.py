@@ -7,7 +7,7 @@ import time
 
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 SECONDS = 8.0
 
@@ -30,7 +30,7 @@ class Releases:
         number = self.present.pop(self.dice.randrange(len(self.present)))
         self.ring.until_serving(*self.present, number, seconds=10)
         self.ring.until_applied(self.ring.instance(number, state="draining"), 10)
-        within(5, "no stream is left", lambda: self._sessions(number) == "0")
+        within(SOON_S, "no stream is left", lambda: self._sessions(number) == "0")
         self.ring.until_applied(self.ring.withdraw(number), 10)
         self.ring.web.close(f"web.{number}")
 

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.etcd_server import make_certificates
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 MAP = '{% for pair in gets("/routes/*") %}\n{{ base(pair.Key) }} {{ pair.Value }}\n{% endfor %}\n'
 PEM = '{{ getv("/certs/site") }}'
@@ -57,9 +57,9 @@ class Site:
 
     def start(self) -> None:
         self.ring.confd.start()
-        within(5, "the first file", self.ring.haproxy.config.exists)
+        within(SOON_S, "the first file", self.ring.haproxy.config.exists)
         self.ring.haproxy.start()
-        within(5, "applied", lambda: self.ring.confd.applied(1))
+        within(SOON_S, "applied", lambda: self.ring.confd.applied(1))
 
     def put(self, key: str, value: str) -> None:
         self.ring.etcd.etcdctl("put", "--", key, value)
@@ -106,18 +106,18 @@ def test_a_map_follows_without_a_reload(site: Site) -> None:
     site.ring.until_applied(site.ring.instance(1))
     site.ring.until_serving(1)
     reloads = site.ring.confd.state()["reloads"]
-    within(3, "read at start", lambda: site.looked_up("a") == "one")
+    within(SOON_S, "read at start", lambda: site.looked_up("a") == "one")
     with load(site.ring.port) as running:
         for number in range(30):
             site.put("/routes/b", f"v{number}")
-            within(3, "looked up", lambda n=number: site.looked_up("b") == f"v{n}")
+            within(SOON_S, "looked up", lambda n=number: site.looked_up("b") == f"v{n}")
         site.ring.delete("/routes/a")
-        within(3, "gone", lambda: site.looked_up("a") == "none")
+        within(SOON_S, "gone", lambda: site.looked_up("a") == "none")
     assert running.failures == []
     assert site.map.read_text() == "b v29\n"
     assert site.ring.confd.state()["reloads"] == reloads
     site.put("/routes/c", "two words")
-    within(3, "refused", lambda: "cannot stand as a word" in str(site.state(site.map)("error")))
+    within(SOON_S, "refused", lambda: "cannot stand as a word" in str(site.state(site.map)("error")))
     assert site.map.read_text() == "b v29\n"
 
 
@@ -129,7 +129,7 @@ def test_a_certificate_follows_without_a_reload_and_a_bad_one_never_arrives(site
     for round_ in range(10):
         wanted = site.good[1 - round_ % 2]
         site.put("/certs/site", wanted)
-        within(3, "served", lambda w=wanted: site.served() == sha1(w))
+        within(SOON_S, "served", lambda w=wanted: site.served() == sha1(w))
     wanted = site.good[0]
     assert site.pem.read_text() == wanted
     assert site.pem.stat().st_mode & 0o777 == 0o600
@@ -140,12 +140,12 @@ def test_a_certificate_follows_without_a_reload_and_a_bad_one_never_arrives(site
     )
     for bad, words in ((mixed, "the key does not belong"), ("rubbish", "would be no certificate")):
         site.put("/certs/site", bad)
-        within(3, "told", lambda w=words: w in str(site.state(site.pem)("error")))
+        within(SOON_S, "told", lambda w=words: w in str(site.state(site.pem)("error")))
         assert (site.pem.read_text(), site.served()) == (wanted, sha1(wanted))
     assert site.ring.confd.state()["reloads"] == reloads
     site.put("/certs/site", site.good[1])
-    within(3, "served", lambda: site.served() == sha1(site.good[1]))
-    within(3, "no error", lambda: site.state(site.pem)("error") is None)
+    within(SOON_S, "served", lambda: site.served() == sha1(site.good[1]))
+    within(SOON_S, "no error", lambda: site.state(site.pem)("error") is None)
 
 
 def test_a_new_certificate_enters_its_directory(site: Site) -> None:
@@ -153,14 +153,14 @@ def test_a_new_certificate_enters_its_directory(site: Site) -> None:
                   f'crt_list = "{site.certs}/"')  # fmt: skip
     site.fresh.unlink(missing_ok=True)
     site.ring.confd.start()
-    within(5, "the first files", lambda: site.ring.haproxy.config.exists() and site.fresh.exists())
+    within(SOON_S, "the first files", lambda: site.ring.haproxy.config.exists() and site.fresh.exists())
     site.fresh.unlink()
     site.ring.haproxy.start()
     listed = f"show ssl crt-list {site.certs}"
-    within(5, "listed", lambda: str(site.fresh) in site.ring.haproxy.ask(listed))
+    within(SOON_S, "listed", lambda: str(site.fresh) in site.ring.haproxy.ask(listed))
     site.put("/certs/site", site.good[1])
     shown = f"show ssl cert {site.fresh}"
-    within(3, "the new one", lambda: sha1(site.good[1]).upper() in site.ring.haproxy.ask(shown))
+    within(SOON_S, "the new one", lambda: sha1(site.good[1]).upper() in site.ring.haproxy.ask(shown))
     assert "applied" not in site.ring.haproxy.ask(listed)
     assert "first.pem" in site.ring.haproxy.ask(listed)
 
@@ -169,20 +169,20 @@ def test_drift_is_repaired_and_counted(site: Site) -> None:
     site.put("/routes/a", "one")
     site.start()
     # What differs before confd-py has looked once is no drift.
-    within(3, "in effect", lambda: site.state(site.map)("error") is None and site.state(site.pem)("error") is None)
+    within(SOON_S, "in effect", lambda: site.state(site.map)("error") is None and site.state(site.pem)("error") is None)
     assert site.looked_up("a") == "one"
     site.ring.haproxy.ask(f"set map {site.map} a other")
-    within(3, "repaired", lambda: site.looked_up("a") == "one")
+    within(SOON_S, "repaired", lambda: site.looked_up("a") == "one")
     # confd-py looks once more after a repair: what is harmed before that is no drift either.
-    within(3, "counted", lambda: site.state(site.map)("drift_repairs") == 1)
+    within(SOON_S, "counted", lambda: site.state(site.map)("drift_repairs") == 1)
     site.ring.haproxy.ask(f"clear map {site.map}")
-    within(3, "repaired", lambda: site.looked_up("a") == "one")
+    within(SOON_S, "repaired", lambda: site.looked_up("a") == "one")
     pem = "".join(f"{line}\n" for line in site.good[1].splitlines())
     site.ring.haproxy.ask(f"set ssl cert {site.pem} <<\n{pem}")
     site.ring.haproxy.ask(f"commit ssl cert {site.pem}")
-    within(3, "repaired", lambda: site.served() == sha1(site.good[0]))
-    within(3, "counted", lambda: site.state(site.map)("drift_repairs") == 2)
-    within(3, "counted", lambda: site.state(site.pem)("drift_repairs") == 1)
+    within(SOON_S, "repaired", lambda: site.served() == sha1(site.good[0]))
+    within(SOON_S, "counted", lambda: site.state(site.map)("drift_repairs") == 2)
+    within(SOON_S, "counted", lambda: site.state(site.pem)("drift_repairs") == 1)
 
 
 def test_a_haproxy_that_is_away_reads_the_files_at_its_start(site: Site) -> None:
@@ -190,12 +190,16 @@ def test_a_haproxy_that_is_away_reads_the_files_at_its_start(site: Site) -> None
     site.ring.haproxy.stop()
     site.put("/routes/a", "one")
     site.put("/certs/site", site.good[1])
-    within(3, "the files follow", lambda: site.map.read_text() == "a one\n" and site.pem.read_text() == site.good[1])
-    within(3, "told", lambda: "no HAProxy answers" in str(site.state(site.map)("error")))
+    within(
+        SOON_S,
+        "the files follow",
+        lambda: site.map.read_text() == "a one\n" and site.pem.read_text() == site.good[1],
+    )
+    within(SOON_S, "told", lambda: "no HAProxy answers" in str(site.state(site.map)("error")))
     assert site.state(site.map)("behind") == [f"{site.ring.haproxy.run}/admin.sock"]
     site.ring.haproxy.start()
     assert (site.looked_up("a"), site.served()) == ("one", sha1(site.good[1]))
-    within(3, "in effect", lambda: site.state(site.map)("error") is None and site.state(site.pem)("error") is None)
+    within(SOON_S, "in effect", lambda: site.state(site.map)("error") is None and site.state(site.pem)("error") is None)
     assert site.state(site.map)("runtime_ops") == 0
 
 
@@ -215,6 +219,6 @@ def test_changes_that_race_reloads_all_land(site: Site) -> None:
         site.put("/routes/a", f"v{step}")
         site.put("/certs/site", site.good[step % 2])
     within(10, "the last value", lambda: site.looked_up("a") == "v79")
-    within(5, "the last certificate", lambda: site.served() == sha1(site.good[1]))
+    within(SOON_S, "the last certificate", lambda: site.served() == sha1(site.good[1]))
     time.sleep(0.3)
     assert (site.looked_up("a"), site.served()) == ("v79", sha1(site.good[1]))

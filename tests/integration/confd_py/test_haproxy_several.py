@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import Haproxy, load, within
+from tests.integration.confd_py.parts import SOON_S, Haproxy, load, within
 
 
 class Pair:
@@ -38,14 +38,14 @@ class Pair:
             (haproxy.run / "state").write_text("1\n")
         self.ring.etcd.start()
         self.ring.confd.start()
-        within(5, "the first file", self.first.config.exists)
+        within(SOON_S, "the first file", self.first.config.exists)
         self.first.start()
         self.second.start()
-        within(5, "applied", lambda: self.ring.confd.applied(1))
+        within(SOON_S, "applied", lambda: self.ring.confd.applied(1))
 
     def until_serving(self, *numbers: int) -> None:
         for haproxy in (self.first, self.second):
-            within(5, f"{numbers} serving", lambda h=haproxy: h.serving() == {f"web.{n}" for n in numbers})
+            within(SOON_S, f"{numbers} serving", lambda h=haproxy: h.serving() == {f"web.{n}" for n in numbers})
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_one_that_is_away_is_named_and_comes_back(pair: Pair) -> None:
     ring, socket = pair.ring, str(pair.second.run / "admin.sock")
     pair.second.stop()
     revision = ring.instance(3)
-    within(5, "the first serves", lambda: pair.first.serving() == {"web.1", "web.2", "web.3"})
-    state = within(3, "told", lambda: ring.confd.state()["error"] and ring.confd.state())
+    within(SOON_S, "the first serves", lambda: pair.first.serving() == {"web.1", "web.2", "web.3"})
+    state = within(SOON_S, "told", lambda: ring.confd.state()["error"] and ring.confd.state())
     assert isinstance(state, dict)
     assert state["behind"] == [socket]
     assert f"{socket}: no HAProxy answers" in " ".join(state["error_details"])
@@ -119,8 +119,8 @@ def test_one_that_hangs_holds_up_nobody(pair: Pair) -> None:
 def test_drift_in_either_is_repaired(pair: Pair) -> None:
     for haproxy in (pair.first, pair.second):
         haproxy.ask("set server web.80/web.1 weight 3")
-        within(3, "repaired", lambda h=haproxy: h.servers()["web.1"][3] == 100)
-    within(3, "counted", lambda: int(str(pair.ring.confd.state()["drift_repairs"])) >= 2)
+        within(SOON_S, "repaired", lambda h=haproxy: h.servers()["web.1"][3] == 100)
+    within(SOON_S, "counted", lambda: int(str(pair.ring.confd.state()["drift_repairs"])) >= 2)
 
 
 def test_what_both_refuse_leaves_the_old_file(pair: Pair) -> None:

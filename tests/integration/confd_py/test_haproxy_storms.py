@@ -10,7 +10,7 @@ import time
 import etcdkit
 from confd_py.haproxy.master import parse_processes
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import within
+from tests.integration.confd_py.parts import SOON_S, within
 from tests.integration.confd_py.test_haproxy_content import Site, sha1, site
 
 __all__ = ["site"]  # a fixture
@@ -81,7 +81,7 @@ def test_a_thousand_changes_take_no_reload(site: Site) -> None:
     fleet = Fleet(ring, 11)
     ring.service()
     ring.until_applied(ring.put(*fleet.put()))
-    within(3, "the certificate is in effect", lambda: site.state(site.pem)("error") is None)
+    within(SOON_S, "the certificate is in effect", lambda: site.state(site.pem)("error") is None)
     before, certificate = reloads_of_haproxy(ring), 0
     for _ in range(20):
         changes: Changes = []
@@ -94,7 +94,7 @@ def test_a_thousand_changes_take_no_reload(site: Site) -> None:
         revision, _ = storm(ring, [*changes, fleet.put()])
         ring.until_applied(revision, 20)
         within(10, "servers are as wanted", fleet.in_effect)
-        within(5, "the certificate is served", lambda: site.served() == sha1(site.good[certificate]))  # noqa: B023
+        within(SOON_S, "the certificate is served", lambda: site.served() == sha1(site.good[certificate]))  # noqa: B023
     assert reloads_of_haproxy(ring) == before
     assert ring.confd.state()["drift_repairs"] == 0
 

@@ -18,7 +18,7 @@ import pytest
 import etcdkit
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.nginx import NginxRing
-from tests.integration.confd_py.parts import Load, within
+from tests.integration.confd_py.parts import SOON_S, Load, within
 
 
 @pytest.fixture
@@ -255,9 +255,9 @@ def test_what_only_a_reload_refuses_is_taken_back(ring: NginxRing) -> None:
     whole = template.read_text()
     zone = "    limit_req_zone {} zone=z:64k rate=1000r/s;\n    server_tokens off;"
     template.write_text(whole.replace("    server_tokens off;", zone.format("$uri")))
-    within(5, "the file follows", lambda: "$uri zone=z" in ring.nginx.config.read_text())
+    within(SOON_S, "the file follows", lambda: "$uri zone=z" in ring.nginx.config.read_text())
     good = ring.nginx.config.read_text()
-    within(5, "nginx follows", lambda: ring.nginx.generation()[1] in good)
+    within(SOON_S, "nginx follows", lambda: ring.nginx.generation()[1] in good)
     template.write_text(whole.replace("    server_tokens off;", zone.format("$host")))
     state = error_of(ring, "nginx could not apply the new configuration")
     assert 'limit_req "z" uses the "$host" key while previously it used the "$uri" key' in str(state["error_details"])
@@ -274,7 +274,7 @@ def test_nginx_killed_and_started_again(ring: NginxRing) -> None:
     assert "Start nginx" in str(state["hint"])
     ring.instance(2)
     revision = ring.instance(3)
-    within(5, "the file follows", lambda: ring.addresses["web.3"] in ring.nginx.config.read_text())
+    within(SOON_S, "the file follows", lambda: ring.addresses["web.3"] in ring.nginx.config.read_text())
     ring.nginx.start()
     ring.until_applied(revision)
     ring.until_serving(1, 2, 3)
@@ -305,7 +305,7 @@ def test_a_reload_by_somebody_else_changes_nothing(ring: NginxRing) -> None:
     before = ring.reloads
     old = ring.nginx.generation()[0]
     os.kill(ring.nginx.master_pid, signal.SIGHUP)
-    within(5, "other workers", lambda: ring.nginx.generation()[0] != old)
+    within(SOON_S, "other workers", lambda: ring.nginx.generation()[0] != old)
     ring.until_applied(ring.instance(2))
     ring.until_serving(1, 2)
     assert ring.reloads == before + 1
@@ -342,7 +342,7 @@ def test_a_drain_counts_only_when_no_old_worker_takes_requests(idle_ring: NginxR
     os.kill(old, signal.SIGSTOP)
     try:
         revision = idle_ring.instance(1, state="draining")
-        within(5, "new workers answer", lambda: idle_ring.nginx.generation()[1:] not in ((stamp,), ()))
+        within(SOON_S, "new workers answer", lambda: idle_ring.nginx.generation()[1:] not in ((stamp,), ()))
         time.sleep(0.5)
         assert not idle_ring.confd.applied(revision)
         idle_ring.until_applied(revision, 10)
@@ -385,7 +385,7 @@ def test_confd_killed_while_nginx_refuses(ring: NginxRing) -> None:
     good = ring.nginx.config.read_text()
     with hidden_listener() as taken:
         revision = ring.service("api", port=taken.getsockname()[1])
-        within(5, "the file is in place", lambda: ring.nginx.config.read_text() != good)
+        within(SOON_S, "the file is in place", lambda: ring.nginx.config.read_text() != good)
         ring.confd.kill()
         assert ring.nginx.config.read_text() != good
         ring.confd.start()

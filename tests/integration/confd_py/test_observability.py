@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.etcd_server import EtcdServer
 from tests.fakes.ports import free_port
-from tests.integration.confd_py.parts import ROOT, within
+from tests.integration.confd_py.parts import ROOT, SOON_S, within
 from tests.integration.confd_py.test_command_line import Place
 
 
@@ -62,7 +62,7 @@ def test_metrics_health_and_status(place: Place) -> None:
     words = ["-watch", "-metrics-listen", f"127.0.0.1:{port}", "-status-socket", str(place_of_socket)]
     process = subprocess.Popen(place.argv(*words), cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        within(5, "healthy", lambda: fetch(port, "/health")[0] == 200)
+        within(SOON_S, "healthy", lambda: fetch(port, "/health")[0] == 200)
         within(
             5,
             "one change counted",
@@ -70,7 +70,7 @@ def test_metrics_health_and_status(place: Place) -> None:
         )
         assert 'confd_in_effect{resource="t"} 1.0' in fetch(port, "/metrics")[1]
         place.resource("t", "{{ nope }}", place.out)
-        within(5, "not healthy", lambda: fetch(port, "/health")[0] == 503)
+        within(SOON_S, "not healthy", lambda: fetch(port, "/health")[0] == 503)
         assert "'nope' is undefined" in json.loads(fetch(port, "/health")[1])["errors"]["t"]
         assert fetch(port, "/other")[0] == 404
         status = place.run("status", "-status-socket", str(place_of_socket))
@@ -98,10 +98,10 @@ def test_systemd_is_told(place: Place, tmp_path: Path) -> None:
     environ = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "200000"}
     process = subprocess.Popen(place.argv("-watch"), cwd=ROOT, stderr=subprocess.DEVNULL, env=environ)
     try:
-        within(5, "ready", lambda: systemd.hears("READY=1"))
-        within(3, "its state", lambda: systemd.hears("STATUS=1 resources in effect"))
+        within(SOON_S, "ready", lambda: systemd.hears("READY=1"))
+        within(SOON_S, "its state", lambda: systemd.hears("STATUS=1 resources in effect"))
         process.send_signal(signal.SIGHUP)
-        within(3, "reloading", lambda: systemd.hears("RELOADING=1"))
+        within(SOON_S, "reloading", lambda: systemd.hears("RELOADING=1"))
         process.terminate()
         process.wait(5)
         within(1, "stopping", lambda: systemd.hears("STOPPING=1"))
@@ -147,13 +147,17 @@ def test_a_store_that_is_away_is_told_and_what_is_in_effect_stays(place: Place, 
     listen = ["-metrics-listen", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*argv, *listen], cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
     try:
-        within(5, "in effect", lambda: place.out.exists() and "confd_store_answers 1.0" in fetch(port, "/metrics")[1])
+        within(
+            SOON_S,
+            "in effect",
+            lambda: place.out.exists() and "confd_store_answers 1.0" in fetch(port, "/metrics")[1],
+        )
         assert json.loads(fetch(port, "/health")[1])["store"] == "answers"
         getattr(etcd, harm)()
         within(15, "told", lambda: "etcd does not answer" in fetch(port, "/health")[1])
         assert (fetch(port, "/health")[0], place.out.read_text()) == (200, "name=web\n")
         assert "confd_store_answers 0.0" in fetch(port, "/metrics")[1]
-        within(5, "systemd told", lambda: systemd.hears("STATUS=1 resources in effect; etcd does not answer"))
+        within(SOON_S, "systemd told", lambda: systemd.hears("STATUS=1 resources in effect; etcd does not answer"))
         asked = [sys.executable, "-m", "confd_py", "status", *at]
         status = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
         assert (status.returncode, "etcd does not answer" in status.stderr) == (0, True)
@@ -177,7 +181,7 @@ def test_health_is_not_good_before_anything_was_applied_nor_with_a_resource_file
     away = [sys.executable, "-m", "confd_py", "-watch", "-node", f"127.0.0.1:{free_port()}"]
     process = subprocess.Popen([*away, "-confdir", str(place.folder), *listen], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        within(5, "asked", lambda: fetch(port, "/health")[0] == 503)
+        within(SOON_S, "asked", lambda: fetch(port, "/health")[0] == 503)
         assert json.loads(fetch(port, "/health")[1])["errors"] == {"t": "nothing was applied yet"}
         assert 'confd_in_effect{resource="t"} 0.0' in fetch(port, "/metrics")[1]
     finally:
@@ -185,9 +189,9 @@ def test_health_is_not_good_before_anything_was_applied_nor_with_a_resource_file
         process.wait()
     process = subprocess.Popen(place.argv("-watch", *listen), cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        within(5, "healthy", lambda: fetch(port, "/health")[0] == 200)
+        within(SOON_S, "healthy", lambda: fetch(port, "/health")[0] == 200)
         (place.folder / "conf.d/b.toml").write_text("[template")
-        within(5, "told", lambda: "b.toml" in fetch(port, "/health")[1])
+        within(SOON_S, "told", lambda: "b.toml" in fetch(port, "/health")[1])
         assert fetch(port, "/health")[0] == 503
     finally:
         process.kill()
@@ -206,7 +210,7 @@ def test_a_status_socket_takes_the_place_of_no_file_and_leaves_its_directory(pla
         place.argv("-watch", "-status-socket", str(folder / "s")), cwd=ROOT, stderr=subprocess.DEVNULL
     )
     try:
-        within(5, "listens", (folder / "s").is_socket)
+        within(SOON_S, "listens", (folder / "s").is_socket)
         process.terminate()
         assert process.wait(5) == 0
     finally:
@@ -223,16 +227,16 @@ def test_a_sighup_that_finds_nothing_to_read_changes_nothing_and_the_next_reads_
         argv = place.argv("-watch", "-config-file", str(settings), "-status-socket", str(place.folder / "s"))
         process = subprocess.Popen(argv, cwd=ROOT, stderr=log)
     try:
-        within(5, "in effect", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
+        within(SOON_S, "in effect", lambda: place.out.exists() and place.out.read_text() == "name=web\n")
         (place.folder / "conf.d").rename(place.folder / "away")
         process.send_signal(signal.SIGHUP)
-        within(5, "told", lambda: "all goes on as it was" in (place.folder / "log").read_text())
+        within(SOON_S, "told", lambda: "all goes on as it was" in (place.folder / "log").read_text())
         (place.folder / "away").rename(place.folder / "conf.d")
         place.values.write_text("app: {name: db}\nnew: {app: {name: below}}\n")
-        within(5, "followed", lambda: place.out.read_text() == "name=db\n")
+        within(SOON_S, "followed", lambda: place.out.read_text() == "name=db\n")
         settings.write_text('prefix = "/new"\n')
         process.send_signal(signal.SIGHUP)
-        within(5, "another prefix", lambda: place.out.read_text() == "name=below\n")
+        within(SOON_S, "another prefix", lambda: place.out.read_text() == "name=below\n")
         process.terminate()
         assert process.wait(5) == 0
     finally:
@@ -248,7 +252,7 @@ def test_a_first_reload_that_is_broken_off_is_done_again(place: Place, end: sign
     argv = place.argv("-watch", "-status-socket", str(place.folder / "s"))
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        within(5, "reloading", begun.exists)
+        within(SOON_S, "reloading", begun.exists)
         (place.folder / "go").touch()
         process.send_signal(end)
         if end == signal.SIGKILL:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 
 def status(port: int, host: str = "x") -> int:
@@ -33,7 +33,7 @@ def test_a_new_service_takes_one_reload_and_fails_no_request(ring: Ring) -> None
         time.sleep(0.2)
         ring.until_applied(ring.service("api", port=second))
         ring.until_applied(ring.instance(1, service="api"))
-        within(3, "api answers", lambda: status(second) == 200)
+        within(SOON_S, "api answers", lambda: status(second) == 200)
         time.sleep(0.2)
     assert running.failures == []
     assert int(str(ring.confd.state()["reloads"])) == before + 1
@@ -43,7 +43,7 @@ def test_hostnames_share_a_port(ring: Ring) -> None:
     named = {"published": ring.port, "target": 80, "mode": "http", "hostnames": ["api.example", "*.wild.example"]}
     ring.service("api", ports=[named])
     ring.until_applied(ring.instance(1, service="api"))
-    within(3, "api serves", lambda: ring.haproxy.serving("api.80") == {"api.1"})
+    within(SOON_S, "api serves", lambda: ring.haproxy.serving("api.80") == {"api.1"})
     assert status(ring.port, "other.example") == 404
     ring.service()
     ring.until_applied(ring.instance(1))
@@ -162,7 +162,7 @@ def test_a_reload_by_somebody_else_is_noticed(idle_ring: Ring) -> None:
     idle_ring.until_applied(idle_ring.instance(1))
     old = idle_ring.haproxy.worker_pid()
     os.kill(idle_ring.haproxy.master_pid, signal.SIGUSR2)
-    within(5, "a new worker", lambda: idle_ring.haproxy.worker_pid() != old)
+    within(SOON_S, "a new worker", lambda: idle_ring.haproxy.worker_pid() != old)
     idle_ring.until_applied(idle_ring.instance(2))
     idle_ring.until_serving(1, 2)
     idle_ring.until_applied(idle_ring.withdraw(1))
@@ -239,8 +239,8 @@ def test_haproxy_restarted_comes_back_in_step(ring: Ring) -> None:
     before = ring.confd.state()["reloads"]
     ring.haproxy.stop()
     ring.instance(3)
-    within(5, "the file follows", lambda: "web.3" in ring.haproxy.config.read_text())
-    assert "no HAProxy answers" in str(within(5, "told", lambda: ring.confd.state()["error"]))
+    within(SOON_S, "the file follows", lambda: "web.3" in ring.haproxy.config.read_text())
+    assert "no HAProxy answers" in str(within(SOON_S, "told", lambda: ring.confd.state()["error"]))
     ring.haproxy.start()
     ring.until_serving(1, 2, 3)
     revision = ring.withdraw(1)
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_the_old_file(idle_ring: Ring, tmp_path: Path) -> Non
                 pass
         revision = idle_ring.instance(2)
         log = idle_ring.confd.log
-        within(5, "told", lambda: "could not be written: No space left on device" in log.read_text())
+        within(SOON_S, "told", lambda: "could not be written: No space left on device" in log.read_text())
         assert idle_ring.haproxy.config.read_text() == good
         assert idle_ring.haproxy.serving() == {"web.1"}
         within(2, "nothing half written stays", lambda: not [p for p in small.iterdir() if p.name.startswith(".")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 
 def test_instances_come_drain_and_go_under_load(ring: Ring) -> None:
@@ -27,7 +27,7 @@ def test_instances_come_drain_and_go_under_load(ring: Ring) -> None:
     assert running.sent > 200
     assert len(running.served) >= 8
     assert ring.confd.state()["reloads"] == reloads
-    within(3, "removed servers are gone", lambda: set(ring.haproxy.servers()) == {"web.9", "web.10"})
+    within(SOON_S, "removed servers are gone", lambda: set(ring.haproxy.servers()) == {"web.9", "web.10"})
 
 
 def test_no_request_before_the_first_good_check(ring: Ring) -> None:
@@ -84,7 +84,7 @@ def test_many_at_once_are_one_change(ring: Ring) -> None:
     before = int(str(ring.confd.state()["renders"]))
     for number in range(1, 41):
         ring.instance(number, address=address)
-    within(5, "all serve", lambda: len(ring.haproxy.serving()) == 40)
+    within(SOON_S, "all serve", lambda: len(ring.haproxy.serving()) == 40)
     assert ring.confd.state()["reloads"] == 1
     assert int(str(ring.confd.state()["renders"])) - before <= 42
 
@@ -99,8 +99,8 @@ def test_drift_is_repaired_and_counted(idle_ring: Ring) -> None:
     idle_ring.until_serving(1, 2)
     idle_ring.haproxy.ask("set server web.80/web.1 state maint;set server web.80/web.2 weight 7")
     idle_ring.until_serving(1, 2)
-    within(3, "weights are back", lambda: idle_ring.haproxy.servers()["web.2"][3] == 100)
-    within(3, "counted", lambda: int(str(idle_ring.confd.state()["drift_repairs"])) >= 2)
+    within(SOON_S, "weights are back", lambda: idle_ring.haproxy.servers()["web.2"][3] == 100)
+    within(SOON_S, "counted", lambda: int(str(idle_ring.confd.state()["drift_repairs"])) >= 2)
 
 
 def test_a_failed_answer_names_its_instance(ring: Ring) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 
 def grace(ring: Ring, seconds: float) -> None:
@@ -88,7 +88,7 @@ def test_etcd_wiped_keeps_the_last_good_configuration(idle_ring: Ring) -> None:
         idle_ring.service()
         idle_ring.until_applied(idle_ring.instance(3, lease=lease))
         idle_ring.until_serving(1, 3)
-        within(3, "no doubt is left", lambda: idle_ring.confd.state()["doubt"] is None)
+        within(SOON_S, "no doubt is left", lambda: idle_ring.confd.state()["doubt"] is None)
     assert running.failures == []
 
 
@@ -106,7 +106,7 @@ def test_confd_restarted_before_a_wiped_etcd_remembers(ring: Ring) -> None:
     assert running.failures == []
     # An operator may say: believe etcd as it is.
     ring.confd.signal(signal.SIGHUP)
-    within(5, "nothing serves", lambda: ring.haproxy.serving() == set())
+    within(SOON_S, "nothing serves", lambda: ring.haproxy.serving() == set())
 
 
 def test_a_restored_backup_brings_back_no_old_records(idle_ring: Ring) -> None:
@@ -134,6 +134,6 @@ def test_etcd_down_at_start_is_waited_for(idle_ring: Ring) -> None:
     idle_ring.confd.start()
     time.sleep(1)
     idle_ring.etcd.start()
-    within(5, "the first file", idle_ring.haproxy.config.exists)
+    within(SOON_S, "the first file", idle_ring.haproxy.config.exists)
     idle_ring.haproxy.start()
     deploy(idle_ring)

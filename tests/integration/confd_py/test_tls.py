@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.ports import free_port
 from tests.integration.confd_py.apps import apps, ask, certificate, print_of, secure, shown
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 from tests.integration.confd_py.test_traffic import port, serving
 
 
@@ -42,7 +42,7 @@ class Site:
     def until_shown(self, name: str, fingerprint: str) -> None:
         """Well before the check of everything, which comes every 10 s."""
         what = f"{name} is shown {fingerprint[:8]}"
-        within(5, what, lambda: shown(self.tls, name) == fingerprint, self.ring.confd.told)
+        within(SOON_S, what, lambda: shown(self.tls, name) == fingerprint, self.ring.confd.told)
 
     def told(self, file: str) -> dict[str, object]:
         found = self.ring.confd.state().get("certificates", [])

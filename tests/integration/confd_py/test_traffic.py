@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.confd_py.apps import Answer, Holder, apps, ask, in_http2
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import within
+from tests.integration.confd_py.parts import SOON_S, within
 
 
 def port(ring: Ring, published: int = 0, **changes: object) -> dict[str, object]:
@@ -114,7 +114,7 @@ def test_clients_stay_with_their_instance_until_it_drains(ring: Ring) -> None:
             slow: list[Answer] = []
             waiting = threading.Thread(target=lambda: slow.append(ask(ring.port, headers={"Cookie": mine["web.3"]})))
             waiting.start()
-            within(5, "under way", lambda: third.at_once == 1)
+            within(SOON_S, "under way", lambda: third.at_once == 1)
             hits = third.hits
             ring.until_applied(ring.instance(3, state="draining", address=third.address))
             for _ in range(30):
@@ -162,7 +162,7 @@ def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_aga
         ]
         for thread in asks:
             thread.start()
-        within(5, "they wait", lambda: holder.waiting == 5)
+        within(SOON_S, "they wait", lambda: holder.waiting == 5)
         assert second.hits == hits
         ring.until_applied(ring.delete("/hecd/holds/web/operator"))
         holder.open()
@@ -228,7 +228,7 @@ def test_timeouts(ring: Ring) -> None:
         answers: list[Answer] = []
         waiting = threading.Thread(target=lambda: answers.append(ask(ring.port)))
         waiting.start()
-        within(5, "it waits", lambda: holder.waiting == 1)
+        within(SOON_S, "it waits", lambda: holder.waiting == 1)
         waiting.join(1.5)  # longer than an instance may take: who waits in a hold waits for none
         ring.until_applied(ring.delete("/hecd/holds/web/operator"))
         holder.open()
@@ -269,9 +269,9 @@ def at_once(count: int, what: Callable[[], int]) -> list[int]:
 def hold(ring: Ring) -> None:
     """Have all requests of web wait."""
     up = re.compile(r"^web\.80,hecd-hold,.*,UP,", re.MULTILINE)
-    within(5, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
+    within(SOON_S, "the holder is seen", lambda: up.search(ring.haproxy.ask("show stat")))
     ring.put("/hecd/holds/web/operator", {"service": "web", "owner": "operator", "kind": "wait", "since": 1.0})
-    within(5, "held", lambda: ring.haproxy.serving() == set())
+    within(SOON_S, "held", lambda: ring.haproxy.serving() == set())
 
 
 def asked(ring: Ring, count: int) -> Counter[int]:
@@ -331,7 +331,7 @@ def test_a_new_instance_gets_its_share_slowly(ring: Ring) -> None:
     with apps(ring, "web.1") as (first,):
         within(12, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
         with apps(ring, "web.2") as (second,):
-            within(5, "it begins", lambda: throttle(ring, "web.2"))
+            within(SOON_S, "it begins", lambda: throttle(ring, "web.2"))
             assert int(throttle(ring, "web.2")) < 60
             asked(ring, 30)
             assert second.hits < first.hits / 2

@@ -71,7 +71,7 @@ class Place:
 
         return self.do(opened)
 
-    def connect(self, address: str, port: int, within_s: float = 5.0) -> socket.socket:
+    def connect(self, address: str, port: int, within_s: float = 8.0) -> socket.socket:
         return self.do(lambda: socket.create_connection((address, port), timeout=within_s))
 
     def reaches(self, address: str, port: int = 80, within_s: float = 2.0) -> bool:

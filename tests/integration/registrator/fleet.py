@@ -36,7 +36,7 @@ from registrator.registry.store import Lease
 from registrator.registry.world import Reader, World
 from tests.fakes.etcd_server import EtcdServer
 from tests.fakes.ports import free_port
-from tests.integration.confd_py.parts import Confd, Haproxy, Web, within
+from tests.integration.confd_py.parts import SOON_S, Confd, Haproxy, Web, within
 
 WEB = ServiceName("web")
 N1 = NodeName("n1")
@@ -54,7 +54,7 @@ class Edge:
 
     def start(self) -> None:
         self.confd.start()
-        within(5, "the first file", self.haproxy.config.exists)
+        within(SOON_S, "the first file", self.haproxy.config.exists)
         self.haproxy.start()
 
     def stop(self) -> None:

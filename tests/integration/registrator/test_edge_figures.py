@@ -24,7 +24,7 @@ from registrator.model.usage import Usage, together
 from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.world import Reader
 from tests.integration.confd_py.conftest import Ring
-from tests.integration.confd_py.parts import load, within
+from tests.integration.confd_py.parts import SOON_S, load, within
 
 E1 = NodeName("e1")
 
@@ -56,7 +56,7 @@ async def reporting(ring: Ring) -> AsyncIterator[EtcdStore]:
             await lease.close(revoke=True)
 
 
-async def edge(store: EtcdStore, good: Callable[[Edge], object], what: str, within_s: float = 5.0) -> Edge:
+async def edge(store: EtcdStore, good: Callable[[Edge], object], what: str, within_s: float = 8.0) -> Edge:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         found = Reader().read(store.snapshot()).edges.get(E1)
@@ -75,7 +75,7 @@ def served(ring: Ring) -> None:
         ring.put(key, {**record, "release": release})
     ring.web.delay_s["web.3"] = 0.06
     ring.web.failing.add("web.3")
-    within(5, "all serve", lambda: ring.haproxy.serving() == {"web.1", "web.2", "web.3"})
+    within(SOON_S, "all serve", lambda: ring.haproxy.serving() == {"web.1", "web.2", "web.3"})
 
 
 def of(found: Edge, release: str) -> Usage:
@@ -117,7 +117,7 @@ async def test_an_edge_writes_once_a_second_under_load_and_nothing_when_idle(
     monkeypatch.setattr(usage, "WINDOW_S", 2.0)
     served(ring)
     ring.put(*ring.instance_record(4, weight=0))  # one that is on its way, so that it looks often
-    within(5, "it is there", lambda: "web.4" in ring.haproxy.servers())
+    within(SOON_S, "it is there", lambda: "web.4" in ring.haproxy.servers())
     async with reporting(ring) as store:
         await edge(store, lambda e: "web.80" in e.usage, "it reports")
         with load(ring.port):

@@ -126,7 +126,7 @@ def texts(host: Host, name: str) -> list[str]:
     return [line.text for line in host.inside.logs(name)]
 
 
-def becomes(condition: Callable[[], bool], within_s: float = 5.0, what: Callable[[], str] = lambda: "") -> None:
+def becomes(condition: Callable[[], bool], within_s: float = 8.0, what: Callable[[], str] = lambda: "") -> None:
     """The condition holds at the latest after `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -134,7 +134,7 @@ def becomes(condition: Callable[[], bool], within_s: float = 5.0, what: Callable
         time.sleep(0.01)
 
 
-def answers(address: str, port: int = 80, path: str = "/index.html", within_s: float = 5.0) -> str:
+def answers(address: str, port: int = 80, path: str = "/index.html", within_s: float = 8.0) -> str:
     """The answer of an HTTP server that may just be starting."""
     deadline = time.monotonic() + within_s
     while True:
