@@ -25,7 +25,7 @@ def test_a_worker_that_dies_takes_only_its_own_requests_with_it(fleet: Fleet) ->
     wrong = [f for f in failures(reports) if not _inside(f, victims, killed_at, dead_at)]
     assert wrong == []
     assert late_after(reports, dead_at) == [], "traffic is right again"
-    assert back_s <= LEASE_TTL_S + 3.0
+    assert back_s <= LEASE_TTL_S + 8.0  # tests/bench/fleet.py prints what it takes where nothing else runs
 
 
 def test_a_worker_that_comes_back_is_no_surplus_and_costs_nothing(fleet: Fleet) -> None:
