@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import select
@@ -13,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 _MASKS = ("SigIgn", "SigBlk")
+# Nobody has the number, or a thread has it: that is told since Linux 6.16, and before.
+_NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
 STOP_WITHIN_S = 0.2  # a process in the kernel for long may take longer: it cannot fork there
 
 
@@ -36,8 +39,10 @@ class Process:
         """A new pidfd, readable once the process has ended; None if it has. The caller closes it."""
         try:
             fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return None
+        except OSError as err:
+            if err.errno in _NO_PROCESS:
+                return None
+            raise
         if self.alive():
             return fd
         os.close(fd)

@@ -148,6 +148,19 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
     assert process.wait(0.0) and not process.signal(9)
 
 
+def test_a_thread_that_has_the_number_is_nobody() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None and Path(f"/proc/{thread.native_id}/stat").exists()
+        former = Process(thread.native_id, 1)
+        assert former.open() is None and former.wait(5.0) and not former.signal(9)
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_a_tree_is_killed_while_it_grows() -> None:
     script = "while :; do sleep 0.01 & (sleep 60 & sleep 60) & echo up; done"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as shell:
