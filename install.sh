@@ -11,7 +11,7 @@ what=${1:-nothing}
 [ $# -eq 0 ] || shift
 
 PACKAGES="etcd-server haproxy crun conmon skopeo tini libnftables1 golang-github-containers-common busybox-static zstd keepalived socat iproute2"
-TEST_PACKAGES="docker.io podman runc docker-registry buildah etcd-client iptables nginx libnginx-mod-stream openssl redis-server wireguard-tools wireguard-go"
+TEST_PACKAGES="docker.io podman runc docker-registry buildah etcd-client iptables nginx libnginx-mod-stream openssl redis-server wireguard-tools wireguard-go rootlesskit slirp4netns uidmap"
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }

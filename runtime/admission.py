@@ -9,7 +9,8 @@ from pathlib import Path
 from runtime import hostdevices, policy, subids
 from runtime.engines import power, user
 from runtime.errors import InvalidSpec
-from runtime.model import ContainerSpec, IdMap
+from runtime.linux import in_user_namespace
+from runtime.model import ContainerSpec, IdMap, Limits
 
 
 def check_sources(spec: ContainerSpec) -> None:
@@ -42,6 +43,13 @@ def check_power(spec: ContainerSpec) -> None:
         raise InvalidSpec(spec.name, tuple(faults))
 
 
+def check_limits(spec: ContainerSpec, *, cgroups: bool) -> None:
+    """Who has no control groups for containers cannot limit them. Raises InvalidSpec."""
+    if not cgroups and spec.limits != Limits():
+        fault = "cpus, memory and pids of a container are limited for root only: without root it has no control group"
+        raise InvalidSpec(spec.name, (f"{fault}; ulimits can be set",))
+
+
 def check_ids(spec: ContainerSpec, who: user.User, idmap: IdMap) -> None:
     """Whom it runs as, and whom its files belong to, has to be somebody. Raises InvalidSpec."""
     faults = []
@@ -64,7 +72,7 @@ def remapped(spec: ContainerSpec) -> IdMap | None:
 
 
 def _may_raise_limits() -> bool:
-    return "CAP_SYS_RESOURCE" in our_capabilities()
+    return "CAP_SYS_RESOURCE" in our_capabilities() and not in_user_namespace()  # it is the machine's root that may
 
 
 @cache

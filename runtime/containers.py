@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime import supervision
 from runtime.engines.usage import network
-from runtime.errors import ContainerNotFound, mapped
+from runtime.errors import ContainerNotFound, NotHere, mapped
 from runtime.images.catalog import Catalog
 from runtime.lifecycle import Lifecycle
 from runtime.model import Container, ContainerSpec, Usage
@@ -80,7 +80,9 @@ class OciContainers(Stopping):
         return found
 
     def usage(self, name: str) -> Usage | None:
-        """What it uses; None if it does not run. Raises ContainerNotFound."""
+        """What it uses; None if it does not run. Raises ContainerNotFound, NotHere."""
+        if self._paths.rootless:
+            raise NotHere("without root, no control group counts what containers use", hint="`hecd-runtime top NAME`")
         pid = self.inspect(name).pid
         if pid is None:
             return None

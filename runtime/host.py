@@ -82,9 +82,10 @@ class Host:
         Raises NotPermitted, MissingProgram, InvalidSpec, InvalidSettings, OtherEngine, EngineAway.
         """
         if os.geteuid() != 0:
-            hint = "Run it with sudo; `hecd-runtime doctor` says what rootless would need of this host."
-            raise NotPermitted("containers are made by root only: there is no rootless hecd-runtime", hint=hint)
+            hint = "`hecd-runtime` enters such namespaces by itself; everything else of HECD needs root."
+            raise NotPermitted("containers are made by root, or in namespaces where one is root", hint=hint)
         paths = HostPaths(lib.absolute(), run.absolute())
+        _must_be_ours(paths)
         paths.make()
         switch = planned(paths, subnet, bridge, subnet6)
         addresses, network = Addresses(paths.addresses, switch.subnet, paths.locks), Network(paths, switch)
@@ -175,6 +176,12 @@ class Host:
             if alone:
                 self.network.teardown()
             self._let_go(alone)
+
+
+def _must_be_ours(paths: HostPaths) -> None:
+    """Root's files and processes in a user's root would be in the user's way, whose root is another one."""
+    if paths.rootless and (owner := paths.keeper.stat().st_uid) != os.geteuid():
+        raise NotPermitted(f"{paths.lib} is of user {owner}, who runs containers without root", hint="Be that user.")
 
 
 def planned(paths: HostPaths, subnet: str | None, bridge: str | None, subnet6: str | None = None) -> topology.Bridge:

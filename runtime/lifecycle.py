@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runtime import hostdevices, memoryfiles, userns
-from runtime.admission import check_ids, check_power, check_sources, our_capabilities, remapped
+from runtime.admission import check_ids, check_limits, check_power, check_sources, our_capabilities, remapped
 from runtime.confinement import Confinement
 from runtime.engines import bundle, power, user
 from runtime.engines.oci import MAPPED_ROOT
@@ -71,7 +71,8 @@ class Lifecycle:
             spec = replace(spec, stop_signal=spec.stop_signal or image.config.stop_signal)
             layers = self._images.layer_names(image.digest)
             twin = self._network.bridge.twin(address)
-            record = Record(spec, image.digest, layers, address, time.time(), remapped(spec), twin)
+            idmap = None if self._paths.rootless else remapped(spec)  # there, root is none of the host's anyway
+            record = Record(spec, image.digest, layers, address, time.time(), idmap, twin)
             self._paths.container(name).mkdir()
             self._records.begin(record)
             self._prepare(record, image.config)
@@ -177,6 +178,7 @@ class Lifecycle:
         spec = replace(record.spec, mounts=with_the_images(record.spec.mounts, image))
         check_sources(spec)
         check_power(spec)
+        check_limits(spec, cgroups=self._engine.surroundings().cgroups)
         container = self._paths.container(name)
         self._paths.bundle(name).mkdir(exist_ok=True)
         pin = self._ensure_userns(name, record.idmap) if record.idmap else None
@@ -214,7 +216,7 @@ class Lifecycle:
         around = bundle.Surroundings(
             rootfs=str(MAPPED_ROOT if idmap else rootfs),
             namespace=str(self._paths.namespace(name)),
-            cgroup=self._paths.cgroup(name),
+            cgroup=self._paths.cgroup(name) if facts.cgroups else "",
             files=files,
             memory_files=memoryfiles.place(spec, self._paths.memory_files(name), idmap),
             volumes=volumes,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_FS = 0x00000200
 CLONE_NEWNET = 0x40000000
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
 MNT_DETACH = 2
@@ -28,6 +30,7 @@ _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH, _AT_EMPTY_PATH, _AT_FDCWD = 1, 4, 0x
 _MOUNT_ATTR_IDMAP = 0x100000
 _CAPABILITY_VERSION_3 = 0x20080522
 _RESOLVE_IN_ROOT = 0x10
+_PR_SET_PDEATHSIG = 1
 NO_REMAP = "It takes Linux 5.19 and a file system such as ext4, xfs or btrfs; or leave userns_remap out."
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -106,6 +109,36 @@ def setns(path: str) -> None:
         _check(_libc.setns(fd, CLONE_NEWNET), f"enter the network namespace {path}")
     finally:
         os.close(fd)
+
+
+def join_namespaces(pid: int) -> None:
+    """Bring this process, which must have one thread, into user, mount and network namespace of another one, and its
+    children into its pid namespace. Raises KernelRefused."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError as err:
+        raise KernelRefused(f"process {pid} has ended", hint="Try again.") from err
+    try:
+        flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID
+        _check(_libc.setns(fd, flags), f"enter the namespaces of process {pid}")
+    finally:
+        os.close(fd)
+
+
+def die_with_parent() -> None:
+    """This process is killed when the thread that forked it ends. Raises KernelRefused."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "ask for a signal at the end of the parent")
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is root, if at all, among some of the machine's ids only."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", str((1 << 32) - 1)]
+
+
+def largest_group() -> int:
+    """The largest group that there is in this process's user namespace."""
+    ranges = [line.split() for line in Path("/proc/self/gid_map").read_text().splitlines()]
+    return max(int(inside) + int(count) - 1 for inside, _, count in ranges)
 
 
 def sync_filesystem(path: Path) -> None:

@@ -97,6 +97,25 @@ class HostPaths:
     def bundles(self) -> Path:
         return self.run / "containers"
 
+    @property
+    def keeper(self) -> Path:
+        """What belongs to the keeper of a root that is an ordinary user's."""
+        return self.run / "keeper"
+
+    @property
+    def keeper_state(self) -> Path:
+        return self.keeper / "state"
+
+    @property
+    def keeper_socket(self) -> Path:
+        """Where it is asked for ports."""
+        return self.keeper_state / "api.sock"
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the root is an ordinary user's: then whoever has it open is root in the keeper's namespaces only."""
+        return self.keeper.exists()
+
     def container(self, name: str) -> Path:
         return self.containers / name
 

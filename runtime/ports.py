@@ -170,8 +170,10 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """`init`: path of the small init, "" if there is none. `seccomp`: the default profile's source, None for none."""
+    """`init`: path of the small init, "" if there is none. `seccomp`: the default profile's source, None for none.
+    `cgroups`: whether containers get control groups, and with them limits."""
 
     init: str
     swap_limited: bool
     seccomp: dict[str, Any] | None
+    cgroups: bool = True

@@ -52,10 +52,13 @@ def _fault(name: str, file: Path, ranges: list[tuple[int, int]]) -> str:
 
 
 def _hint(name: str, files: tuple[Path, Path]) -> str:
-    """What sets ids aside that nobody has."""
+    return f"Set some aside: echo {name}:{spare(files)}:{LEAST_SIZE} | tee -a {files[0]} {files[1]}"
+
+
+def spare(files: tuple[Path, Path]) -> int:
+    """The first of ids that nobody has been given."""
     ends = [int(m[1]) + int(m[2]) for file in files if file.exists() for m in _RANGE.finditer(file.read_text())]
-    start = max([100_000, *(-(-end // LEAST_SIZE) * LEAST_SIZE for end in ends)])
-    return f"Set some aside: echo {name}:{start}:{LEAST_SIZE} | tee -a {files[0]} {files[1]}"
+    return max([100_000, *(-(-end // LEAST_SIZE) * LEAST_SIZE for end in ends)])
 
 
 def _mapped(ranges: list[tuple[int, int]]) -> tuple[IdRange, ...]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runtime.keeper import in_use
 from runtime.model import ContainerSpec
 from runtime.paths import HostPaths
 from runtime.state import held, taken
@@ -28,11 +29,11 @@ def ensure(paths: HostPaths) -> None:
         lock = taken(supervisor_lock(paths))
         if lock is None:
             return
-        with lock, (paths.run / "supervisor.log").open("ab") as log:
+        with lock, (paths.run / "supervisor.log").open("ab") as log, in_use(paths) as uses:
             # The child inherits the lock: there is no moment in which another one could begin.
             subprocess.Popen(
                 [sys.executable, "-m", "runtime.supervisor", str(paths.lib), str(paths.run), str(lock.fileno())],
-                pass_fds=[lock.fileno()],
+                pass_fds=[lock.fileno(), *uses],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

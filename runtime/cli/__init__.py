@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
     "--root",
     metavar="DIR",
     envvar="HECD_ROOT",
-    help="Keep everything below DIR instead of /var/lib/hecd and /run/hecd.",
+    help="Keep everything below DIR instead of /var/lib/hecd and /run/hecd, or without root ~/.local/share/hecd.",
 )
 @click.option(
     "--subnet",
@@ -107,7 +107,7 @@ def cli(ctx: click.Context, /, **flags: str | tuple[str, ...] | None) -> None:
 
     \b
     Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the registry does not answer
-                4 no such thing · 6 a program is missing, or not root
+                4 no such thing · 6 a program is missing, or not permitted
     `run` and `exec` end with the code of what they ran.
     """
     ctx.obj = flags

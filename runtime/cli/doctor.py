@@ -29,11 +29,12 @@ class Line:
 @click.pass_context
 def doctor(ctx: click.Context, repair: bool, output: str) -> None:
     """Say what this host lacks to run containers, and what crashes left on it. 1 if there is anything."""
-    if os.geteuid() != 0:  # who may see nothing would say that all is missing
-        _print([_line(need) for need in rootless.needs()], output)
+    lines = [_line(need) for need in rootless.needs()] if os.geteuid() != 0 else []
+    if any(line.state == "missing" for line in lines) or not _entered(ctx, lines):
+        _print(lines, output)
         ctx.exit(1)
     paths, bridge = session.place(ctx)
-    lines = [_line(need) for need in needs(paths)]
+    lines += [_line(need) for need in needs(paths)]
     found = leftovers(paths, bridge)
     before = [leftover.what for leftover in found]
     if repair and found:
@@ -47,6 +48,17 @@ def doctor(ctx: click.Context, repair: bool, output: str) -> None:
     lines += [Line("left", what) for what in sorted(left - set(before))]
     _print(lines, output)
     ctx.exit(1 if any(line.state in ("missing", "left") for line in lines) else 0)
+
+
+def _entered(ctx: click.Context, lines: list[Line]) -> bool:
+    """Whether this process is root by now, if only in namespaces of a user's own; else `lines` says why not."""
+    try:
+        session.enter(ctx)
+    except RuntimeFault as err:
+        hint = "Has this kernel user namespaces, and may everybody make some? sysctl -a | grep userns"
+        lines.append(Line("missing", "\n            ".join((err.brief, *err.details)), hint))
+        return False
+    return True
 
 
 def _line(need: Need) -> Line:

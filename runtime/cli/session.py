@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
+from runtime import entrance, keeper
+from runtime.errors import NotPermitted
 from runtime.host import LIB, RUN, Host, HostPaths, planned
 from runtime.images import settings
 
@@ -22,8 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def opened(ctx: click.Context) -> Iterator[Host]:
     """The host that the flags of the top command name."""
     flags = ctx.find_root().obj
-    lib, run = _directories(flags["root"])
     engine, socket = flags["engine"] or "", flags["docker_socket"] or ""
+    enter(ctx)
+    lib, run = _directories(flags["root"])
     images = _settings(flags["images_config"])
     four, six = subnets(flags["subnet"])
     host = Host.open(lib, run, four, flags["bridge"], images, engine, socket, six)
@@ -31,6 +35,20 @@ def opened(ctx: click.Context) -> Iterator[Host]:
         yield host
     finally:
         host.close()
+
+
+def enter(ctx: click.Context) -> None:
+    """Be root, an ordinary user in namespaces of their own: there the command goes on, in a child. Raises NotPermitted,
+    MissingProgram."""
+    flags = ctx.find_root().obj
+    if os.geteuid() == 0:
+        return
+    if (flags["engine"] or "oci") != "oci" or flags["docker_socket"]:
+        hint = "With our own engine, oci, it works without root, too."
+        raise NotPermitted("containers of Docker and Podman get their network from root only", hint=hint)
+    home = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
+    flags["root"] = str(Path(flags["root"] or Path(home, "hecd")).absolute())  # inside, one is root
+    entrance.enter(keeper.ensure(HostPaths(*_directories(flags["root"]))))
 
 
 def place(ctx: click.Context) -> tuple[HostPaths, str]:

@@ -23,6 +23,7 @@ from runtime.networks.nft import Nft
 from runtime.paths import HostPaths
 
 LINKS: dict[str, dict[str, object]] = {"bridge": {}, "veth": {"peer": "hecd-try1"}, "vxlan": {"vxlan_id": 87}}
+BETWEEN_HOSTS = ("vxlan",)  # which is root's only
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,21 @@ def needs(paths: HostPaths) -> Iterator[Need]:
     """All of them, in the order in which they are worth mending."""
     yield Need("root", os.geteuid() == 0, "Run it with sudo.")
     yield from _programs()
-    yield from _cgroups(Cgroups.probe())
+    if paths.rootless:
+        hint = "Without root there are none: no limits, no `stats`."
+        yield Need("control groups for containers", False, hint, vital=False)
+    else:
+        yield from _cgroups(Cgroups.probe())
     yield _tried("overlayfs on the disk of the root", lambda: _try_overlay(paths), "modprobe overlay; or another disk")
     for kind, words in LINKS.items():
+        if kind in BETWEEN_HOSTS and paths.rootless:
+            continue
         trial = _link_trial(kind, words)
-        yield _tried(f"network devices: {kind}", trial, f"modprobe {kind}", vital=kind != "vxlan")
+        yield _tried(f"network devices: {kind}", trial, f"modprobe {kind}", vital=kind not in BETWEEN_HOSTS)
     yield _tried("nf_tables", lambda: Nft().run("list tables"), "modprobe nf_tables; apt-get install libnftables1")
     yield from _forwarding()
+    if paths.rootless:
+        return
     there = Path("/proc/sys/net/ipv6").exists()
     yield Need("IPv6", there, "Boot without ipv6.disable=1; containers have IPv4 meanwhile.", vital=False)
     yield from _remapping(paths)

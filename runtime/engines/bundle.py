@@ -23,7 +23,7 @@ class Surroundings:
 
     rootfs: str
     namespace: str
-    cgroup: str
+    cgroup: str  # "" for none: then nothing is limited, and nothing of its score for the want of memory is changed
     files: dict[str, str]  # target in the container → source: /etc/hosts and its like
     memory_files: dict[str, str]  # the same, of secrets and configuration files
     volumes: dict[str, str]  # directories of volumes by their targets
@@ -75,7 +75,7 @@ def process(spec: ContainerSpec, image: ImageConfig, around: Surroundings, args:
         "noNewPrivileges": spec.no_new_privileges and not spec.privileged,
         "capabilities": power.sets(spec, user, around.capabilities),
         "rlimits": _rlimits(spec.ulimits, around.open_files_limit),
-        "oomScoreAdj": 0,
+        **({"oomScoreAdj": 0} if around.cgroup else {}),
     }
 
 
@@ -109,8 +109,8 @@ def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
         _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=64m"),  # noqa: S108
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *sys_options),
-        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", *sys_options),
     ]
+    groups = [_mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", *sys_options)] if around.cgroup else []
     scratch = [_scratch(target) for target in ("/run", "/tmp")] if spec.read_only else []  # noqa: S108
     mine = ("idmap",) if around.idmap else ()
     files = [_bind(target, source, *mine, read_only=spec.read_only) for target, source in around.files.items()]
@@ -122,7 +122,7 @@ def _mounts(spec: ContainerSpec, around: Surroundings) -> list[dict[str, Any]]:
     own.sort(key=lambda m: str(m["destination"]).rstrip("/").count("/"))  # a mount below another comes later
     taken = {str(m["destination"]).rstrip("/") for m in own}
     defaults = [m for m in [*scratch, *files] if m["destination"] not in taken]
-    return [*fixed, *init, *defaults, *own]
+    return [*fixed, *groups, *init, *defaults, *own]
 
 
 def _own(mount: Mount, volumes: dict[str, str], mine: tuple[str, ...]) -> dict[str, Any]:
@@ -159,17 +159,19 @@ def _linux(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
     return {
         "namespaces": [*namespaces, {"type": "network", "path": around.namespace}],
         **({} if around.idmap is None else _ids(around.idmap)),
-        "cgroupsPath": around.cgroup,
-        "resources": {
-            "devices": power.devices(spec, around.device_rules),
-            **_resources(spec.limits, swap_limited=around.swap_limited),
-        },
+        **(_group(spec, around) if around.cgroup else {}),
         **hidden,
         **({"sysctl": sysctls} if sysctls else {}),
         **({"devices": list(around.devices)} if around.devices else {}),
         "rootfsPropagation": "private",
         **({"seccomp": around.seccomp} if around.seccomp else {}),
     }
+
+
+def _group(spec: ContainerSpec, around: Surroundings) -> dict[str, Any]:
+    devices = power.devices(spec, around.device_rules)
+    limits = _resources(spec.limits, swap_limited=around.swap_limited)
+    return {"cgroupsPath": around.cgroup, "resources": {"devices": devices, **limits}}
 
 
 def _ids(idmap: IdMap) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from runtime import keeper
 from runtime.engines.cgroups import HYBRID_CONTROLLERS, Cgroups
 from runtime.errors import MissingProgram, StartFailed
 from runtime.model import Usage
@@ -46,6 +47,9 @@ class OciEngine:
         self._runtime = runtime
         self._conmon = conmon
         self._cgroups = Cgroups.probe()
+        self._paths = paths
+        # An ordinary user has no control groups, unless somebody delegates some: that is not asked for yet.
+        self._flags = (f"--root={self._root}", *(("--cgroup-manager=disabled",) if paths.rootless else ()))
         self._run = paths.run
         hybrid = [HYBRID.format(controllers=HYBRID_CONTROLLERS)] if self._needs_hybrid_creator() else []
         self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
@@ -57,6 +61,8 @@ class OciEngine:
         runtime = shutil.which("crun") or shutil.which("runc")
         if runtime is None:
             raise MissingProgram("crun", "crun")
+        if paths.rootless and Path(runtime).name != "crun":
+            raise MissingProgram("crun, which can do without control groups,", "crun")
         conmon = shutil.which("conmon")
         if conmon is None:
             raise MissingProgram("conmon", "conmon")
@@ -99,7 +105,7 @@ class OciEngine:
         (scratch / "process.json").write_text(json.dumps(process))
         tty = ("--tty", f"--console-socket={console}") if console else ()
         files = (f"--process={scratch / 'process.json'}", f"--pid-file={scratch / 'pid'}")
-        return (self._runtime, f"--root={self._root}", "exec", *tty, *files, name)
+        return (self._runtime, *self._flags, "exec", *tty, *files, name)
 
     def surroundings(self) -> EngineFacts:
         return self._facts
@@ -111,7 +117,7 @@ class OciEngine:
         profile = default_profile()
         if profile is None:
             raise MissingProgram(str(SECCOMP[0]), "golang-github-containers-common")
-        return EngineFacts(INIT, self._cgroups.swap_limited, profile)
+        return EngineFacts(INIT, self._cgroups.swap_limited, profile, cgroups=not self._paths.rootless)
 
     def _create(self, name: str, bundle: Path, log: Path, streams: Streams) -> int:
         reader, writer = os.pipe()
@@ -119,16 +125,17 @@ class OciEngine:
         try:
             try:
                 # conmon returns after a double fork. It writes `oom` into its working directory.
-                subprocess.run(
-                    self._conmon_argv(name, bundle, log, streams),
-                    check=False,
-                    cwd=bundle,
-                    env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
-                    pass_fds=[writer],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,  # a pipe here would be held open by the container
-                    stderr=subprocess.DEVNULL,
-                )
+                with keeper.in_use(self._paths) as uses:
+                    subprocess.run(
+                        self._conmon_argv(name, bundle, log, streams),
+                        check=False,
+                        cwd=bundle,
+                        env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
+                        pass_fds=[writer, *uses],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,  # a pipe here would be held open by the container
+                        stderr=subprocess.DEVNULL,
+                    )
             finally:
                 os.close(writer)
             return self._created(name, reader)
@@ -158,7 +165,7 @@ class OciEngine:
             f"--cuuid={name}",
             f"--name={name}",
             f"--runtime={self._creator(remapped=(bundle / 'rootfs').is_symlink())}",
-            f"--runtime-arg=--root={self._root}",
+            *(f"--runtime-arg={flag}" for flag in self._flags),
             f"--bundle={bundle}",
             f"--container-pidfile={bundle / 'pid'}",
             f"--conmon-pidfile={bundle / 'conmon.pid'}",
@@ -175,7 +182,7 @@ class OciEngine:
         ]
 
     def _call(self, *args: str) -> subprocess.CompletedProcess[str]:
-        argv = [self._runtime, f"--root={self._root}", *args]
+        argv = [self._runtime, *self._flags, *args]
         return subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     def _known(self, pid: int, name: str) -> Process:

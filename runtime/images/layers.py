@@ -13,7 +13,7 @@ from runtime.errors import InvalidImage, MissingProgram
 from runtime.images.blobs import Blobs
 from runtime.images.manifest import Layer
 from runtime.images.settings import LARGEST_LAYER_BYTES
-from runtime.linux import sync_filesystem
+from runtime.linux import in_user_namespace, sync_filesystem
 from runtime.state import held
 
 UNPACK = Path(__file__).with_name("unpack.py")
@@ -106,4 +106,6 @@ def _hint(words: str) -> str:
         return "The disk is full: `hecd-runtime gc --all` frees unused images."
     if "largest_layer_mib" in words:
         return "If you trust the image, allow larger layers in /etc/hecd/images.toml: largest_layer_mib"
+    if "Errno 22" in words and in_user_namespace():
+        return "Its files may have owners that this user has no ids for: /etc/subuid and /etc/subgid give more."
     return "Pull or load the image again; if that does not help, the image itself is wrong."

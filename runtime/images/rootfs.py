@@ -19,6 +19,7 @@ from runtime.linux import (
     attach,
     detached,
     in_thread,
+    in_user_namespace,
     make_files_as,
     mount,
     open_inside,
@@ -115,7 +116,7 @@ def _lower(layers_root: Path, layers: tuple[str, ...], target: Path) -> int:
         return detached(layers_root / layers[0])
     _aside()
     os.chdir(layers_root)
-    mount("overlay", str(target), "overlay", 0, f"lowerdir={':'.join(layers)}")
+    mount("overlay", str(target), "overlay", 0, f"lowerdir={':'.join(layers)}{_marks()}")
     return detached(target)
 
 
@@ -131,7 +132,13 @@ def _mount(layers_root: Path, layers: tuple[str, ...], container: Path, target: 
     unshare(CLONE_FS)
     os.chdir(layers_root)
     own = os.path.relpath(container, layers_root)
-    options = f"lowerdir={':'.join(layers)},upperdir={own}/upper,workdir={own}/work,volatile"
+    options = f"lowerdir={':'.join(layers)},upperdir={own}/upper,workdir={own}/work,volatile{_marks()}"
     if len(options) >= PAGE_BYTES:
         raise KernelRefused(f"an image of {len(layers)} layers is too deep", hint="Build it with fewer layers.")
     mount("overlay", str(target), "overlay", 0, options)
+
+
+def _marks() -> str:
+    """Where overlayfs reads and writes its own marks: only the machine's root may where it usually does. unpack.py has
+    written those of layers so."""
+    return ",userxattr" if in_user_namespace() else ""

@@ -23,7 +23,8 @@ import sys
 import tarfile
 from typing import BinaryIO, cast
 
-KEPT_XATTRS = ("security.capability", "user.")  # trusted.* steers overlayfs itself: never from a layer
+KEPT_XATTRS = ("security.capability", "user.")
+STEERING = "user.overlay."  # as trusted.*, it steers overlayfs itself: never from a layer
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETPCAP, SYS_ADMIN (trusted.overlay.opaque), MKNOD, SETFCAP
 KEPT_CAPABILITIES = {0, 1, 3, 4, 8, 21, 27, 31}
 CLONE_NEWNET = 0x40000000
@@ -58,12 +59,13 @@ class Hashed:
 
 def main(directory: str, diff_id: str, compression: str, largest_bytes: str) -> None:
     stream = Hashed(opened(compression), int(largest_bytes))
+    rootless = in_user_namespace()
     confine(directory)
     with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|") as tar:
         for number, member in enumerate(tar):
             if number == MOST_MEMBERS:
                 raise ValueError(f"it has more than {MOST_MEMBERS} files")
-            put(tar, member)
+            put(tar, member, rootless=rootless)
             tar.members.clear()  # type: ignore[attr-defined] # else they all stay in memory
     found = stream.rest()
     if found != diff_id:
@@ -98,7 +100,13 @@ def confine(directory: str) -> None:
         raise OSError(ctypes.get_errno(), "cannot drop capabilities")
 
 
-def put(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def in_user_namespace() -> bool:
+    """Whether this process may neither make devices nor write trusted.*, as its root is not the machine's."""
+    with open("/proc/self/uid_map") as file:  # noqa: PTH123
+        return file.read().split() != ["0", "0", str((1 << 32) - 1)]
+
+
+def put(tar: tarfile.TarFile, member: tarfile.TarInfo, *, rootless: bool) -> None:
     path = os.path.normpath("/" + member.name)
     parent, name = os.path.split(path)
     if path == "/":
@@ -107,22 +115,22 @@ def put(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         return
     make_parent(parent)
     if name == ".wh..wh..opq":
-        os.setxattr(parent, "trusted.overlay.opaque", b"y")
+        os.setxattr(parent, f"{'user' if rootless else 'trusted'}.overlay.opaque", b"y")
     elif name.startswith(".wh.") and not name.startswith(".wh..wh."):
         hide(os.path.join(parent, name.removeprefix(".wh.")))
-    elif not name.startswith(".wh.") and wanted(path, member):
+    elif not name.startswith(".wh.") and wanted(path, member, rootless=rootless):
         clear(path, member)
         member.name = path.lstrip("/")
         tar.extract(member, "/", numeric_owner=True, filter="fully_trusted")
         keep_xattrs(path, member)
 
 
-def wanted(path: str, member: tarfile.TarInfo) -> bool:
+def wanted(path: str, member: tarfile.TarInfo, *, rootless: bool) -> bool:
     """Whether it may be there. A container's /dev is its own, so that devices there need not be; elsewhere they would
-    be a door to the host's disks and memory for whoever is allowed to use devices."""
+    be a door to the host's disks and memory for whoever is allowed to use devices. Who is `rootless` makes none."""
     if not (member.ischr() or member.isblk()):
         return True
-    if path.startswith("/dev/"):
+    if path.startswith("/dev/") or rootless:
         return False
     if member.ischr() and (member.devmajor, member.devminor) in HARMLESS_DEVICES:
         return True
@@ -160,7 +168,7 @@ def clear(path: str, member: tarfile.TarInfo) -> None:
 def keep_xattrs(path: str, member: tarfile.TarInfo) -> None:
     for key, value in member.pax_headers.items():
         name = key.removeprefix("SCHILY.xattr.")
-        if name != key and name.startswith(KEPT_XATTRS):
+        if name != key and name.startswith(KEPT_XATTRS) and not name.startswith(STEERING):
             os.setxattr(path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import KernelRefused
-from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, mount, setns, unmount, unshare
-from runtime.networks.topology import GROUP, INTERFACE, SYSCTLS, Bridge, Link
+from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, largest_group, mount, setns, unmount, unshare
+from runtime.networks.topology import GROUP, INTERFACE, LARGEST_GROUP, SYSCTLS, Bridge, Link
 from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
@@ -82,7 +82,7 @@ def ensure_namespace(path: Path, userns: Path | None = None) -> bool:
         return True
     with standing("make a network namespace", "nsenter", f"--user={userns}", "unshare", "--net") as pid:
         mount(f"/proc/{pid}/ns/net", str(path), "", MS_BIND)
-    set_values(path, SYSCTLS)
+    set_values(path, _sysctls())
     return True
 
 
@@ -160,9 +160,17 @@ def set_values(namespace: Path, values: Mapping[str, str]) -> None:
     in_thread(write)
 
 
+def _sysctls() -> dict[str, str]:
+    """Groups that this process's user namespace does not have would be refused."""
+    return {
+        name: value.replace(LARGEST_GROUP, str(min(int(LARGEST_GROUP), largest_group())))
+        for name, value in SYSCTLS.items()
+    }
+
+
 def _make_namespace(path: Path) -> None:
     unshare(CLONE_NEWNET)
-    for name, value in SYSCTLS.items():
+    for name, value in _sysctls().items():
         set_value(name.replace(".", "/"), value)
     mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
 

@@ -15,6 +15,7 @@ from runtime.networks import cryptokey, kernel, membership, overlay, rules, topo
 from runtime.networks.membership import Membership
 from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
+from runtime.networks.outside import Outside
 from runtime.networks.overlay import Overlay, Peer
 from runtime.networks.topology import Bridge
 from runtime.paths import HostPaths
@@ -30,6 +31,7 @@ class Network:
         self._table = f"hecd_{paths.id}"
         self._checked: Bridge | None = None
         self._nft = Nft()
+        self._outside = Outside(paths.keeper_socket) if paths.rootless else None
         self.names = NameServer(paths, bridge.address)
 
     def connect(
@@ -90,9 +92,9 @@ class Network:
     ) -> None:
         """Take away what `connect` made; fine if nothing is there."""
         if self._publishes(ports, address, address6):
-            for command in rules.unpublish(self._table, ports, address, address6):
-                with contextlib.suppress(KernelRefused):
-                    self._nft.run(command)
+            if self._outside:
+                self._outside.withdraw(address)
+            self._unpublish(ports, address, address6)
         kernel.drop_namespace(self._paths.namespace(name))
 
     @mapped()
@@ -214,6 +216,17 @@ class Network:
             if any("File exists" in line for line in err.details):
                 raise PortTaken(_words(ports), "another container") from err
             raise
+        if self._outside:
+            try:
+                self._outside.forward(ports, address)
+            except BaseException:
+                self._unpublish(ports, address, address6)
+                raise
+
+    def _unpublish(self, ports: tuple[PublishedPort, ...], address: str, address6: str) -> None:
+        for command in rules.unpublish(self._table, ports, address, address6):
+            with contextlib.suppress(KernelRefused):
+                self._nft.run(command)
 
     def _publishes(self, ports: tuple[PublishedPort, ...], address: str, address6: str) -> bool:
         """Whether these ports lead to this container: after a failed publish they may be another one's."""

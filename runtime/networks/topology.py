@@ -9,7 +9,8 @@ from dataclasses import dataclass
 INTERFACE = "eth0"
 MTU_BYTES = 1500
 # A container's namespace is its own: whoever runs there may listen on 80, and ping.
-SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+LARGEST_GROUP = "2147483647"  # that may ping
+SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {LARGEST_GROUP}"}
 ZONE = "hecd"  # names of services end in it
 GROUP = 87  # link group of all bridges of this kind, whichever root's: networks that are kept apart
 

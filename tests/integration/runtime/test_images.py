@@ -130,7 +130,8 @@ def test_hard_links_inside_a_layer_are_kept(runtime_host: Host, root: Root, tmp_
 
 
 def test_attributes_that_steer_overlayfs_are_dropped(runtime_host: Host, root: Root, tmp_path: Path) -> None:
-    attributes = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.note": "kept"}
+    steering = {f"SCHILY.xattr.{kind}.overlay.redirect": "/etc" for kind in ("trusted", "user")}
+    attributes = {**steering, "SCHILY.xattr.user.note": "kept"}
     tar = raw_tar([("d", b"", {"type": tarfile.DIRTYPE, "pax_headers": attributes})])
     load_raw(runtime_host, tmp_path, "t/xattr:1", [tar])
     layer = root.lib / "layers" / directory_name(digest(tar)) / "d"

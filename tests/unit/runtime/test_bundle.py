@@ -224,3 +224,9 @@ def test_remapped_ids() -> None:
     mapped = [target for target, mount in mounts(found).items() if "idmap" in mount["options"]]
     assert mapped == ["/etc/hosts", "/etc/resolv.conf", "/v"], "a bind mount never: root would write as the host's root"
     assert not any("idmap" in mount["options"] for mount in made(spec, volumes={"/v": "/data"})["mounts"])
+
+
+def test_without_a_control_group_nothing_needs_one() -> None:
+    config = made(cgroup="")
+    assert not {"cgroupsPath", "resources"} & set(config["linux"]) and "/sys/fs/cgroup" not in mounts(config)
+    assert "oomScoreAdj" not in config["process"], "nobody but the machine's root lowers it"
