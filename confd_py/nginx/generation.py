@@ -98,11 +98,11 @@ def _signal(pid: int, number: signal.Signals) -> None:
             signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
-    except ProcessLookupError as err:
-        raise NginxAway(f"nginx ended pid={pid}") from err
     except PermissionError as err:
         hint = "Run confd-py as root, or as the user that the master process of nginx runs as."
         raise ConfdError(f"nginx may not be signalled pid={pid}", hint=hint) from err
+    except OSError as err:  # nobody has the number, or a thread has it
+        raise NginxAway(f"nginx ended pid={pid}") from err
 
 
 def _is_master(pid: int) -> bool:

@@ -4,6 +4,7 @@ that is the lab's is found in the kernel and taken away."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import select
@@ -170,10 +171,11 @@ def _kill(pid: int) -> None:
     """SIGKILL, and wait for its end."""
     try:
         fd = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError:  # it has ended by now, and nobody or a thread has its number
         return
     try:
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
         select.select([fd], [], [], READY_WITHIN_S)
     finally:
         os.close(fd)
