@@ -14,6 +14,7 @@ from typing import Any
 
 from runtime import keeper
 from runtime.engines.cgroups import HYBRID_CONTROLLERS, Cgroups
+from runtime.engines.sealed import Sealed
 from runtime.errors import MissingProgram, StartFailed
 from runtime.model import Usage
 from runtime.paths import HostPaths
@@ -34,7 +35,7 @@ _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 HYBRID = "mount -o bind /dev/null {controllers}"
 REMAPPED = f"mount -o bind rootfs {MAPPED_ROOT}"
 SCRIPT = """#!/bin/sh
-exec {unshare} sh -c '{mounts} && exec {runtime} "$@"' crun "$@"
+exec {unshare} sh -c '{mounts} && exec "$HECD_RUNTIME" "$@"' crun "$@"
 """
 
 
@@ -44,7 +45,8 @@ class OciEngine:
     def __init__(self, paths: HostPaths, runtime: str, conmon: str) -> None:
         self._root = paths.engine
         self._id = paths.id
-        self._runtime = runtime
+        self._runtime = Sealed(runtime)
+        self._crun = Path(runtime).name == "crun"
         self._conmon = conmon
         self._cgroups = Cgroups.probe()
         self._paths = paths
@@ -53,7 +55,7 @@ class OciEngine:
         self._run = paths.run
         hybrid = [HYBRID.format(controllers=HYBRID_CONTROLLERS)] if self._needs_hybrid_creator() else []
         self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
-        self._creators = {False: self._written("crun-hybrid", hybrid) if hybrid else runtime}
+        self._creators = {False: self._written("crun-hybrid", hybrid)} if hybrid else {}
 
     @classmethod
     def open(cls, paths: HostPaths) -> OciEngine:
@@ -105,7 +107,7 @@ class OciEngine:
         (scratch / "process.json").write_text(json.dumps(process))
         tty = ("--tty", f"--console-socket={console}") if console else ()
         files = (f"--process={scratch / 'process.json'}", f"--pid-file={scratch / 'pid'}")
-        return (self._runtime, *self._flags, "exec", *tty, *files, name)
+        return (self._runtime.path, *self._flags, "exec", *tty, *files, name)
 
     def surroundings(self) -> EngineFacts:
         return self._facts
@@ -130,7 +132,7 @@ class OciEngine:
                         self._conmon_argv(name, bundle, log, streams),
                         check=False,
                         cwd=bundle,
-                        env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
+                        env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer), "HECD_RUNTIME": self._runtime.path},
                         pass_fds=[writer, *uses],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,  # a pipe here would be held open by the container
@@ -182,7 +184,7 @@ class OciEngine:
         ]
 
     def _call(self, *args: str) -> subprocess.CompletedProcess[str]:
-        argv = [self._runtime, *self._flags, *args]
+        argv = [self._runtime.path, *self._flags, *args]
         return subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     def _known(self, pid: int, name: str) -> Process:
@@ -193,12 +195,14 @@ class OciEngine:
         return process
 
     def _needs_hybrid_creator(self) -> bool:
-        return self._cgroups.hybrid_controllers and Path(self._runtime).name == "crun"
+        return self._cgroups.hybrid_controllers and self._crun
 
     def _creator(self, *, remapped: bool) -> str:
         """What `create` is called through."""
         if remapped not in self._creators:
-            if Path(self._runtime).name != "crun":
+            if not remapped:
+                return self._runtime.path
+            if not self._crun:
                 raise MissingProgram("crun, which remaps ids,", "crun")
             MAPPED_ROOT.mkdir(mode=0o755, exist_ok=True)
             self._creators[remapped] = self._written("crun-remapped", self._mounts[remapped])
@@ -209,7 +213,7 @@ class OciEngine:
         # A shell of busybox-static starts in a third of the time.
         unshare = f"{busybox} unshare -m {busybox}" if busybox else "unshare --mount"
         script = self._run / name
-        text = SCRIPT.format(unshare=unshare, mounts=" && ".join(mounts), runtime=self._runtime)
+        text = SCRIPT.format(unshare=unshare, mounts=" && ".join(mounts))
         text = text.replace("/bin/sh", f"{busybox} sh") if busybox else text
         if not script.exists() or script.read_text() != text:
             write_whole(script, text.encode(), 0o700)

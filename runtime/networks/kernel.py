@@ -106,6 +106,7 @@ def plug(link: Link, namespace: Path) -> None:
             master = socket.if_nametoindex(link.bridge.name)
             mtu = link.bridge.mtu
             ip.link("add", ifname=link.host_name, kind="veth", mtu=mtu, master=master, state="up", peer=peer)
+            leave_without_ipv6(link.host_name)
             if link.hairpin:
                 ip.brport("set", index=socket.if_nametoindex(link.host_name), mode=1)
     finally:
@@ -191,6 +192,8 @@ def _bring_up(link: Link, namespace: Path) -> None:
         _hear_no_routers(INTERFACE)
         if link.address6:
             _prepare_ipv6(INTERFACE)
+        else:
+            leave_without_ipv6(INTERFACE)
         ip.link("set", index=index, state="up")
         ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
         if link.address6:
@@ -246,13 +249,17 @@ def netlink(what: str) -> Iterator[Any]:
 
 def has_link(name: str) -> bool:
     """Whether there is a link of this name, of whatever kind."""
-    return name in (there for _, there in socket.if_nameindex())
+    try:
+        return socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
 
 
 def leave_without_ipv6(name: str) -> None:
-    """A tunnel end needs no IPv6 address, and nobody would hear what it sends to find one. Raises KernelRefused."""
+    """An end of a tunnel or cable that needs no IPv6 address of its own: each that comes up would send to all others to
+    find one. Raises KernelRefused."""
     if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
-        set_value(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
+        set_value(f"net/ipv6/conf/{name}/disable_ipv6", "1")
 
 
 def set_value(name: str, value: str) -> None:
