@@ -12,7 +12,7 @@ from pathlib import Path
 from registrator.agent import announce
 from registrator.agent.copy import Copy
 from registrator.errors import HecdError, RegistryUnavailable
-from registrator.model.instance import Instance
+from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName
 from registrator.model.node import Node
 from registrator.registry import schema
@@ -64,8 +64,9 @@ class Announcer:
             self._joined = False
             self.news.set()
 
-    async def speak(self, copies: Mapping[InstanceName, Copy], world: World) -> None:
-        """Write what differs. On failure all stays as it was, to be tried again."""
+    async def speak(self, copies: Mapping[InstanceName, Copy], world: World, ended: Sequence[Assignment] = ()) -> None:
+        """Write what differs, and take away the orders that have `ended`. On failure all stays as it was, to be tried
+        again."""
         if self.lease is None:
             return
         self._take_over(world)
@@ -75,6 +76,7 @@ class Announcer:
         gone = [n for n in mine if n not in copies]
         writes: list[Write] = [schema.put(record, self.lease.id) for record in puts]
         writes += [schema.delete(self._record_of(n, world)) for n in gone]
+        writes += [schema.delete(order) for order in ended]  # after the records: none is ever without its order
         if not self._joined:
             writes.append(schema.put(replace(self.node, joined_at=time.time()), self.lease.id))
         if not writes:
@@ -122,10 +124,12 @@ class Announcer:
         return self._written[name][0] if name in self._written else world.instances[name]
 
 
-async def run(announcer: Announcer, copies: Mapping[InstanceName, Copy], world: World) -> None:
+async def run(
+    announcer: Announcer, copies: Mapping[InstanceName, Copy], world: World, ended: Sequence[Assignment] = ()
+) -> None:
     """Speak once, and see to it that a failure is tried again soon."""
     try:
-        await announcer.speak(copies, world)
+        await announcer.speak(copies, world, ended)
     except HecdError as err:
         retry_after_s = err.retry_after_s if isinstance(err, RegistryUnavailable) else 1.0
         log.warning("announcement failed reason=%s retry_after_s=%.1f", err, retry_after_s)

@@ -75,12 +75,14 @@ class Agent:
         while True:
             await self.announcer.news.wait()
             self.announcer.news.clear()
-            await voice.run(self.announcer, self.copies, self.world)
+            await voice.run(self.announcer, self.copies, self.world, self._ended_orders())
 
     async def _converge(self) -> None:
         while True:
             self._bell.clear()
             orders = self._orders()
+            if self._ended_orders():
+                self.announcer.news.set()
             now = time.monotonic()
             for name in {*orders, *self.copies} - self._busy:
                 action = self._decide(name, orders.get(name), now)
@@ -97,6 +99,10 @@ class Agent:
         if doubt is not None:
             return {}
         return {name: order for (node, name), order in self.world.assignments.items() if node == self._node}
+
+    def _ended_orders(self) -> list[Assignment]:
+        """Orders to finish an instance of which nothing is here: it is gone, or never began. Nobody else knows that."""
+        return [order for name, order in self._orders().items() if order.drain and name not in self.copies]
 
     def _decide(self, name: InstanceName, order: Assignment | None, now: float) -> Action | None:
         release = self.world.releases.get((order.service, order.release)) if order else None

@@ -206,11 +206,10 @@ def _edge_trouble(view: ServiceView) -> str:
 
 
 def _forget(view: ServiceView) -> Iterator[Action]:
-    """Assignments whose instance has finished, or whose node is lost."""
+    """Assignments whose node is lost. Those that have ended are taken away by the agent, which alone knows: one that
+    was never announced may be starting."""
     for assignment in view.assignments:
-        if assignment.drain and assignment.instance not in view.instances:
-            yield Unassign(assignment, "it has finished")
-        elif assignment.node in view.lost and assignment.instance not in view.instances:
+        if assignment.node in view.lost and assignment.instance not in view.instances:
             yield Unassign(assignment, f"node {assignment.node} is gone")
 
 

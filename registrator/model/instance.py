@@ -58,7 +58,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Assignment:
-    """`/hecd/assignments/<node>/<instance>`: what a node must run; `drain` tells it to finish. Leader only."""
+    """`/hecd/assignments/<node>/<instance>`: what a node must run; `drain` tells it to finish.
+
+    Written by the leader; the agent takes one with `drain` away when nothing of the instance is left.
+    """
 
     instance: InstanceName
     service: ServiceName

@@ -69,6 +69,7 @@ class Agents:
         await self._say(order, "draining", "healthy")
         await asyncio.sleep(self.delay_s)
         await self.client.delete(f"{schema.ROOT}instances/{order.service}/{order.instance}")
+        await self.client.delete(schema.key_of(order))
 
     async def _say(self, order: Assignment, state: str, health: str) -> None:
         number = order.node.removeprefix("n")

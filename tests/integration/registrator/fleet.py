@@ -200,7 +200,7 @@ class Fleet:
         elif known is not None and order.drain and known.state == "running":
             self._done = await self.store.commit([schema.put(replace(known, state="draining"), self.lease.id)])
         elif known is not None and order.drain and self._let_go(world, known):
-            self._done = await self.store.commit([schema.delete(known)])
+            self._done = await self.store.commit([schema.delete(known), schema.delete(order)])
             await asyncio.to_thread(self.web.close, str(order.instance))
 
     @staticmethod

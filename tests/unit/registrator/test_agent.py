@@ -60,6 +60,9 @@ class Bench:
     def record(self, name: str = "web.1") -> Instance | None:
         return Reader().read(self.store.snapshot()).instances.get(InstanceName(name))
 
+    def ordered(self) -> set[str]:
+        return {name for _, name in Reader().read(self.store.snapshot()).assignments}
+
     async def until(self, good: Callable[[], bool]) -> None:
         async with asyncio.timeout(3.0):
             while not good():
@@ -191,6 +194,23 @@ async def test_it_drains_until_every_edge_lets_go_then_stops_and_removes(bench: 
         await bench.edge("DRAIN", 0)
         await bench.until(lambda: bench.record() is None)
     assert bench.engine.calls == ["start web.1", "signal web.1 ", "remove web.1"]
+
+
+async def test_an_order_to_end_stands_until_nothing_is_left_even_of_one_that_was_never_announced(bench: Bench) -> None:
+    async with bench.agent() as agent:
+        await bench.until(lambda: bool(Reader().read(bench.store.snapshot()).nodes))
+        bench.engine.away = True
+        await bench.order()
+        await bench.until(lambda: bool(agent.copies))
+        await bench.order(drain=True)
+        await asyncio.sleep(0.1)
+        assert bench.record() is None and bench.ordered() == {"web.1"}, "it may begin any moment"
+        bench.engine.away = False
+        await bench.until(lambda: not bench.ordered())
+        assert not bench.engine.seen and bench.record() is None
+        assert bench.engine.calls[-1] == "remove web.1"
+        await bench.order("web.2", drain=True)  # it never was here
+        await bench.until(lambda: not bench.ordered())
 
 
 async def test_an_edge_that_has_not_heard_of_the_drain_is_waited_for(bench: Bench) -> None:

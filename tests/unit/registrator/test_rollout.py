@@ -18,6 +18,7 @@ from registrator.model.release import Release, Settings
 from registrator.model.rollout import ENDED, Rollout
 from registrator.model.service import Port, Service, Traffic, Update
 from registrator.model.steering import Steering
+from registrator.orders import follow
 from registrator.registry.world import World
 
 WEB = ServiceName("web")
@@ -87,8 +88,10 @@ class Stage:
     def agents(self) -> None:
         """What agents do: start what is assigned, end what drains."""
         for a in list(self.assignments.values()):
-            if a.drain:
-                self.instances.pop(a.instance, None)
+            if a.drain and a.instance in self.instances:
+                del self.instances[a.instance]
+            elif a.drain:
+                del self.assignments[a.instance]
             elif a.instance not in self.instances:
                 self.announce(a.instance, a.release, "failed" if a.release in self.bad_releases else "running")
         if self.rollout is not None and self.rollout.stable:
@@ -377,8 +380,22 @@ def test_a_paused_service_can_be_shrunk_and_so_removed() -> None:
     stage.service = replace(stage.service, replicas=0)
     stage.step()
     stage.agents()
-    stage.step()
+    stage.agents()
     assert not stage.assignments
+
+
+def test_the_end_of_one_that_was_never_announced_is_not_believed() -> None:
+    """Its agent may be starting it: it alone knows, and takes the order away."""
+    stage = Stage(4)
+    stage.step()
+    assert len(stage.assignments) == 4 and not stage.instances
+    stage.service = replace(stage.service, replicas=0)
+    stage.step()
+    assert all(a.drain for a in stage.assignments.values())
+    stage.step()
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and not now.settled and now.draining == 4, "`hecd scale` still waits"
+    assert any(isinstance(a, Unassign) for a in stage.decide(lost=frozenset(stage.nodes))), "but for no lost node"
 
 
 def test_a_paused_service_is_kept_up_by_the_release_that_is_known_to_be_good() -> None:
