@@ -59,6 +59,7 @@ async def _services(ctx: click.Context, output: str) -> None:
         rows.append(
             {
                 **asdict(service),
+                "release": now.release,
                 "serving": f"{now.ready}/{now.replicas}",
                 "state": now.state,
                 "ports": " ".join(_port(p, service.traffic) for p in service.traffic.ports),

@@ -20,6 +20,7 @@ from registrator.registry.store import Store
 from registrator.registry.world import Reader, World
 
 APPLIED_WITHIN_S = 5.0
+NONE = ReleaseNumber(0)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Standing:
     hook: str = ""  # the one that is waited for, and how far it is
     kept: int = 0  # old ones that stay for a while without requests
     share: float = 0.0  # of the requests, in percent, while it is on trial
+    left: ReleaseNumber = NONE  # the one that is gone back from: `release` is what serves instead of it
 
     @property
     def settled(self) -> bool:
@@ -54,7 +56,9 @@ class Standing:
         parts += [f"{self.kept} of the old release kept"] if self.kept else []
         parts += [f"{self.draining} draining"] if self.draining else []
         share = f" at {self.share:g} %" if self.share else ""
-        return f"{self.service} release {self.release} {self.state}{share}: {', '.join(parts)}"
+        back = f"{self.left} {self.state} to release " if self.left else ""
+        state = "" if self.left else f" {self.state}{share}"
+        return f"{self.service} release {back}{self.release}{state}: {', '.join(parts)}"
 
 
 def standing(world: World, name: ServiceName) -> Standing | None:
@@ -85,6 +89,7 @@ def standing(world: World, name: ServiceName) -> Standing | None:
         hooks.under_way(world, rollout) if rollout and current else "",
         kept,
         canary.step_of(view, rollout.trial).weight if rollout and rollout.trial and rollout.state == "canary" else 0.0,
+        rollout.release if rollout and current and target != rollout.release else NONE,
     )
 
 

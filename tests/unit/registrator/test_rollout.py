@@ -433,6 +433,19 @@ def test_a_first_release_that_failed_is_not_started_again_and_again() -> None:
     assert not any(isinstance(a, Assign) for a in stage.decide())
 
 
+def test_one_that_went_back_says_what_serves() -> None:
+    stage = Stage(1)
+    stage.play("done")
+    stage.bad_releases = {2}
+    stage.want(2)
+    stage.play("rolling-back")
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and now.line() == "web release 2 rolling-back to release 1: 1/1 serving, 1 draining"
+    stage.play("rolled-back")
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and now.line() == "web release 2 rolled-back to release 1: 1/1 serving"
+
+
 def test_going_back_ends_by_its_deadline_too() -> None:
     stage = Stage(1, deadline_s=30.0)
     stage.play("done")
