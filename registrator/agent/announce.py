@@ -21,7 +21,7 @@ def record(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
         check_path=settings.healthcheck.path if settings.healthcheck.kind == "http" else "",
         restarts=copy.restarts,
         reason=_reason(copy),
-        log_tail=copy.log_tail,
+        log_tail=() if _well(copy) else copy.log_tail,
         changed_at=changed_at,
     )
 
@@ -43,4 +43,9 @@ def _reason(copy: Copy) -> str:
     if copy.phase == "up" and copy.health.verdict == "unhealthy":
         never = "" if copy.was_healthy else "never became healthy: "
         return f"{never}{copy.health.detail}"
-    return copy.reason
+    return "" if _well(copy) else copy.reason
+
+
+def _well(copy: Copy) -> bool:
+    """Whether it has got over whatever its run before ended with."""
+    return copy.phase == "up" and copy.was_healthy

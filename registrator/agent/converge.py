@@ -108,6 +108,14 @@ def _overdue(copy: Copy, now: float) -> Action | None:
     return None
 
 
+def started(before: Copy | None, name: InstanceName, release: Release, now: float) -> Copy:
+    """The copy of a run that begins. Why the one `before` ended is told until this one serves."""
+    if before is None:
+        return Copy(name, release, "starting", now)
+    told = before.reason, before.log_tail
+    return Copy(name, release, "starting", now, restarts=before.restarts, reason=told[0], log_tail=told[1])
+
+
 def wake_at(order: Assignment | None, copy: Copy | None) -> float | None:
     """Monotonic time at which `decide` may answer differently though nothing happened; None: never."""
     if copy is None:

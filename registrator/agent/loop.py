@@ -134,8 +134,7 @@ class Agent:
         match action:
             case Start(_, release):
                 before = self.copies.get(name)
-                restarts = before.restarts if before else 0
-                self.copies[name] = Copy(name, release, "starting", now, restarts=restarts)
+                self.copies[name] = converge.started(before, name, release, now)
                 self._begin(name, self._start(name))
             case BeginDrain():
                 self._update(name, phase="draining", since=now, reason=action.reason)

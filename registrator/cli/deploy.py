@@ -22,8 +22,9 @@ from registrator.orders.plan import Change
 from registrator.orders.plan import plan as make_plan
 from registrator.orders.steps import steps
 from registrator.registry.store import Guard
-from registrator.registry.world import World
+from registrator.registry.world import Reader, World
 
+FAILING_SHOWN = 3  # of each service
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 _file = click.option("-f", "--file", "file", metavar="FILE", help="The compose file; - is standard input.")
@@ -115,6 +116,7 @@ async def _deploy(
         _need_helpers(world)
         wanted = {c.service: c.release for c in changes}
         ended = await follow.releases(store, wanted, after=revision, show=lambda s: session.progress(f"  {s.line()}"))
+        now = Reader().read(store.snapshot())
     took_s = time.monotonic() - started
     session.print_object(
         [
@@ -122,10 +124,10 @@ async def _deploy(
             for n, r in ended.items()
         ],
         output,
-        [f"{n}: release {r.release} serves ({took_s:.1f} s)" for n, r in ended.items() if r.state == "done"],
+        [f"{line} ({took_s:.1f} s)" for line in follow.ends(now, ended)],
     )
     tell_of_hooks(ended)
-    raise_failures(ended)
+    raise_failures(ended, now)
 
 
 def _unmoved(world: World, names: list[ServiceName], since: int | None) -> list[Guard]:
@@ -161,8 +163,11 @@ def tell_of_hooks(ended: dict[ServiceName, Rollout]) -> None:
             session.progress(f"  → `hecd logs {name} --hook post_deploy` shows what it wrote")
 
 
-def raise_failures(ended: dict[ServiceName, Rollout]) -> None:
-    """Raise ReleaseFailed if a rollout ended otherwise than done, with its reason and its last words."""
+def raise_failures(ended: dict[ServiceName, Rollout], now: World | None = None) -> None:
+    """Raise ReleaseFailed if a rollout ended otherwise than done, with its reason and its last words; or done, and
+    `now` none of its instances serves, as they crash."""
+    if now is not None:
+        _raise_dead(ended, now)
     failed = {n: r for n, r in ended.items() if r.state != "done"}
     if not failed:
         return
@@ -176,6 +181,22 @@ def raise_failures(ended: dict[ServiceName, Rollout]) -> None:
         details=tuple(details),
         hint="Mend the cause and deploy again. `hecd ps` and `hecd logs SERVICE` tell more.",
     )
+
+
+def _raise_dead(ended: dict[ServiceName, Rollout], now: World) -> None:
+    """Say which instances fail of releases that are done; raise ReleaseFailed where none of one is left."""
+    dead = {}
+    for name in (n for n, r in ended.items() if r.state == "done"):
+        standing = follow.standing(now, name)
+        if standing is None or not standing.failing:
+            continue
+        if not standing.ready:
+            dead[name] = standing.failing
+        for line in standing.failing[:FAILING_SHOWN]:
+            session.progress(f"note: {line}; `hecd logs {line.split()[0]}` there shows what it wrote")
+    if dead:
+        hint = "Mend the cause and deploy again, or `hecd rollback`. `hecd status` tells more."
+        raise ReleaseFailed(f"the release of {', '.join(dead)} is done, and nothing of it serves", hint=hint)
 
 
 def _digests(ctx: click.Context, project: Project) -> dict[str, str]:

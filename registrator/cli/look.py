@@ -17,6 +17,8 @@ from registrator.orders import certificates, follow
 from registrator.registry.trust import Trust
 from registrator.registry.world import World
 
+FAILING_SHOWN = 3  # of each service
+
 
 @click.command()
 @click.argument("services", nargs=-1)
@@ -174,8 +176,9 @@ def _faults(world: World) -> Iterator[str]:
         view = ServiceView.of(world, service)
         if view.rollout is not None and view.rollout.reason:
             yield f"{service.service}: {view.rollout.reason}"
-        for assignment in view.live:
-            if view.broken(assignment):
-                instance = view.instances[assignment.instance]
-                why = instance.reason or instance.health
-                yield f"{assignment.instance} on {assignment.node} is {instance.state}: {why}"
+        failing = [a for a in view.live if view.failing(a)]
+        for a in failing[:FAILING_SHOWN]:
+            told = f"`hecd logs {a.instance}` there shows what it wrote"
+            yield f"{a.instance} on {a.node}: {view.instances[a.instance].trouble}; {told}"
+        if (more := len(failing) - FAILING_SHOWN) > 0:
+            yield f"{service.service}: {more} more fail; `hecd ps {service.service}` lists them"

@@ -36,6 +36,8 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     rollout, why = _follow_wanted(view, now)
     rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
     rollout = _steered(view, rollout, now) if told else rollout
+    if told and rollout.state not in ENDED and view.rollout is not None and view.rollout.state == "paused":
+        rollout = replace(rollout, first_number=rollout.next_number)  # what had failed until then is replaced
     rollout, hooked, heard = hooks.advance(view, rollout, board, now, since)
     rollout, prepared = _prepared(view, rollout, now)
     rollout, why = _judge(view, rollout, now, told or prepared or heard or why, since)
@@ -132,8 +134,8 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     update = view.service.update
     if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         return rollout, why
-    broken = (a for a in view.live if a.release == rollout.target and view.broken(a))
-    failed = [a for a in broken if not _was_broken(view, rollout, a)]
+    failing = (a for a in view.live if a.release == rollout.target and view.failing(a))
+    failed = [a for a in failing if not _was_broken(view, rollout, a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
     stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
@@ -164,7 +166,7 @@ def _was_broken(view: ServiceView, rollout: Rollout, assignment: Assignment) -> 
     instance = view.instances.get(assignment.instance)
     if instance is None or rollout.state in ENDED or instance_number(assignment.instance) >= rollout.first_number:
         return False
-    return instance.broken or (instance.restarts > 0 and not instance.serving)
+    return instance.failing
 
 
 def _turn_back(
@@ -176,7 +178,7 @@ def _turn_back(
         for part in (
             cause,
             f"{culprit.instance} on {culprit.node}" if culprit else "",
-            instance.reason if instance else "",
+            (instance.trouble if instance.failing else instance.reason) if instance else "",
             _edge_trouble(view),
         )
         if part

@@ -104,6 +104,11 @@ class ServiceView:
         instance = self.instances.get(assignment.instance)
         return instance is not None and instance.broken
 
+    def failing(self, assignment: Assignment) -> bool:
+        """Whether its instance is broken, or is started again after it was and does not serve yet."""
+        instance = self.instances.get(assignment.instance)
+        return instance is not None and instance.failing
+
 
 def _aside(rollout: Rollout | None) -> frozenset[int]:
     """The releases that are to be warm and get no requests."""

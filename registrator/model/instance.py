@@ -55,6 +55,18 @@ class Instance:
         """Whether it counts as a failure of its release."""
         return self.state in ("failed", "exited") or (self.state == "running" and self.health == "unhealthy")
 
+    @property
+    def failing(self) -> bool:
+        """Whether it is broken, or is started again after it was and does not serve yet."""
+        leaving = self.state in ("draining", "stopping")
+        return self.broken or (self.restarts > 0 and not self.serving and not leaving)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with a failing one, and how often it was started again."""
+        times = f", started again {self.restarts} {'time' if self.restarts == 1 else 'times'}" if self.restarts else ""
+        return (self.reason or f"it is {self.state}, {self.health}") + times
+
 
 @dataclass(frozen=True)
 class Assignment:

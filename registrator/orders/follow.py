@@ -25,7 +25,8 @@ NONE = ReleaseNumber(0)
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a service is: instances of the wanted release that serve, those not yet, old ones, those leaving."""
+    """How far a service is: instances of the wanted release that serve, those not yet, those that fail, old ones, those
+    leaving."""
 
     service: ServiceName
     release: ReleaseNumber
@@ -39,12 +40,13 @@ class Standing:
     hook: str = ""  # the one that is waited for, and how far it is
     kept: int = 0  # old ones that stay for a while without requests
     share: float = 0.0  # of the requests, in percent, while it is on trial
+    failing: tuple[str, ...] = ()  # a line for each of the wanted release that is broken or crashes again and again
     left: ReleaseNumber = NONE  # the one that is gone back from: `release` is what serves instead of it
 
     @property
     def settled(self) -> bool:
         """Whether just the wanted instances run, and all of them serve."""
-        return self.ready == self.replicas and not (self.starting or self.old or self.draining)
+        return self.ready == self.replicas and not (self.starting or self.failing or self.old or self.draining)
 
     def line(self) -> str:
         """One line for a person."""
@@ -52,7 +54,9 @@ class Standing:
             return f"{self.service} {self.state}: {self.ready}/{self.replicas} serving"
         parts = [self.hook] if self.hook else []
         parts += [f"{self.ready}/{self.replicas} {'warm' if self.state == 'warming' else 'serving'}"]
-        parts += [f"{n} {word}" for n, word in ((self.starting, "starting"), (self.old, "of the old release")) if n]
+        parts += [f"{self.starting} starting"] if self.starting else []
+        parts += [f"{len(self.failing)} failing ({self.failing[0]})"] if self.failing else []
+        parts += [f"{self.old} of the old release"] if self.old else []
         parts += [f"{self.kept} of the old release kept"] if self.kept else []
         parts += [f"{self.draining} draining"] if self.draining else []
         share = f" at {self.share:g} %" if self.share else ""
@@ -75,13 +79,14 @@ def standing(world: World, name: ServiceName) -> Standing | None:
     target = rollout.target if rollout and current else service.release
     new = [a for a in view.live if a.release == target]
     ready = sum(view.ready(a) for a in new)
+    failing = [a for a in new if not view.ready(a) and view.failing(a)]
     kept = len(bluegreen.kept(view, rollout, 0.0)) if rollout and current else 0
     return Standing(
         name,
         target,
         rollout.state if rollout and current else "waiting for the control loop",
         ready,
-        len(new) - ready,
+        len(new) - ready - len(failing),
         len(view.live) - len(new) + len(view.unclaimed) - kept,
         len(view.draining),
         rollout.wanted if rollout and service.placement.every_node else service.replicas,
@@ -89,8 +94,19 @@ def standing(world: World, name: ServiceName) -> Standing | None:
         hooks.under_way(world, rollout) if rollout and current else "",
         kept,
         canary.step_of(view, rollout.trial).weight if rollout and rollout.trial and rollout.state == "canary" else 0.0,
+        tuple(f"{a.instance} on {a.node}: {view.instances[a.instance].trouble}" for a in failing),
         rollout.release if rollout and current and target != rollout.release else NONE,
     )
+
+
+def ends(world: World, ended: Mapping[ServiceName, Rollout]) -> list[str]:
+    """A line for each release that is done: that it serves, or how much of it, where instances fail."""
+    return [_end(r, standing(world, name)) for name, r in ended.items() if r.state == "done"]
+
+
+def _end(rollout: Rollout, now: Standing | None) -> str:
+    told = f"is done, but {now.ready}/{now.replicas} serve" if now and now.failing else "serves"
+    return f"{rollout.service}: release {rollout.release} {told}"
 
 
 async def worlds(store: Store) -> AsyncIterator[World]:

@@ -129,6 +129,20 @@ async def test_one_that_can_not_start_says_why_and_is_tried_again(bench: Bench) 
         await bench.until_state("running", "healthy")
 
 
+async def test_why_it_ended_is_told_until_it_serves_again(bench: Bench) -> None:
+    async with bench.agent():
+        await bench.order()
+        await bench.until_state("running", "healthy")
+        bench.prober.good = False
+        bench.engine.die(InstanceName("web.1"))
+        seen = await bench.until_state("starting")
+        assert (seen.restarts, seen.reason, seen.log_tail) == (1, "exit code 3", ("last words",))
+        assert seen.trouble == "exit code 3, started again 1 time"
+        bench.prober.good = True
+        seen = await bench.until_state("running", "healthy")
+        assert (seen.restarts, seen.reason, seen.log_tail) == (1, "", ())
+
+
 async def test_a_registry_is_not_asked_again_before_it_wants_to_be(bench: Bench) -> None:
     bench.engine.refuse, bench.engine.retry_after_s = "the registry wants other credentials", 60.0
     async with bench.agent():

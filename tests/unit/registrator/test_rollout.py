@@ -446,6 +446,54 @@ def test_one_that_went_back_says_what_serves() -> None:
     assert now is not None and now.line() == "web release 2 rolled-back to release 1: 1/1 serving"
 
 
+def crash(stage: Stage, name: str, state: str, restarts: int) -> None:
+    """It ended with code 3, was started again so often, and is `state` now."""
+    told = replace(stage.instances[InstanceName(name)], state=state, health="unknown", reason="exit code 3")
+    stage.instances[InstanceName(name)] = replace(told, restarts=restarts)
+
+
+def test_what_crashes_again_and_again_is_not_said_to_be_starting() -> None:
+    stage = Stage(3)
+    stage.play("done")
+    crash(stage, "web.1", "exited", 4)
+    crash(stage, "web.2", "starting", 1)
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and not now.settled
+    assert now.line() == (
+        "web release 1 done: 1/3 serving, 2 failing (web.1 on n1: exit code 3, started again 4 times)"
+    )
+    assert now.failing[1] == "web.2 on n2: exit code 3, started again 1 time"
+    assert stage.rollout is not None
+    assert follow.ends(stage.world(), {WEB: stage.rollout}) == ["web: release 1 is done, but 1/3 serve"]
+    stage.announce("web.1", 1)
+    stage.announce("web.2", 1)
+    assert follow.ends(stage.world(), {WEB: stage.rollout}) == ["web: release 1 serves"]
+
+
+def test_a_crash_is_a_failure_though_nobody_saw_it_but_by_its_restart() -> None:
+    stage = Stage(2)
+    stage.play("done")
+    stage.want(2)
+    stage.step()
+    stage.announce("web.3", 2)
+    crash(stage, "web.3", "starting", 1)
+    stage.step()
+    assert stage.rollout is not None and stage.rollout.state == "rolling-back"
+    assert stage.rollout.reason == "release 2 failed: web.3 on n1: exit code 3, started again 1 time"
+
+
+def test_what_had_failed_is_replaced_when_it_is_to_be_tried_once_more() -> None:
+    stage = Stage(2)
+    stage.bad_releases = {1}
+    stage.play("paused")
+    failed = set(stage.assignments)
+    stage.bad_releases = set()
+    stage.say("resume")
+    stage.play("done")
+    assert failed and not failed & set(stage.assignments)
+    assert stage.serving() == 2
+
+
 def test_going_back_ends_by_its_deadline_too() -> None:
     stage = Stage(1, deadline_s=30.0)
     stage.play("done")
