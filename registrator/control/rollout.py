@@ -49,7 +49,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
         rollout = replace(rollout, wanted=view.service.replicas)
     actions: list[Action] = [*_forget(view), *_adopt(view), *hooked]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
-        actions += _shrink(view, view.service.replicas if rollout.switch else canary.kept(view, rollout))
+        actions += _shrink(view, rollout, view.service.replicas if rollout.switch else canary.kept(view, rollout))
         actions += _keep_up(view, rollout, board) if view.service.replicas else ()
     elif rollout.state == "held" or (rollout.state == "preparing" and _can_return(view, rollout)):
         actions += _keep_up(view, rollout, board)
@@ -222,14 +222,14 @@ def _adopt(view: ServiceView) -> Iterator[Action]:
         yield Assign(order, "it runs already; its order had been lost")
 
 
-def _shrink(view: ServiceView, beside: int) -> Iterator[Action]:
+def _shrink(view: ServiceView, rollout: Rollout, beside: int) -> Iterator[Action]:
     """What is too much of a paused service may go: it must be possible to remove it.
 
     `beside` instances are there besides the replicas, to be looked at.
     """
     most = view.service.replicas + beside if view.service.replicas else 0
     here = [a for a in view.live if a.instance not in view.leaving or not most]
-    for victim in _victims(view, here)[: max(0, len(here) - most)]:
+    for victim in _victims(view, rollout, here)[: max(0, len(here) - most)]:
         reason = f"{view.service.replicas} replicas are wanted"
         yield _drain(view, victim, reason)
 
@@ -260,7 +260,11 @@ def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tup
     old = [a for a in view.live if a.instance not in good]
     starts, drains = _budget(view, rollout, new, old, now)
     actions, blocked = _start(view, rollout, board, starts, rollout.target)
-    victims = _victims(view, old)[:drains] if old else _victims(view, new)[: max(0, len(new) - view.service.replicas)]
+    victims = (
+        _victims(view, rollout, old)[:drains]
+        if old
+        else _victims(view, rollout, new)[: max(0, len(new) - view.service.replicas)]
+    )
     for victim in victims:
         reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
         reason = view.leaving.get(victim.instance, reason)
@@ -280,11 +284,11 @@ def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tu
     room = (view.service.update.parallelism or most) - waiting
     actions, blocked = _start(view, rollout, board, max(0, want - len(old)), stays)
     more, short = _start(view, rollout, board, max(0, min(most - len(new), room)), rollout.release, len(actions))
-    going = _victims(view, rest)[: max(0, sum(map(view.ready, old)) + len(rest) - want)]
+    going = _victims(view, rollout, rest)[: max(0, sum(map(view.ready, old)) + len(rest) - want)]
     for victim in [
         *going,
-        *_victims(view, old)[: max(0, len(old) - want)],
-        *_victims(view, new)[: max(0, len(new) - most)],
+        *_victims(view, rollout, old)[: max(0, len(old) - want)],
+        *_victims(view, rollout, new)[: max(0, len(new) - most)],
     ]:
         reason = view.leaving.get(victim.instance, f"not wanted beside release {rollout.release}")
         more.append(_drain(view, victim, reason))
@@ -319,9 +323,14 @@ def _drain(view: ServiceView, assignment: Assignment, reason: str) -> Drain:
     return Drain(replace(assignment, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
 
 
-def _victims(view: ServiceView, candidates: list[Assignment]) -> list[Assignment]:
-    """Who goes first: the broken, then those not serving yet, then the youngest."""
-    return sorted(candidates, key=lambda a: (not view.broken(a), view.ready(a), -instance_number(a.instance)))
+def _victims(view: ServiceView, rollout: Rollout, candidates: list[Assignment]) -> list[Assignment]:
+    """Who goes first: the broken, then those that get no requests, then those not serving yet, then the youngest."""
+
+    def worth(a: Assignment) -> tuple[bool, bool, bool, int]:
+        aside = rollout.weights.get(str(a.release)) == 0
+        return not view.broken(a), not aside, view.ready(a), -instance_number(a.instance)
+
+    return sorted(candidates, key=worth)
 
 
 def _start(
