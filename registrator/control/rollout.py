@@ -249,7 +249,7 @@ def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Acti
     yield from _start(view, rollout, board, max(0, want - len(staying)), good)[0]
     if len(staying) >= want and all(view.ready(a) or view.broken(a) for a in staying):
         for a in view.live:
-            if a.instance in view.leaving and (rollout.switch is None or a.release == good):
+            if a.instance in view.leaving:
                 yield _drain(view, a, view.leaving[a.instance])
 
 

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registrator.control.actions import Drain
-from registrator.control.rollout import wake_after_s
+from registrator.control.placement import Board
+from registrator.control.rollout import decide, wake_after_s
 from registrator.control.view import ServiceView
 from registrator.model.canary import Step
 from registrator.model.hook import Hook, Hooks
@@ -384,6 +385,22 @@ def test_a_plan_shows_the_switch_and_says_when_there_is_no_room_for_two_sets(sta
     spec = ServiceSpec(WEB, Settings("j"), 3, stage.service.update, stage.service.traffic)
     (change,) = plan(Project("p", (spec,)), world, {"j": ""}, now=1.0, who="me")
     assert change.places[0].startswith("no room for two sets, as strategy blue-green takes: 2 can't be placed: 2 nodes")
+
+
+def test_while_it_is_held_a_node_is_emptied_of_both_sets(stage: Colours) -> None:
+    stage.tick(1)
+    stage.say("pause")
+    stage.tick(1)
+    assert (stage.state, stage.of(1), stage.of(2)) == ("held", 3, 3)
+    leaving = {n: "n1: drained" for n, a in stage.assignments.items() if a.node == "n1"}
+    assert {stage.assignments[n].release for n in leaving} == {1, 2}
+    for _ in range(3):
+        view = ServiceView.of(stage.world(), stage.service, (), leaving)
+        board = Board({NodeName("n2"): stage.nodes[NodeName("n2")]}, stage.assignments.values())
+        stage.perform(decide(view, board, stage.now))
+        stage.agents()
+        assert stage.only(1) and stage.of(1) >= 3
+    assert not [a for n, a in stage.assignments.items() if n in leaving and not a.drain]
 
 
 def test_where_there_is_no_room_it_ends_by_the_deadline_and_says_so(stage: Colours) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,11 @@ class Stage:
 
     def step(self) -> list[object]:
         actions = self.decide()
+        self.perform(actions)
+        self.most_live = max(self.most_live, len(self.assignments))
+        return actions
+
+    def perform(self, actions: Sequence[object]) -> None:
         for action in actions:
             match action:
                 case Assign(assignment):
@@ -82,8 +88,6 @@ class Stage:
                 case Conclude(outcome):
                     self.history[outcome.release] = outcome
             self.log.append(type(action).__name__)
-        self.most_live = max(self.most_live, len(self.assignments))
-        return actions
 
     def agents(self) -> None:
         """What agents do: start what is assigned, end what drains."""
