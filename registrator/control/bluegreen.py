@@ -76,9 +76,10 @@ def promoted(view: ServiceView, rollout: Rollout, now: float, why: str) -> tuple
 
 
 def unhurried(view: ServiceView, rollout: Rollout, steps: list[Action]) -> list[Action]:
-    """`steps`, but none is drained in the pass that gives requests to others: these were ready to be without."""
+    """`steps`, but none is drained in the pass that gives requests to others: these were ready to be without. Nor all
+    to which some load balancer, that follows late, sends requests now."""
     before = view.rollout.weights if view.rollout else {}
-    if rollout.switch is None or before == rollout.weights:
+    if rollout.switch is None or (before == rollout.weights and not _empties(view, steps)):
         return steps
     return [step for step in steps if not isinstance(step, Drain)]
 
@@ -157,6 +158,17 @@ def _serving(before: Rollout) -> ReleaseNumber:
 def _whole(view: ServiceView, rollout: Rollout) -> bool:
     new = view.of_target(rollout.release)
     return len(new) == view.service.replicas and all(map(view.ready, new))
+
+
+def _empties(view: ServiceView, steps: list[Action]) -> bool:
+    drained = {step.assignment.instance for step in steps if isinstance(step, Drain)}
+    live = {str(a.instance) for a in view.live}
+    for edge in view.edges if view.service.replicas else ():
+        servers = (edge.servers.get(backend, {}) for backend in evidence.backends(view))
+        opened = {name for found in servers for name, report in found.items() if report.open}
+        if opened & live and not (opened & live) - drained:
+            return True
+    return False
 
 
 def _enough(view: ServiceView) -> int:

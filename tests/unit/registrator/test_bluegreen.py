@@ -427,6 +427,7 @@ EVENTS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(EVENTS, st.integers(0, 1000), st.sampled_from([(), (Step(10, 5.0),)]))
 @example(["deploy", "tick", "deploy", "tick", "tick", "deploy", "break"], 0, ())  # three sets, of which one serves
+@example(["deploy", "tick", "deploy", "late", "tick", "deploy", "abort"], 0, ())
 def test_whatever_happens_each_load_balancer_has_somebody_to_send_requests_to(
     events: list[str], seed: int, canary: tuple[Step, ...]
 ) -> None:
