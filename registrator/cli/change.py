@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 
 import click
 
@@ -19,13 +20,25 @@ SETTLED_WITHIN_S = 120.0
 
 @click.command()
 @click.argument("wanted", nargs=-1, required=True, metavar="SERVICE=REPLICAS...")
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until so many serve.")
 @session.output_option
 @click.pass_context
-def scale(ctx: click.Context, wanted: tuple[str, ...], output: str) -> None:
+def scale(ctx: click.Context, wanted: tuple[str, ...], detach: bool, output: str) -> None:
     """Set how many instances of a service run, as in `hecd scale web=5`."""
-    counts = dict(_pair(word) for word in wanted)
-    session.run(_scale(ctx, counts))
-    session.print_object(counts, output, [f"{name}: {count} serving" for name, count in counts.items()])
+    counts = _counts(wanted)
+    session.run(_scale(ctx, counts, detach))
+    told = "ordered" if detach else "serving"
+    session.print_object(counts, output, [f"{name}: {count} {told}" for name, count in counts.items()])
+
+
+def _counts(words: Sequence[str]) -> dict[ServiceName, int]:
+    """Service -> replicas. Raises UsageError where a word is none, or names a service for the second time."""
+    counts: dict[ServiceName, int] = {}
+    for name, count in map(_pair, words):
+        if name in counts:
+            raise click.UsageError(f"{name} is named twice: {name}={counts[name]} and {name}={count}")
+        counts[name] = count
+    return counts
 
 
 def _pair(word: str) -> tuple[ServiceName, int]:
@@ -35,9 +48,11 @@ def _pair(word: str) -> tuple[ServiceName, int]:
     return ServiceName(name), int(count)
 
 
-async def _scale(ctx: click.Context, wanted: dict[ServiceName, int]) -> None:
+async def _scale(ctx: click.Context, wanted: dict[ServiceName, int], detach: bool) -> None:
     async with session.registry(ctx) as (store, world):
         revision = await give.scale(store, world, wanted, now=time.time(), who=session.who())
+        if detach:
+            return
         await follow.replicas(store, wanted, SETTLED_WITHIN_S, after=revision, show=session.show)
 
 

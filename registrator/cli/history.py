@@ -14,7 +14,7 @@ from registrator.model.names import ReleaseNumber, ServiceName
 from registrator.orders import follow, give
 from registrator.orders.history import Entry
 from registrator.orders.history import history as entries_of
-from registrator.registry.world import World
+from registrator.registry.world import Reader, World
 
 
 @click.command()
@@ -46,9 +46,10 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SERVICE] [RELEASE]")
+@click.option("-d", "--detach", is_flag=True, help="Do not wait for the release to end.")
 @session.output_option
 @click.pass_context
-def rollback(ctx: click.Context, words: tuple[str, ...], output: str) -> None:
+def rollback(ctx: click.Context, words: tuple[str, ...], detach: bool, output: str) -> None:
     """Go back to the release before the one that serves, or to RELEASE.
 
     Its instances that still run are kept as they are. A release that has served before is rolled out without a canary.
@@ -58,11 +59,14 @@ def rollback(ctx: click.Context, words: tuple[str, ...], output: str) -> None:
     hecd rollback            # the only service, to the release before
     hecd rollback web 3      # `hecd history web` lists the numbers
     """
-    name, to = session.run(_rollback(ctx, words))
-    session.print_object({"service": name, "release": to}, output, [f"{name}: release {to} serves"])
+    name, to, lines = session.run(_rollback(ctx, words, detach))
+    session.print_object({"service": name, "release": to}, output, lines)
 
 
-async def _rollback(ctx: click.Context, words: tuple[str, ...]) -> tuple[ServiceName, ReleaseNumber]:
+async def _rollback(
+    ctx: click.Context, words: tuple[str, ...], detach: bool
+) -> tuple[ServiceName, ReleaseNumber, list[str]]:
+    """The service, the release that it goes to, and what became of it."""
     async with session.registry(ctx) as (store, world):
         service, release = _read(words, world)
         name = give.chosen(world, service).service
@@ -70,10 +74,13 @@ async def _rollback(ctx: click.Context, words: tuple[str, ...]) -> tuple[Service
             to, revision = await give.rollback(
                 store, world, name, release, now=time.time(), who=session.who(), under=lock
             )
+            if detach:
+                return name, to, [f"{name}: goes to release {to}; `hecd rollout status -f {name}` follows it"]
             ended = await follow.releases(store, {name: to}, after=revision, show=session.show)
+            now = Reader().read(store.snapshot())
     tell_of_hooks(ended)
-    raise_failures(ended)
-    return name, to
+    raise_failures(ended, now)
+    return name, to, follow.ends(now, ended)
 
 
 def _read(words: tuple[str, ...], world: World) -> tuple[str | None, ReleaseNumber | None]:
