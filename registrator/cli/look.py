@@ -139,13 +139,14 @@ async def _status(ctx: click.Context) -> tuple[list[str], list[str]]:
 
 def _summary(world: World) -> list[str]:
     serving = sum(i.serving for i in world.instances.values())
+    standings = [now for name in sorted(world.services) if (now := follow.standing(world, name)) is not None]
     lines = [
         f"etcd      revision {world.revision}",
         f"leader    {world.leader or 'none'}",
         f"nodes     {len(world.nodes)} alive, {len(world.edges)} with a load balancer",
-        f"instances {serving} serving of {len(world.instances)}",
+        f"instances {serving} serving, {sum(now.replicas for now in standings)} wanted",
     ]
-    lines += [now.line() for name in sorted(world.services) if (now := follow.standing(world, name)) is not None]
+    lines += [now.line() for now in standings]
     unserved = sorted({i.service for i in world.instances.values() if i.foreign} - set(world.services))
     return lines + [f"{name} is announced and not served: `hecd serve {name} PUBLISHED:TARGET`" for name in unserved]
 

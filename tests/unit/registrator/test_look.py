@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from registrator.cli.look import _faults
+from registrator.cli.look import _faults, _summary
 from registrator.model.names import InstanceName
 from tests.unit.registrator.test_rollout import Stage
 
@@ -22,3 +22,10 @@ def test_instances_that_crash_are_named_with_how_often_why_and_where_to_look() -
     faults = [fault for fault in _faults(replace(stage.world(), leader="n1")) if "web" in fault]
     assert faults[0] == ("web.1 on n1: exit code 3, started again 7 times; `hecd logs web.1` there shows what it wrote")
     assert faults[3:] == ["web: 1 more fail; `hecd ps web` lists them"]
+
+
+def test_the_summary_says_how_many_are_wanted_though_not_all_are_there() -> None:
+    stage = Stage(4)
+    stage.play("done")
+    del stage.instances[InstanceName("web.4")]
+    assert "instances 3 serving, 4 wanted" in _summary(stage.world())
