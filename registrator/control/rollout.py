@@ -203,6 +203,11 @@ def _can_return(view: ServiceView, rollout: Rollout) -> bool:
     return rollout.stable not in (0, rollout.release) and rollout.stable in view.known_releases
 
 
+def _good(view: ServiceView, rollout: Rollout) -> ReleaseNumber:
+    """The release that is known to be good; where none is, the one that is wanted."""
+    return rollout.stable if _can_return(view, rollout) else rollout.release
+
+
 def _edge_trouble(view: ServiceView) -> str:
     return next((f"load balancer on {e.node}: {e.error}" for e in view.edges if e.error), "")
 
@@ -237,7 +242,7 @@ def _shrink(view: ServiceView, rollout: Rollout, beside: int) -> Iterator[Action
 def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
     """A release that is held, or that failed and waits for somebody, makes no step. But what died is replaced, and what
     has to leave its node, by the release that is known to be good; where none is, by nothing."""
-    good = rollout.stable if _can_return(view, rollout) else rollout.release
+    good = _good(view, rollout)
     if rollout.state == "paused" and good not in rollout.proven:
         return
     sound = (a for a in view.live if a.release == good or not view.broken(a))
@@ -324,11 +329,13 @@ def _drain(view: ServiceView, assignment: Assignment, reason: str) -> Drain:
 
 
 def _victims(view: ServiceView, rollout: Rollout, candidates: list[Assignment]) -> list[Assignment]:
-    """Who goes first: the broken, then those that get no requests, then those not serving yet, then the youngest."""
+    """Who goes first: the broken, then those that get no requests, then those not serving yet, then those that are not
+    of the release known to be good, then the youngest."""
+    good = _good(view, rollout)
 
-    def worth(a: Assignment) -> tuple[bool, bool, bool, int]:
+    def worth(a: Assignment) -> tuple[bool, bool, bool, bool, int]:
         aside = rollout.weights.get(str(a.release)) == 0
-        return not view.broken(a), not aside, view.ready(a), -instance_number(a.instance)
+        return not view.broken(a), not aside, view.ready(a), a.release == good, -instance_number(a.instance)
 
     return sorted(candidates, key=worth)
 

@@ -437,6 +437,22 @@ def test_a_first_release_that_failed_is_not_started_again_and_again() -> None:
     assert not any(isinstance(a, Assign) for a in stage.decide())
 
 
+def test_what_fails_of_a_good_release_is_not_replaced_without_end() -> None:
+    """Beside it is an instance that failed of another release: that goes, and makes no room for one more to fail."""
+    stage = Stage(1)
+    stage.play("done")
+    stage.bad_releases = {1, 2}
+    stage.want(2)
+    stage.step()
+    stage.want(1)
+    crash(stage, "web.1", "exited", 1)
+    for _ in range(20):
+        stage.step()
+        stage.agents()
+    assert stage.rollout is not None and stage.rollout.state == "paused"
+    assert sorted(stage.assignments) == ["web.3"]
+
+
 def test_one_that_went_back_says_what_serves() -> None:
     stage = Stage(1)
     stage.play("done")
