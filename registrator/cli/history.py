@@ -41,7 +41,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     if entry.digest:
         row["digest_whole"], row["digest"] = entry.digest, entry.digest.removeprefix("sha256:")[:12]
     made = f"{session.age(time.time() - entry.at)} ago"
-    return {**row, "now": "serves" if entry.serves else "", "made": made, "why": entry.reason}
+    now = "serves" if entry.serves else "served" if entry.served else ""
+    return {**row, "now": now, "made": made, "why": entry.reason}
 
 
 @click.command()

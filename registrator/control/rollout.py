@@ -20,7 +20,7 @@ from registrator.control.actions import Action, Assign, Conclude, Drain, Progres
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
 from registrator.control.placement import Board, NoPlace
-from registrator.control.steering import steer
+from registrator.control.steering import no_way_back, steer
 from registrator.control.view import ServiceView
 from registrator.model.hook import PRE_DEPLOY
 from registrator.model.instance import Assignment
@@ -34,7 +34,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     `now` is seconds since the epoch; `since` is when this leader began: time without a leader is no lack of progress.
     """
     rollout, why = _follow_wanted(view, now)
-    rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now)
+    rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now, view.known_releases)
     rollout = _steered(view, rollout, now) if told else rollout
     if told and rollout.state not in ENDED and view.rollout is not None and view.rollout.state == "paused":
         rollout = replace(rollout, first_number=rollout.next_number)  # what had failed until then is replaced
@@ -193,7 +193,7 @@ def _fail(
     can_return = _can_return(view, rollout)
     back = view.service.update.failure_action != "pause" and can_return
     if not back and not can_return:
-        reason += "; there is no earlier release to go back to"
+        reason += f"; {no_way_back(rollout, view.known_releases)}"
     state = "rolling-back" if back else "paused"
     ended_at = 0.0 if back else now
     return replace(rollout, state=state, reason=reason, log_tail=log_tail, progress_at=now, ended_at=ended_at), reason

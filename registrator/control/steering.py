@@ -10,16 +10,19 @@ A canary that was held or paused goes on as one: see canary.steered.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from registrator.model.rollout import Rollout
 from registrator.model.steering import MAY, Steering
 
 
-def steer(rollout: Rollout, wish: Steering | None, can_return: bool, now: float) -> tuple[Rollout, str]:
+def steer(
+    rollout: Rollout, wish: Steering | None, can_return: bool, now: float, known: Collection[int] = ()
+) -> tuple[Rollout, str]:
     """The rollout after `wish`, if that is new, and why it changed, "" if it did not.
 
-    `can_return` tells whether the release before can still be gone back to.
+    `can_return` tells whether the release before can still be gone back to; `known` are the releases that are kept.
     """
     if wish is None or wish.at == rollout.obeyed:
         return rollout, ""
@@ -31,7 +34,7 @@ def steer(rollout: Rollout, wish: Steering | None, can_return: bool, now: float)
             why = f"held {wish.signed}"
             return replace(heard, state="held", reason=why), why
         case "abort":
-            return _abort(heard, f"aborted {wish.signed}", can_return, now)
+            return _abort(heard, f"aborted {wish.signed}", can_return, now, known)
         case _:
             going = replace(heard, state="rolling", reason="", failures=0, progress_at=now, ended_at=0.0)
             if wish.order == "promote":
@@ -43,8 +46,16 @@ def _promoted(rollout: Rollout) -> str:
     return "monitoring" if rollout.state == "monitoring" else "rolling"
 
 
-def _abort(rollout: Rollout, why: str, can_return: bool, now: float) -> tuple[Rollout, str]:
+def no_way_back(rollout: Rollout, known: Collection[int]) -> str:
+    """Why nothing is gone back to by itself: there is nothing, or only what must be chosen."""
+    served = [number for number in rollout.proven if number != rollout.release and number in known]
+    if not served:
+        return "there is no earlier release to go back to"
+    return f"release {served[-1]} has served, too: `hecd rollback {rollout.service} {served[-1]}`"
+
+
+def _abort(rollout: Rollout, why: str, can_return: bool, now: float, known: Collection[int]) -> tuple[Rollout, str]:
     if can_return:
         return replace(rollout, state="rolling-back", reason=why, progress_at=now, ended_at=0.0), why
-    why += "; there is no earlier release to go back to"
+    why += f"; {no_way_back(rollout, known)}"
     return replace(rollout, state="paused", reason=why, ended_at=now), why

@@ -7,6 +7,7 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
+from registrator.control.steering import no_way_back
 from registrator.errors import HecdError, NotFound
 from registrator.model.deed import Deed
 from registrator.model.demotion import Demotion
@@ -134,8 +135,7 @@ async def rollback(
     if to is None:
         earlier = [n for n in numbers if n < serving and rollout and n in rollout.proven]
         if not earlier:
-            hint = f"Known releases: {_listed(numbers)}. `hecd rollback {name} RELEASE` takes any of them."
-            raise NotFound(f"{name} has no release before {serving} that has served", hint=hint)
+            raise NotFound(f"{name} has no release before {serving} that has served", hint=_others(world, service))
         to = earlier[-1]
     elif to not in numbers:
         raise NotFound(f"{name} has no release {to}", hint=f"Known releases: {_listed(numbers)}.")
@@ -145,6 +145,19 @@ async def rollback(
     changed = replace(service, release=to, updated_at=now, updated_by=who)
     told = deed(now, who, "rollback", name, f"release {serving} -> {to}")
     return to, await store.commit([schema.put(changed), told], [_unchanged(service, world), *under])
+
+
+def _others(world: World, service: Service) -> str:
+    """What `rollback` takes, if it is named, with what became of each; not the one that serves, nor one that failed."""
+    name, rollout = service.service, world.rollouts.get(service.service)
+    serving = rollout.target if rollout else service.release
+    failed = service.release if rollout and rollout.failed(service.release) else None
+    numbers = sorted(n for s, n in world.releases if s == name and n not in (serving, failed))
+    if not numbers:
+        return "`hecd deploy` of what is wanted makes another one."
+    ends = {n: world.history[name, n].state for n in numbers if (name, n) in world.history}
+    told = ", ".join(f"{n} ({ends[n]})" if n in ends else f"{n}" for n in numbers)
+    return f"`hecd rollback {name} RELEASE` takes {told}; `hecd history {name}` tells more."
 
 
 async def steer(
@@ -158,7 +171,8 @@ async def steer(
         raise _nothing_to(order, service, rollout)
     if order == "abort" and rollout.state == "paused" and _is_the_first(rollout):
         hint = f"Mend the cause and deploy again, or `hecd rm {name}`."
-        raise HecdError(f"{name} has no earlier release to go back to: {rollout.reason}", hint=hint)
+        known = {number for s, number in world.releases if s == name}
+        raise HecdError(f"{no_way_back(rollout, known)}: {rollout.reason}", hint=hint)
     wish = Steering(name, rollout.release, order, now, who, message)
     told = deed(now, who, f"rollout {order}", name, f"release {rollout.release} {message}".strip())
     await store.commit([schema.put(wish), told], [_unchanged(service, world)])

@@ -12,10 +12,11 @@ from registrator.registry.world import World
 
 @dataclass(frozen=True)
 class Entry:
-    """One release. `serves`: it is what instances should be of now."""
+    """One release. `serves`: it is what instances should be of now. `outcome` is that of the last attempt at it."""
 
     release: ReleaseNumber
     serves: bool
+    served: bool  # before, if not now: what `rollback` goes back to by itself
     outcome: str  # a state of model.outcome or, of one under way, of model.rollout; "waiting": nothing was done yet
     reason: str
     image: str
@@ -43,6 +44,7 @@ def _entry(world: World, name: ServiceName, number: ReleaseNumber) -> Entry:
     return Entry(
         number,
         rollout is not None and rollout.target == number,
+        rollout is not None and rollout.target != number and number in rollout.proven,
         state,
         reason,
         release.settings.image,

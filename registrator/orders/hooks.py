@@ -16,8 +16,10 @@ def under_way(world: World, rollout: Rollout) -> str:
 
 
 def lines(world: World, rollout: Rollout) -> list[str]:
-    """One for each hook."""
-    return [_line(world, name, rollout.hooks[name]) for name in HOOKS if name in rollout.hooks]
+    """One for each hook, but for those that will not run: post_deploy of a release that is not done."""
+    failed = rollout.state in ("rolling-back", "rolled-back", "paused")
+    hooks = {name: passage for name, passage in rollout.hooks.items() if not (failed and passage.state == "waiting")}
+    return [_line(world, name, hooks[name]) for name in HOOKS if name in hooks]
 
 
 def last_run(world: World, service: ServiceName, hook: str) -> Run:

@@ -389,6 +389,16 @@ def test_its_progress_is_shown_until_it_has_ended_also_after_the_release_has() -
         hooks.last_run(World(), WEB, "pre_deploy")
 
 
+def test_a_hook_that_will_not_run_is_not_said_to_wait() -> None:
+    stage = Hooked(hooks=BOTH)
+    stage.bad_releases = {1}
+    stage.step()
+    stage.hear("web.1.pre-deploy.1", "passed")
+    stage.play("paused")
+    assert stage.rollout is not None and stage.rollout.hooks["post_deploy"].state == "waiting"
+    assert hooks.lines(stage.world(), stage.rollout) == ["pre_deploy passed on n1"]
+
+
 def test_events_tell_of_it() -> None:
     stage = Hooked()
     stage.step()

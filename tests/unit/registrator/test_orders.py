@@ -296,6 +296,7 @@ async def test_the_history_is_newest_first_with_what_became_of_each() -> None:
     assert [e.release for e in found] == list(range(12, 2, -1))
     assert [e.outcome for e in found[:4]] == ["rolling", "done", "rolled-back", "waiting"]
     assert [e.serves for e in found[:2]] == [True, False]
+    assert [e.served for e in found[:3]] == [False, True, False]
     assert (found[2].reason, found[2].ended_at, found[0].digest, found[0].by) == ("exit code 3", 2.0, "sha256:11", "me")
 
 
@@ -315,6 +316,18 @@ async def test_a_release_that_failed_is_not_gone_back_to() -> None:
     await desk.ended("rolled-back", 2, proven=(1,))
     with pytest.raises(HecdError, match="release 2 of web did not succeed"):
         await give.rollback(desk.store, desk.world(), WEB, ReleaseNumber(2), now=1.0, who="me")
+
+
+async def test_what_rollback_takes_is_named_with_what_became_of_it() -> None:
+    desk = Desk()
+    for n in range(4):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    serves = Rollout(WEB, ReleaseNumber(4), ReleaseNumber(1), "rolled-back", proven=(ReleaseNumber(1),))
+    failed = Outcome(WEB, ReleaseNumber(3), "rolled-back", "exit code 3", "me", 1.0, 2.0)
+    await desk.store.commit([schema.put(serves), schema.put(failed)])
+    with pytest.raises(NotFound, match="no release before 1 that has served") as caught:
+        await give.rollback(desk.store, desk.world(), WEB, None, now=1.0, who="me")
+    assert caught.value.hint == "`hecd rollback web RELEASE` takes 2, 3 (rolled-back); `hecd history web` tells more."
 
 
 async def test_a_service_need_not_be_named_where_it_is_the_only_one() -> None:

@@ -453,6 +453,21 @@ def test_what_fails_of_a_good_release_is_not_replaced_without_end() -> None:
     assert sorted(stage.assignments) == ["web.3"]
 
 
+def test_where_nothing_is_gone_back_to_by_itself_what_has_served_is_named() -> None:
+    stage = Stage(1)
+    for release in (1, 2):
+        stage.want(release)
+        stage.play("done")
+    stage.bad_releases = {2, 3}
+    stage.want(3)
+    stage.step()
+    stage.want(2)
+    crash(stage, next(n for n, a in stage.assignments.items() if a.release == 2), "exited", 1)
+    stage.play("paused")
+    assert stage.rollout is not None
+    assert stage.rollout.reason.endswith("; release 1 has served, too: `hecd rollback web 1`")
+
+
 def test_one_that_went_back_says_what_serves() -> None:
     stage = Stage(1)
     stage.play("done")
