@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from registrator.cli import session
+from registrator.orders import known
 
 
 @click.command()
@@ -22,7 +23,10 @@ def audit(ctx: click.Context, target: str | None, last: int, output: str) -> Non
     hecd audit web -n 5
     """
     world = session.run(session.world(ctx))
+    if target is not None:
+        known.need([target], known.ordered(world), "service or node")
     deeds = sorted((d for d in world.audit.values() if target in (None, d.target)), key=lambda deed: deed.id)[-last:]
+    of = f" of {target}" if target else ""
     when = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(deed.at)) for deed in deeds]
     rows = [{**asdict(deed), "when": at} for deed, at in zip(deeds, when, strict=True)]
-    session.print_rows(rows, ("when", "who", "what", "target", "detail"), output, "nothing has been ordered yet")
+    session.print_rows(rows, ("when", "who", "what", "target", "detail"), output, f"nothing has been ordered{of} yet")

@@ -10,8 +10,9 @@ from dataclasses import asdict
 import click
 
 from registrator.cli import session
+from registrator.errors import NotFound
 from registrator.orders import events as happened
-from registrator.orders import follow
+from registrator.orders import follow, known
 from registrator.orders.events import Event
 from registrator.registry.store import Store
 from registrator.registry.world import World
@@ -35,10 +36,22 @@ def events(ctx: click.Context, names: tuple[str, ...], follows: bool, lines: int
 
 async def _events(ctx: click.Context, names: Collection[str], follows: bool, lines: int, output: str) -> None:
     async with session.registry(ctx) as (store, world):
+        _check(names, world, follows)
         past = _of(names, happened.lately(world))
         _print(past[max(0, len(past) - lines) :], output)
         if follows:
             await _follow(store, world, names, output)
+
+
+def _check(names: Collection[str], world: World, follows: bool) -> None:
+    """Raises NotFound for a name of nothing; where what comes is waited for, that is only told."""
+    try:
+        offered = known.services(world) | set(world.nodes)
+        known.need(names, known.anything(world), "service, node or instance", offered)
+    except NotFound as err:
+        if not follows:
+            raise
+        session.progress(f"note: {err.brief} yet")
 
 
 async def _follow(store: Store, world: World, names: Collection[str], output: str) -> None:

@@ -13,7 +13,7 @@ from registrator.control.view import ServiceView
 from registrator.errors import RegistryUnavailable
 from registrator.model.names import instance_number
 from registrator.model.traffic import Port, Traffic
-from registrator.orders import certificates, follow
+from registrator.orders import certificates, follow, known
 from registrator.registry.trust import Trust
 from registrator.registry.world import World
 
@@ -31,7 +31,7 @@ def ps(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
 
 async def _ps(ctx: click.Context, services: tuple[str, ...], output: str) -> None:
     async with session.registry(ctx) as (_, world):
-        pass
+        known.need(services, known.services(world), "service")
     rows = []
     for i in sorted(world.instances.values(), key=lambda i: (i.service, instance_number(i.instance))):
         if not services or i.service in services:
@@ -39,7 +39,10 @@ async def _ps(ctx: click.Context, services: tuple[str, ...], output: str) -> Non
             since = session.age(time.time() - i.changed_at)
             rows.append({**asdict(i), "endpoint": where, "since": since})
     columns = ("instance", "release", "node", "state", "health", "endpoint", "restarts", "since", "reason")
-    session.print_rows(rows, columns, output, "nothing runs; `hecd deploy -f compose.yaml` changes that")
+    nothing = "nothing runs; `hecd deploy -f compose.yaml` changes that"
+    if services:
+        nothing = f"nothing of {', '.join(services)} runs; `hecd status` tells what is wanted"
+    session.print_rows(rows, columns, output, nothing)
 
 
 @click.command()

@@ -19,6 +19,7 @@ from registrator.model.placement import Availability
 from registrator.model.rollout import Rollout
 from registrator.model.service import MAX_REPLICAS, Service, Traffic
 from registrator.model.steering import MAY, Steering
+from registrator.orders.known import services, unknown
 from registrator.orders.plan import Change, refuse_clashes
 from registrator.registry import schema
 from registrator.registry.acknowledgement import without_holder
@@ -53,16 +54,16 @@ def _deployed(change: Change) -> str:
 
 async def scale(store: Store, world: World, wanted: Mapping[ServiceName, int], *, now: float, who: str) -> int:
     """Set the replicas of services; the revision. Raises NotFound, Conflict."""
-    services = {name: service_named(world, name) for name in wanted}
-    for name in (name for name, service in services.items() if service.foreign):
+    found = {name: service_named(world, name) for name in wanted}
+    for name in (name for name, service in found.items() if service.foreign):
         hint = "Start or stop its containers where they run; they announce themselves."
         raise HecdError(f"{name} is not run by HECD", hint=hint)
-    for name in (name for name, service in services.items() if service.placement.every_node):
+    for name in (name for name, service in found.items() if service.placement.every_node):
         raise HecdError(f"{name} has one instance on each node", hint="`deploy.mode: replicated` has a number of them.")
     for name in (name for name, count in wanted.items() if count > MAX_REPLICAS):
         raise HecdError(f"{name}: {wanted[name]} replicas are too many", hint=f"At most {MAX_REPLICAS}.")
-    changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in services.items()]
-    told = [deed(now, who, "scale", s.service, f"{services[s.service].replicas} -> {s.replicas}") for s in changed]
+    changed = [replace(s, replicas=wanted[n], updated_at=now, updated_by=who) for n, s in found.items()]
+    told = [deed(now, who, "scale", s.service, f"{found[s.service].replicas} -> {s.replicas}") for s in changed]
     return await store.commit([*(schema.put(s) for s in changed), *told], [_unchanged(s, world) for s in changed])
 
 
@@ -285,7 +286,7 @@ async def retire(
 def known(world: World, name: ServiceName) -> Service | None:
     """The service of that name; None where only instances are left of it. Raises NotFound where nothing is."""
     if name not in world.services and not any(world.of_service(name)) and not any(world.assigned(name)):
-        raise _unknown(world, name)
+        raise unknown(name, services(world), "service")
     return world.services.get(name)
 
 
@@ -333,13 +334,8 @@ def chosen(world: World, name: str | None) -> Service:
 def service_named(world: World, name: ServiceName) -> Service:
     """The service of that name. Raises NotFound."""
     if (service := world.services.get(name)) is None:
-        raise _unknown(world, name)
+        raise unknown(name, world.services, "service")
     return service
-
-
-def _unknown(world: World, name: str) -> NotFound:
-    there = _listed(sorted(world.services)) or "none yet; `hecd deploy -f compose.yaml` makes some"
-    return NotFound(f"there is no service {name!r}", hint=f"Services: {there}.")
 
 
 def _unchanged(service: Service, world: World) -> Guard:

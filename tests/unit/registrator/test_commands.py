@@ -11,6 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from registrator.cli import hecd, session
+from registrator.errors import NotFound
+from registrator.model.instance import Instance
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
+from registrator.orders import give
+from registrator.registry import schema
 from registrator.registry.world import Reader, World
 from tests.unit.registrator.test_orders import WEB, Desk, spec
 
@@ -60,3 +65,21 @@ def test_two_numbers_for_one_service_are_none(typed: Typed) -> None:
     done = typed.hecd("scale", "web=3", "web=4")
     assert done.exit_code == 2 and "web is named twice: web=3 and web=4" in done.output
     assert typed.world.services[WEB].replicas == 2
+
+
+@pytest.mark.parametrize("command", ["ps", "events", "audit", "history", "lock"])
+def test_a_name_of_nothing_is_an_error_with_what_there_is(typed: Typed, command: str) -> None:
+    done = typed.hecd(command, "webb", *(["-m", "x"] if command == "lock" else []))
+    assert isinstance(done.exception, NotFound) and done.exception.exit_code == 4
+    assert done.exception.brief.startswith("there is no service") and done.exception.brief.endswith(" 'webb'")
+    assert done.exception.hint == "Did you mean web? Known: web."
+
+
+def test_what_is_gone_is_still_known_to_the_audit_and_what_runs_without_an_order_to_ps(typed: Typed) -> None:
+    lost = Instance(InstanceName("old.1"), ServiceName("old"), ReleaseNumber(1), NodeName("n1"))
+    gone = give.deed(1.0, "ann", "rm", "gone")
+    asyncio.run(typed.desk.store.commit([schema.put(lost), gone]))
+    assert "old.1" in typed.hecd("ps", "old").output
+    assert "ann" in typed.hecd("audit", "gone").output
+    assert typed.hecd("ps", "web").output == "nothing of web runs; `hecd status` tells what is wanted\n"
+    assert typed.hecd("events", "old.1", "gone", "n1").exit_code != 0, "n1 has left no trace"
