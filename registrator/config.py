@@ -20,6 +20,7 @@ from typing import Any
 from registrator.errors import HecdError
 from registrator.model.names import is_label
 from registrator.model.node import ROLES
+from registrator.model.traffic import STATS_PORT
 
 DEFAULT_FILE = Path("/etc/hecd/hecd.toml")
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
@@ -77,7 +78,7 @@ class Config:
     instances: int = 250  # how many this node takes at most
     cpus: float = 0.0  # what may be reserved here, as the next one; 0: all there is
     memory_bytes: int = 0
-    stats_port: int = 8404
+    stats_port: int = STATS_PORT
     certificates: str = ""  # a directory of PEM files for x-hecd.tls; "": one named so in /etc/hecd, or in the root
     log_level: str = "info"
 

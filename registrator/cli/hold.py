@@ -17,8 +17,6 @@ from registrator.registry.world import World
 
 ACKNOWLEDGED_WITHIN_S = 15.0
 
-_message = click.option("-m", "--message", default="", metavar="TEXT", help="Why, for whoever looks next.")
-
 
 @click.command()
 @click.argument("service")
@@ -31,7 +29,7 @@ _message = click.option("-m", "--message", default="", metavar="TEXT", help="Why
     metavar="SECONDS",
     help=f"At most so long; no more than {LONGEST_S:g}. Then it goes on by itself.",
 )
-@_message
+@session.message_option
 @click.pass_context
 def pause(ctx: click.Context, service: str, for_s: float, message: str) -> None:
     """Let new requests of SERVICE wait at the load balancers until `hecd resume`. None is lost.
@@ -58,7 +56,7 @@ def resume(ctx: click.Context, service: str) -> None:
 @click.command()
 @click.argument("service")
 @click.argument("switch", type=click.Choice(["on", "off"]))
-@_message
+@session.message_option
 @click.pass_context
 def maintenance(ctx: click.Context, service: str, switch: str, message: str) -> None:
     """Answer new requests of SERVICE with 503 and Retry-After, for as long as it takes; or serve them again.

@@ -15,7 +15,7 @@ from registrator.registry import lock as locks
 
 @click.command()
 @click.argument("service")
-@click.option("-m", "--message", required=True, metavar="TEXT", help="Why, for those who meet the lock.")
+@click.option("-m", "--message", callback=session.one_line, required=True, metavar="TEXT", help="Why.")
 @click.pass_context
 def lock(ctx: click.Context, service: str, message: str) -> None:
     """Let nobody deploy, roll back or remove SERVICE until `hecd unlock`. What runs, runs on; scaling is allowed.

@@ -18,7 +18,6 @@ from registrator.registry.world import World
 OBEYED_WITHIN_S = 15.0  # a leader that was killed is followed by another one sooner
 
 _service = click.argument("service", required=False)
-_message = click.option("-m", "--message", default="", metavar="TEXT", help="Why, for whoever looks next.")
 _detach = click.option("-d", "--detach", is_flag=True, help="Do not wait until it has ended.")
 
 
@@ -71,7 +70,7 @@ def _over(world: World, name: ServiceName) -> bool:
 
 @rollout.command()
 @_service
-@_message
+@session.message_option
 @click.pass_context
 def pause(ctx: click.Context, service: str | None, message: str) -> None:
     """Hold the release where it is: no step is made and its deadline stands still, until `resume`.
@@ -83,7 +82,7 @@ def pause(ctx: click.Context, service: str | None, message: str) -> None:
 
 @rollout.command()
 @_service
-@_message
+@session.message_option
 @click.pass_context
 def resume(ctx: click.Context, service: str | None, message: str) -> None:
     """Go on with a release that is held, or that failed and waits for a person (failure_action: pause)."""
@@ -92,7 +91,7 @@ def resume(ctx: click.Context, service: str | None, message: str) -> None:
 
 @rollout.command()
 @_service
-@_message
+@session.message_option
 @_detach
 @click.pass_context
 def promote(ctx: click.Context, service: str | None, message: str, detach: bool) -> None:
@@ -105,7 +104,7 @@ def promote(ctx: click.Context, service: str | None, message: str, detach: bool)
 
 @rollout.command()
 @_service
-@_message
+@session.message_option
 @_detach
 @click.pass_context
 def abort(ctx: click.Context, service: str | None, message: str, detach: bool) -> None:

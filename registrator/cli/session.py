@@ -95,6 +95,17 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
+def one_line(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Text that stands in tables and in the audit; wrong usage where it has control characters."""
+    if not value.isprintable():
+        raise click.BadParameter("write one line, without control characters such as newlines")
+    return value
+
+
+_TOLD = "Why, for whoever looks next."
+message_option = click.option("-m", "--message", callback=one_line, default="", metavar="TEXT", help=_TOLD)
+
+
 def output_option(command: F) -> F:
     """-o json | table, on every command that prints."""
     kinds = click.Choice(["table", "json"])
@@ -109,10 +120,15 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output
     if not rows:
         click.echo(empty, err=True)
         return
-    cells = [[c.upper() for c in columns], *([str(row.get(c, "")) for c in columns] for row in rows)]
+    cells = [[c.upper() for c in columns], *([_cell(row.get(c, "")) for c in columns] for row in rows)]
     widths = [max(len(line[n]) for line in cells) for n in range(len(columns))]
     for line in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    """What is printed of it: whatever somebody wrote into etcd, a row is a line."""
+    return "".join(c if c.isprintable() else " " for c in str(value))
 
 
 def print_object(value: Any, output: str, lines: Iterable[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+STATS_PORT = 8404  # where each HAProxy tells its statistics, if nobody has chosen another port
+
 
 @dataclass(frozen=True)
 class Port:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from registrator.model.traffic import Port
+from registrator.model.traffic import STATS_PORT, Port
 from registrator.spec.field import Field
 
 EVERYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - words of a file, nothing is bound
@@ -27,6 +27,8 @@ def ports_of(service: Field) -> tuple[Port, ...]:
         port = _long(place, mode) if isinstance(place.value, dict) else _short(place, mode)
         if port is None:
             continue
+        if port.published == STATS_PORT:
+            place.fault(f"port {STATS_PORT} is taken on every load balancer, by its statistics: publish another one")
         if port.published in found:
             place.fault(f"port {port.published} is published twice")
         found[port.published] = (

@@ -83,3 +83,15 @@ def test_what_is_gone_is_still_known_to_the_audit_and_what_runs_without_an_order
     assert "ann" in typed.hecd("audit", "gone").output
     assert typed.hecd("ps", "web").output == "nothing of web runs; `hecd status` tells what is wanted\n"
     assert typed.hecd("events", "old.1", "gone", "n1").exit_code != 0, "n1 has left no trace"
+
+
+@pytest.mark.parametrize("words", ["lock web", "rollout pause web", "pause web", "maintenance web on"])
+def test_a_message_is_one_line(typed: Typed, words: str) -> None:
+    done = typed.hecd(*words.split(), "-m", "moving\nthe database")
+    assert done.exit_code == 2 and "write one line" in done.output
+
+
+def test_a_row_is_a_line_whatever_somebody_wrote_into_etcd(typed: Typed) -> None:
+    asyncio.run(typed.desk.store.commit([give.deed(1.0, "ann", "lock", "web", "moving\nthe\x1b[2J database")]))
+    (line,) = [line for line in typed.hecd("audit", "web").output.splitlines() if "ann" in line]
+    assert line.endswith("moving the [2J database")

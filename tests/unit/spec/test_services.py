@@ -373,6 +373,10 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("ports: ['0:80']", "ports[0]: a port is a number from 1 to 65535; is '0'"),
         ("ports: ['80:65536']", "ports[0]: a port is a number from 1 to 65535; is '65536'"),
         ("ports: ['\u0661:80']", "ports[0]: a port is a number from 1 to 65535"),
+        (
+            "ports: ['8404:80']",
+            "ports[0]: port 8404 is taken on every load balancer, by its statistics",
+        ),
         ("ports: ['80:80', '80:81']", "ports[1]: port 80 is published twice"),
         ("ports: [{target: 80}]", "ports[0].published: is required"),
         ("ports: [{target: 80, published: 8080-8090}]", "ports[0].published: ranges of ports are not served"),
