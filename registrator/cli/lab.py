@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from registrator import config
 from registrator.cli import session
 from registrator.errors import HecdError, MissingProgram
 from registrator.lab import build, faults, images, programs, wires
@@ -19,6 +20,7 @@ from registrator.lab.plan import Host, Lab
 from registrator.registry.world import World
 
 STATUS_WITHIN_S = 3.0
+ENDS = {"HECD_ROOT", "HECD_ETCD"}  # what of the shell would be stronger than the lab's own settings
 
 
 @click.group()
@@ -67,7 +69,7 @@ def down(ctx: click.Context) -> None:
     if build.down(_folder(ctx)):
         click.echo("down; nothing is left of the lab")
     else:
-        session.progress("no lab was up")
+        session.progress(f"no lab was up in {_folder(ctx)}")
 
 
 @lab.command()
@@ -75,6 +77,8 @@ def down(ctx: click.Context) -> None:
 def env(ctx: click.Context) -> None:
     """Print what makes `hecd` in this shell speak to the lab: eval "$(hecd lab env)"."""
     click.echo(f"export HECD_CONFIG={shlex.quote(str(_lab(ctx).desk))}")
+    for name in sorted(ENDS & set(config.environment())):
+        click.echo(f"unset {name}")
 
 
 @lab.command()
@@ -175,13 +179,21 @@ def _lab(ctx: click.Context) -> Lab:
 
 
 def _folder(ctx: click.Context) -> Path:
-    root = (ctx.obj or {}).get("root")
-    return Path(root) / "lab" if root else build.FOLDER
+    """Where the lab is: in the root that was named, or else the one to which this shell speaks."""
+    if root := _root(ctx):
+        return root / "lab"
+    settings = config.environment().get("HECD_CONFIG", "")
+    return (build.spoken_to(Path(settings)) if settings else None) or build.FOLDER
+
+
+def _root(ctx: click.Context) -> Path | None:
+    root = (ctx.obj or {}).get("root") or config.environment().get("HECD_ROOT")
+    return Path(root).absolute() if root else None
 
 
 def _root_words(ctx: click.Context) -> str:
-    root = (ctx.obj or {}).get("root")
-    return f" --root {shlex.quote(root)}" if root else ""
+    root = _root(ctx)
+    return f" --root {shlex.quote(str(root))}" if root else ""
 
 
 def _curls(made: Lab) -> list[str]:

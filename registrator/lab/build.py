@@ -59,7 +59,9 @@ def up(
 
 
 def down(folder: Path) -> bool:
-    """Take away all that is or was a lab there; whether anything was. Raises HecdError where something does not go."""
+    """Take away all that is or was a lab there; whether anything was. Raises HecdError where something does not go, or
+    is no lab's."""
+    _refuse_others(folder)
     lab = _remains(folder)
     if lab is not None:
         if (pid := keeper.running_pid(folder)) is not None:
@@ -71,7 +73,7 @@ def down(folder: Path) -> bool:
     for mount in reversed(power.mounts_below(folder)):
         unmount(Path(mount))
     there = folder.exists()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     if folder.exists():
         raise HecdError(f"{folder} cannot be removed", hint=f"Who uses it? fuser -vm {folder}")
     return there
@@ -81,7 +83,8 @@ def found(folder: Path) -> Lab:
     """The lab that is up there. Raises NotFound."""
     lab = _remains(folder)
     if lab is None:
-        raise NotFound("no lab is up here", hint="hecd lab up 5 --edges 2 --etcd 3")
+        hint = "`hecd lab up` makes one. Was it put up with --root DIR? Then `hecd --root DIR lab …` speaks to it."
+        raise NotFound(f"no lab is up in {folder}", hint=hint)
     if keeper.running_pid(folder) is None:
         raise HecdError("the lab's keeper was killed, and its programs with it", hint="hecd lab down; hecd lab up …")
     return lab
@@ -155,13 +158,33 @@ def _remains(folder: Path) -> Lab | None:
         return None
 
 
+def spoken_to(settings: Path) -> Path | None:
+    """The folder of the lab whose desk has these settings, if they are a lab's."""
+    lab = _remains(settings.parent.parent)
+    return lab.folder if lab is not None and lab.desk == settings else None
+
+
+def _remove(folder: Path) -> None:
+    """All of it; last what says that it is a lab's, so that it can be done again."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != "lab.json":
+            path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_others(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / "lab.json").exists():
+        raise HecdError(f"{folder} is no lab's", hint="Name another folder with --root, or HECD_ROOT.")
+
+
 def _check(folder: Path, edges: int) -> None:
     if os.geteuid() != 0:
         raise HecdError("a lab is made by root only: it makes networks and containers", hint="sudo hecd lab up …")
     if keeper.running_pid(folder) is not None:
         raise AlreadyRunning("a lab is up already", hint="`hecd lab status` shows it, `hecd lab down` takes it away.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "lab.json").exists():
-        raise HecdError(f"{folder} is no lab's", hint="Name another folder with --root.")
+    _refuse_others(folder)
     for program, package in (NEEDED | (NEEDED_BY_VIP if edges > 1 else {})).items():
         if shutil.which(program) is None:
             raise MissingProgram(program, package)
