@@ -10,7 +10,8 @@ import click
 from runtime.cli import session
 from runtime.doctor import rootless
 from runtime.doctor.leftovers import leftovers
-from runtime.doctor.needs import Need, needs
+from runtime.doctor.need import Need
+from runtime.doctor.needs import needs
 from runtime.errors import RuntimeFault
 
 

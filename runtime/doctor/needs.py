@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from runtime import policy, subids, userns
+from runtime.doctor import neighbours
+from runtime.doctor.need import Need
 from runtime.engines.cgroups import Cgroups
 from runtime.engines.oci import INIT, SECCOMP
 from runtime.errors import InvalidSettings, RuntimeFault
@@ -24,16 +25,6 @@ from runtime.paths import HostPaths
 
 LINKS: dict[str, dict[str, object]] = {"bridge": {}, "veth": {"peer": "hecd-try1"}, "vxlan": {"vxlan_id": 87}}
 BETWEEN_HOSTS = ("vxlan",)  # which is root's only
-
-
-@dataclass(frozen=True)
-class Need:
-    """`fine`: it is there. What is not `vital` costs a feature only. `hint` says what to do where it is not fine."""
-
-    what: str
-    fine: bool
-    hint: str = ""
-    vital: bool = True
 
 
 def needs(paths: HostPaths) -> Iterator[Need]:
@@ -55,6 +46,7 @@ def needs(paths: HostPaths) -> Iterator[Need]:
     yield from _forwarding()
     if paths.rootless:
         return
+    yield from neighbours.room()
     there = Path("/proc/sys/net/ipv6").exists()
     yield Need("IPv6", there, "Boot without ipv6.disable=1; containers have IPv4 meanwhile.", vital=False)
     yield from _remapping(paths)

@@ -7,7 +7,7 @@ import pwd
 import shutil
 from collections.abc import Iterator
 
-from runtime.doctor.needs import Need
+from runtime.doctor.need import Need
 from runtime.keeper import PROGRAMS
 from runtime.subids import LEAST_SIZE, SUBGID, SUBUID, ranges_of, spare
 
