@@ -135,6 +135,7 @@ class Answered:
     ms: int | None
     http_5xx: bool = False
     error: bool = False  # broken off by the server without a 5xx
+    cut: bool = False  # one of both, and it was not the server that said so: it may be gone
 
 
 class Answers(Protocol):

@@ -13,6 +13,7 @@ from registrator.model.usage import REST, Figures, Usage, bound_of, percentile_m
 WINDOW_S = 10.0
 STEP_S = 1.0
 FORGOTTEN_AFTER_S = 600.0
+MOST_CUT = 200  # servers of a release whose cut requests are told
 
 Place = tuple[str, str]  # backend, release
 
@@ -26,6 +27,7 @@ class Counts:
 
     since: float
     _totals: dict[Place, Figures] = field(default_factory=dict)
+    _cut: dict[Place, dict[str, int]] = field(default_factory=dict)  # by server
     _changed_at: dict[Place, float] = field(default_factory=dict)
     _past: deque[tuple[float, dict[Place, Figures]]] = field(default_factory=deque)  # one a second
     _queues: deque[tuple[float, dict[Place, int]]] = field(default_factory=deque)
@@ -39,6 +41,9 @@ class Counts:
         for place, of_place in heard.items():
             self._totals[place] = self._totals.get(place, Figures()) + _sum(of_place)
             self._changed_at[place] = now
+            for answer in of_place:
+                if answer.cut:
+                    self._note_cut(place, answer.server, answer.count)
 
     def usage(
         self,
@@ -77,7 +82,15 @@ class Counts:
             queue=waiting.get(place, 0),
             queue_max=max((seen.get(place, 0) for _, seen in self._queues), default=0),
             sessions=sessions.get(place, 0),
+            cut=dict(self._cut.get(place, {})),
         )
+
+    def _note_cut(self, place: Place, server: str, count: int) -> None:
+        """What was cut longest ago is forgotten: of a release that judges nobody any more."""
+        found = self._cut.setdefault(place, {})
+        found[server] = found.pop(server, 0) + count
+        for name in list(found)[: max(0, len(found) - MOST_CUT)]:
+            del found[name]
 
     def _remember(self, waiting: dict[Place, int], now: float) -> None:
         self._queues.append((now, waiting))
@@ -99,6 +112,7 @@ class Counts:
             backend, release = place
             gone = self._totals.pop(place)
             del self._changed_at[place]
+            self._cut.pop(place, None)
             if backend in backends and release != REST:
                 rest = backend, REST
                 self._totals[rest] = self._totals.get(rest, Figures()) + gone

@@ -164,7 +164,7 @@ def _empties(view: ServiceView, steps: list[Action]) -> bool:
     drained = {step.assignment.instance for step in steps if isinstance(step, Drain)}
     live = {str(a.instance) for a in view.live}
     for edge in view.edges if view.service.replicas else ():
-        servers = (edge.servers.get(backend, {}) for backend in evidence.backends(view))
+        servers = (edge.servers.get(backend, {}) for backend in view.backends)
         opened = {name for found in servers for name, report in found.items() if report.open}
         if opened & live and not (opened & live) - drained:
             return True

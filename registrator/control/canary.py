@@ -10,12 +10,14 @@ blue-green, all instances of the new one are warm first, and promotion is the sw
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from registrator.control import evidence, judgement, shares, watch
 from registrator.control.view import ServiceView
 from registrator.model.canary import FIRST_REQUESTS, Step, Trial
 from registrator.model.instance import Assignment
+from registrator.model.names import InstanceName
 from registrator.model.node import Edge
 from registrator.model.rollout import JUDGED, Rollout
 from registrator.model.usage import Figures
@@ -103,17 +105,18 @@ def steered(view: ServiceView, rollout: Rollout) -> Rollout:
     return replace(rollout, state="canary", trial=trial)
 
 
-def fault(view: ServiceView, rollout: Rollout) -> str:
-    """Why the new release must not go on, by the figures of all live edges since the step began; "" if it may."""
+def fault(view: ServiceView, rollout: Rollout, besides: Collection[InstanceName] = ()) -> str:
+    """Why the new release must not go on, by the figures of all live edges since the step began; "" if it may. What was
+    cut with the instances `besides` is not held against it, either."""
     trial = rollout.trial
     if trial is None or trial.watched or rollout.promoted or rollout.state not in JUDGED:
         return ""
-    old, new = evidence.window(view, rollout)
+    old, new = evidence.window(view, rollout, besides)
     if rollout.state == "monitoring":  # the old one is gone: another minute's speed says nothing of this one's
         return judgement.failing(Figures(), trial.old + old, trial.new + new)
     found = judgement.fault(old, new) or judgement.overspent(trial.old + old, trial.new + new)
     if not found and rollout.state == "canary":
-        found = judgement.piling(*evidence.under_way(view, rollout), step_of(view, trial).weight / 100)
+        found = judgement.piling(*evidence.under_way(view, rollout, besides), step_of(view, trial).weight / 100)
     share = f"with {step_of(view, trial).weight:g} % of the requests, " if rollout.state == "canary" else ""
     return found and share + found
 
@@ -173,7 +176,7 @@ def _enough(view: ServiceView, rollout: Rollout) -> int:
 def _next_step(view: ServiceView, rollout: Rollout, before: Trial, now: float) -> tuple[Rollout, str]:
     old, new = evidence.window(view, rollout)
     old, new = (before.old + old).timeless, (before.new + new).timeless
-    trial = Trial(before.step + 1, marks=evidence.marks(view, rollout), old=old, new=new)
+    trial = Trial(before.step + 1, marks=evidence.marks(view, rollout), old=old, new=new, away=before.away)
     further = replace(rollout, trial=trial, progress_at=now)
     if passed(view, further):
         return replace(further, state="rolling"), f"promoted: it failed {new.failed} of {new.requests} requests"
@@ -202,7 +205,7 @@ def _weighed(view: ServiceView, rollout: Rollout, edge: Edge) -> bool:
     releases = {str(a.instance): str(a.release) for a in view.live}
     return all(
         report.weight == rollout.weights.get(releases[name], report.weight)
-        for backend in evidence.backends(view)
+        for backend in view.backends
         for name, report in edge.servers.get(backend, {}).items()
         if name in releases and report.open
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control import bluegreen, canary, hooks, watch
+from registrator.control import bluegreen, canary, doubt, hooks, watch
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
@@ -146,8 +146,8 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     allowed = update.max_failure_ratio * max(view.service.replicas, 1)
     if len(failed) > allowed:
         return _turn_back(view, rollout, failed[0], now)
-    rollout = watch.looked(view, rollout, now)
-    if rollout.trial and (fault := canary.fault(view, rollout) or watch.fault(view, rollout, now)):
+    rollout, fault = doubt.judged(view, rollout, now)
+    if rollout.trial and fault:
         guilty = replace(rollout, trial=replace(rollout.trial, guilty=True))
         return _turn_back(view, guilty, None, now, fault)
     under_way = rollout.state in ("canary", "warming", "rolling") or bluegreen.pending(rollout)
@@ -365,6 +365,8 @@ def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: fl
         rollout = replace(rollout, next_number=max(rollout.next_number, max(started) + 1))
     if moved:
         return replace(rollout, progress_at=now), why or moved[0].reason
+    if doubt.pending(rollout):
+        return rollout, why
     if rollout.state == "canary":
         rollout, why = canary.advance(view, rollout, now, why)
         return bluegreen.promoted(view, rollout, now, why)
@@ -394,6 +396,8 @@ def wake_after_s(view: ServiceView, now: float, since: float = 0.0) -> float | N
     if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         later = [*hooks.ends(view, rollout, since), *bluegreen.ends(view, rollout)]
         return min((end - now for end in later if end > now), default=None)
+    if doubted := [end - now for end in doubt.ends(view, rollout)]:
+        return max(0.0, *doubted)
     if rollout.state == "canary":
         return min((end - now for end in canary.ends(view, rollout) if end > now), default=1.0)
     ends = [rollout.progress_at + s for s in (update.delay_s, update.monitor_s, update.deadline_s)]

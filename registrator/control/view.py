@@ -9,7 +9,7 @@ from functools import cached_property
 from registrator.model.hold import Hold
 from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
-from registrator.model.names import InstanceName, NodeName, ReleaseNumber, instance_number
+from registrator.model.names import InstanceName, NodeName, ReleaseNumber, backend_name, instance_number
 from registrator.model.node import Edge
 from registrator.model.release import Release
 from registrator.model.rollout import Rollout
@@ -37,6 +37,7 @@ class ServiceView:
     release: Release | None = None  # the wanted one
     runs: Mapping[str, Run] = field(default_factory=dict)  # of hooks
     results: Mapping[str, Result] = field(default_factory=dict)  # of these runs
+    nodes: Collection[NodeName] = ()  # that are alive
 
     @classmethod
     def of(
@@ -66,13 +67,24 @@ class ServiceView:
         results = {run.run: result for run, result in told if result and result.ordered_at == run.ordered_at}
         return cls(
             *(service, rollout, assignments, instances, edges, lost, ready, releases, leaving or {}, wish, holds),
-            *(release, runs, results),
+            *(release, runs, results, world.nodes.keys()),
         )
 
     @cached_property
     def live(self) -> tuple[Assignment, ...]:
         """Assignments that are to go on running."""
         return tuple(a for a in self.assignments if not a.drain and a.node not in self.lost)
+
+    @cached_property
+    def backends(self) -> list[str]:
+        """The backends of the service, one for each port that its instances serve on."""
+        targets = dict.fromkeys(port.target for port in self.service.traffic.ports)
+        return [backend_name(self.service.service, target) for target in targets]
+
+    @cached_property
+    def orders(self) -> dict[InstanceName, Assignment]:
+        """All assignments, by instance."""
+        return {a.instance: a for a in self.assignments}
 
     @cached_property
     def unclaimed(self) -> tuple[Instance, ...]:

@@ -9,11 +9,13 @@ balancers have counted. What is known of it at the switch stands in the rollout'
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from registrator.control import evidence, judgement
 from registrator.control.view import ServiceView
 from registrator.model.canary import FAILURES, NO_STEP, P99, QUEUE, Trial
+from registrator.model.names import InstanceName
 from registrator.model.rollout import JUDGED, Rollout
 from registrator.model.usage import Figures
 
@@ -28,7 +30,7 @@ def begun(view: ServiceView, rollout: Rollout) -> Rollout:
     """
     update = view.service.update
     known = rollout.stable in view.known_releases and rollout.release not in rollout.proven
-    if rollout.trial or not known or not update.judge or not evidence.backends(view):
+    if rollout.trial or not known or not update.judge or not view.backends:
         return rollout
     if update.failure_action == "continue" or not view.service.replicas:
         return rollout
@@ -43,7 +45,8 @@ def marked(view: ServiceView, rollout: Rollout) -> Rollout:
     old, _ = evidence.window(view, rollout) if trial.marks else (Figures(), Figures())
     under_way = max(trial.under_way, evidence.under_way(view, rollout)[0])
     marks = evidence.marks(view, rollout)
-    return replace(rollout, trial=Trial(NO_STEP, marks=marks, old=trial.old + old, under_way=under_way))
+    fresh = Trial(NO_STEP, marks=marks, old=trial.old + old, under_way=under_way, away=trial.away)
+    return replace(rollout, trial=fresh)
 
 
 def steered(view: ServiceView, rollout: Rollout) -> Rollout:
@@ -83,18 +86,19 @@ def settled(view: ServiceView, rollout: Rollout, now: float) -> Rollout:
     return replace(rollout, trial=replace(trial, open_since=now, marks=marks, old=old, new=new))
 
 
-def fault(view: ServiceView, rollout: Rollout, now: float) -> str:
-    """Why the release must not go on, by the figures of all live edges; "" if it may."""
+def fault(view: ServiceView, rollout: Rollout, now: float, besides: Collection[InstanceName] = ()) -> str:
+    """Why the release must not go on, by the figures of all live edges; "" if it may. What was cut with the instances
+    `besides` is not held against it, either."""
     trial = rollout.trial
     if trial is None or not trial.watched or not _judged(rollout):
         return ""
-    judge, (old, new) = view.service.update.judge, evidence.window(view, rollout)
+    judge, (old, new) = view.service.update.judge, evidence.window(view, rollout, besides)
     before, beside = evidence.before(rollout), trial.old + old
     found = judgement.failing(before, beside, trial.new + new) if FAILURES in judge else ""
     if not found and P99 in judge and _settled(rollout, trial):
         found = judgement.slow(before, beside, new)
     if not found and trial.stuck_since and now >= trial.stuck_since + STUCK_S:
-        found = _stuck(view, rollout, trial)
+        found = _stuck(view, rollout, trial, besides)
     return found
 
 
@@ -128,10 +132,10 @@ def _settles_at(view: ServiceView, rollout: Rollout, trial: Trial) -> list[float
     return [switch.taken_at + min(SETTLES_S, view.service.update.monitor_s / 3)]
 
 
-def _stuck(view: ServiceView, rollout: Rollout, trial: Trial) -> str:
+def _stuck(view: ServiceView, rollout: Rollout, trial: Trial, besides: Collection[InstanceName] = ()) -> str:
     if QUEUE not in view.service.update.judge or not _judged(rollout) or not _settled(rollout, trial):
         return ""
-    old_now, new_now = evidence.under_way(view, rollout)
+    old_now, new_now = evidence.under_way(view, rollout, besides)
     answered = trial.new.requests + evidence.window(view, rollout)[1].requests
     return judgement.stuck(max(old_now, trial.under_way), new_now, answered)
 

@@ -26,6 +26,7 @@ class Mark:
     counted_since: float = 0.0
     old: Figures = field(default_factory=Figures)
     new: Figures = field(default_factory=Figures)
+    cut: dict[str, int] = field(default_factory=dict)  # server of either -> requests that it did not answer
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Trial:
     under_way: int = 0  # requests that the old release had when the other began to take them
     stuck_since: float = 0.0  # seconds since the epoch: since when it looks as if it hangs; 0: it does not
     guilty: bool = False  # the figures spoke against it
+    away: tuple[str, ...] = ()  # instances that were lost with their node: what was cut there is not held against it
+    doubted_since: float = 0.0  # seconds since the epoch: since when all that speaks against it is of one node; 0: not
 
     @property
     def watched(self) -> bool:

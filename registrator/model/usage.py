@@ -36,6 +36,15 @@ class Figures:
         """The same without latencies."""
         return Figures(self.requests, self.http_5xx, self.errors)
 
+    def without(self, failed: int) -> Figures:
+        """The same without so many failed requests."""
+        if not failed:
+            return self
+        errors = min(failed, self.errors)
+        http_5xx = min(failed - errors, self.http_5xx)
+        less = errors + http_5xx
+        return Figures(self.requests - less, self.http_5xx - http_5xx, self.errors - errors, self.latency)
+
     def __add__(self, other: Figures) -> Figures:
         return self._with(other, 1)
 
@@ -65,6 +74,7 @@ class Usage:
     queue: int = 0  # requests that wait for a server right now
     queue_max: int = 0  # the most that did in the last ten seconds
     sessions: int = 0  # requests that its servers have right now, waiting or being worked on
+    cut: dict[str, int] = field(default_factory=dict)  # server -> failed ones that it did not answer itself
 
 
 def bound_of(ms: int) -> str:

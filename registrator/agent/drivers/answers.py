@@ -18,6 +18,7 @@ LINE_BYTES = 512
 AT_ONCE = 512  # lines, before others get their turn
 QUEUE_FILE = Path("/proc/sys/net/unix/max_dgram_qlen")
 QUEUE = 512  # datagrams; systemd sets the same, without it there are ten
+_CUT = frozenset("SsDK")  # by the server, or as it was silent, or because it went down, or by us as it is gone
 _BROKEN_OFF = frozenset("SDKIR")  # by the server, because it went down, by us, inside HAProxy, out of resources
 
 
@@ -82,7 +83,8 @@ def parse(line: bytes, count: int) -> Answered | None:
     ms = waited_ms + response_ms if response_ms >= 0 else unanswered_ms
     named = "" if server.startswith("<") else server
     error = not http_5xx and _broken_off(end, status)
-    return Answered(backend, named, count, ms if ms >= 0 else None, http_5xx, error)
+    cut = (http_5xx or error) and bool(named) and end[0] in _CUT
+    return Answered(backend, named, count, ms if ms >= 0 else None, http_5xx, error, cut)
 
 
 def _broken_off(end: str, status: int) -> bool:

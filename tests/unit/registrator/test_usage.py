@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from registrator.agent.drivers.answers import parse
 from registrator.agent.ports import Answered
-from registrator.agent.usage import Counts
+from registrator.agent.usage import MOST_CUT, Counts
 from registrator.model.node import ServerReport
 from registrator.model.usage import (
     BOUNDS_MS,
@@ -34,13 +34,14 @@ def release_of(server: str) -> str:
     [
         (b"web.80 web.7 200 0 1 5 9 --\n", Answered("web.80", "web.7", 3, 6)),
         (b"web.80 web.7 500 2 1 5 9 --\n", Answered("web.80", "web.7", 3, 8, http_5xx=True)),
-        (b"web.80 web.7 504 0 1 -1 60001 sH\n", Answered("web.80", "web.7", 3, 60001, http_5xx=True)),
-        (b"web.80 web.7 200 0 0 1 70 SD\n", Answered("web.80", "web.7", 3, 1, error=True)),
+        (b"web.80 web.7 504 0 1 -1 60001 sH\n", Answered("web.80", "web.7", 3, 60001, http_5xx=True, cut=True)),
+        (b"web.80 web.7 200 0 0 1 70 SD\n", Answered("web.80", "web.7", 3, 1, error=True, cut=True)),
+        (b"web.80 web.7 200 0 0 1 70 KD\n", Answered("web.80", "web.7", 3, 1, error=True, cut=True)),
         (b"web.80 web.7 -1 0 0 -1 5000 CH\n", Answered("web.80", "web.7", 3, 5000)),
         (b"web.80 <NOSRV> 503 -1 -1 -1 10 SC\n", Answered("web.80", "", 3, 10, http_5xx=True)),
         (b"db.5432 db.1 0 0 2 -1 -1 --\n", Answered("db.5432", "db.1", 3, 2)),
         (b"db.5432 db.1 0 0 2 -1 -1 sD\n", Answered("db.5432", "db.1", 3, 2)),
-        (b"db.5432 db.1 0 0 -1 -1 -1 sC\n", Answered("db.5432", "db.1", 3, 0, error=True)),
+        (b"db.5432 db.1 0 0 -1 -1 -1 sC\n", Answered("db.5432", "db.1", 3, 0, error=True, cut=True)),
         (b"port-8080 <NOSRV> 400 -1 -1 -1 1 PR\n", None),
         (b"rubbish\n", None),
         (b"web.80 web.7 x 0 0 0 0 --\n", None),
@@ -117,3 +118,17 @@ def test_a_release_that_is_long_gone_counts_as_the_rest() -> None:
 def test_what_no_service_answers_is_not_counted_and_every_backend_is_there() -> None:
     usage = Counts(0.0).usage({"hecd-stats": {"x": ServerReport("UP")}, "db.5432": {}}, {}, release_of, 1.0)
     assert usage == {"db.5432": {REST: Usage()}}
+
+
+def test_what_a_server_did_not_answer_itself_is_counted_for_it_and_of_the_latest_only() -> None:
+    counts = Counts(0.0)
+    counts.add(
+        [Answered("web.80", "web.2", 3, 9, error=True, cut=True), Answered("web.80", "web.2", 4, 9, True)],
+        release_of,
+        1.0,
+    )
+    assert counts.usage(SERVERS, {}, release_of, 1.0)["web.80"]["2"].cut == {"web.2": 3}
+    many = [Answered("web.80", f"web.{n}", 1, 9, error=True, cut=True) for n in range(10, 10 + MOST_CUT)]
+    counts.add(many, lambda _: "2", 2.0)
+    found = counts.usage(SERVERS, {}, release_of, 2.0)["web.80"]["2"].cut
+    assert len(found) == MOST_CUT and "web.2" not in found
