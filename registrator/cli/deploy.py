@@ -176,11 +176,16 @@ def raise_failures(ended: dict[ServiceName, Rollout], now: World | None = None) 
         back = f"; release {rollout.stable} serves" if rollout.state == "rolled-back" else ""
         details.append(f"{name}: {rollout.reason}{back}")
         details += [f"  | {line}" for line in rollout.log_tail]
+    hints = ["Mend the cause and deploy again.", *_ways(failed), "`hecd ps` and `hecd logs SERVICE` tell more."]
     raise ReleaseFailed(
-        f"the release of {', '.join(failed)} did not succeed",
-        details=tuple(details),
-        hint="Mend the cause and deploy again. `hecd ps` and `hecd logs SERVICE` tell more.",
+        f"the release of {', '.join(failed)} did not succeed", details=tuple(details), hint=" ".join(hints)
     )
+
+
+def _ways(failed: dict[ServiceName, Rollout]) -> list[str]:
+    """What else can be done about releases that wait for somebody."""
+    waiting = [r for r in failed.values() if r.state == "paused" and r.stable not in (0, r.release)]
+    return [f"Or `hecd rollout abort {r.service}` goes back to release {r.stable}, `resume` tries on." for r in waiting]
 
 
 def _raise_dead(ended: dict[ServiceName, Rollout], now: World) -> None:

@@ -63,8 +63,8 @@ class Instance:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with a failing one, and how often it was started again."""
-        times = f", started again {self.restarts} {'time' if self.restarts == 1 else 'times'}" if self.restarts else ""
+        """What is wrong with a failing one, and how often it has been so."""
+        times = f", {self.restarts} times by now" if self.restarts > 1 else ""
         return (self.reason or f"it is {self.state}, {self.health}") + times
 
 

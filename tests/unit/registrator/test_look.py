@@ -20,7 +20,7 @@ def test_instances_that_crash_are_named_with_how_often_why_and_where_to_look() -
     stage.play("done")
     crashed(stage, "web.1", "web.2", "web.3", "web.4")
     faults = [fault for fault in _faults(replace(stage.world(), leader="n1")) if "web" in fault]
-    assert faults[0] == ("web.1 on n1: exit code 3, started again 7 times; `hecd logs web.1` there shows what it wrote")
+    assert faults[0] == ("web.1 on n1: exit code 3, 7 times by now; `hecd logs web.1` there shows what it wrote")
     assert faults[3:] == ["web: 1 more fail; `hecd ps web` lists them"]
 
 
