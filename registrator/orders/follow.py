@@ -41,12 +41,24 @@ class Standing:
     kept: int = 0  # old ones that stay for a while without requests
     share: float = 0.0  # of the requests, in percent, while it is on trial
     failing: tuple[str, ...] = ()  # a line for each of the wanted release that is broken or crashes again and again
+    lost: int = 0  # of the wanted release, with nodes that are gone
+    others: int = 0  # of other releases, that could serve
     left: ReleaseNumber = NONE  # the one that is gone back from: `release` is what serves instead of it
 
     @property
     def settled(self) -> bool:
         """Whether just the wanted instances run, and all of them serve."""
-        return self.ready == self.replicas and not (self.starting or self.failing or self.old or self.draining)
+        return self.ready == self.replicas and not (self._unsettled or self.old)
+
+    @property
+    def enough(self) -> bool:
+        """Whether as many serve as are wanted; where a release is to stand for a while, of both together."""
+        stands = self.state in ("canary", "held", "paused")
+        return self.settled or (stands and self.ready + self.others >= self.replicas and not self._unsettled)
+
+    @property
+    def _unsettled(self) -> bool:
+        return bool(self.starting or self.failing or self.lost or self.draining)
 
     def line(self) -> str:
         """One line for a person."""
@@ -56,6 +68,7 @@ class Standing:
         parts += [f"{self.ready}/{self.replicas} {'warm' if self.state == 'warming' else 'serving'}"]
         parts += [f"{self.starting} starting"] if self.starting else []
         parts += [f"{len(self.failing)} failing ({self.failing[0]})"] if self.failing else []
+        parts += [f"{self.lost} lost with their node"] if self.lost else []
         parts += [f"{self.old} of the old release"] if self.old else []
         parts += [f"{self.kept} of the old release kept"] if self.kept else []
         parts += [f"{self.draining} draining"] if self.draining else []
@@ -80,13 +93,14 @@ def standing(world: World, name: ServiceName) -> Standing | None:
     new = [a for a in view.live if a.release == target]
     ready = sum(view.ready(a) for a in new)
     failing = [a for a in new if not view.ready(a) and view.failing(a)]
+    lost = [a for a in new if a.node not in view.nodes and a.instance not in view.instances]
     kept = len(bluegreen.kept(view, rollout, 0.0)) if rollout and current else 0
     return Standing(
         name,
         target,
         rollout.state if rollout and current else "waiting for the control loop",
         ready,
-        len(new) - ready - len(failing),
+        len(new) - ready - len(failing) - len(lost),
         len(view.live) - len(new) + len(view.unclaimed) - kept,
         len(view.draining),
         rollout.wanted if rollout and service.placement.every_node else service.replicas,
@@ -95,6 +109,8 @@ def standing(world: World, name: ServiceName) -> Standing | None:
         kept,
         canary.step_of(view, rollout.trial).weight if rollout and rollout.trial and rollout.state == "canary" else 0.0,
         tuple(f"{a.instance} on {a.node}: {view.instances[a.instance].trouble}" for a in failing),
+        len(lost),
+        sum(view.ready(a) for a in view.live if a not in new),
         rollout.release if rollout and current and target != rollout.release else NONE,
     )
 
@@ -192,7 +208,7 @@ async def replicas(
             return False
         _check_count(world, wanted)
         now = [standing(world, name) for name in wanted]
-        return all(s is not None and s.replicas == wanted[s.service] and s.settled for s in now)
+        return all(s is not None and s.replicas == wanted[s.service] and s.enough for s in now)
 
     await until(store, there, within_s, "scaling", watch=next(iter(wanted)), show=show)
 

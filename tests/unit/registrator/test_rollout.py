@@ -503,6 +503,33 @@ def test_what_crashes_again_and_again_is_not_said_to_be_starting() -> None:
     assert follow.ends(stage.world(), {WEB: stage.rollout}) == ["web: release 1 serves"]
 
 
+def test_what_went_with_its_node_is_not_said_to_be_starting() -> None:
+    stage = Stage(2)
+    stage.play("done")
+    del stage.instances[InstanceName("web.2")], stage.nodes[NodeName("n2")]
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and now.line() == "web release 1 done: 1/2 serving, 1 lost with their node"
+
+
+@pytest.mark.parametrize("state", ["held", "paused"])
+def test_a_release_that_stands_is_scaled_though_the_old_one_serves(state: str) -> None:
+    stage = Stage(2, monitor_s=60.0, failure_action="pause")
+    stage.play("done")
+    stage.bad_releases = {2} if state == "paused" else set()
+    stage.want(2)
+    stage.step()
+    stage.agents()
+    if state == "held":
+        stage.say("pause")
+    stage.play(state)
+    stage.service = replace(stage.service, replicas=4)
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and not now.enough
+    stage.play(state)
+    now = follow.standing(stage.world(), WEB)
+    assert now is not None and (now.enough, now.settled, now.ready + now.others) == (True, False, 4)
+
+
 def test_a_crash_is_a_failure_though_nobody_saw_it_but_by_its_restart() -> None:
     stage = Stage(2)
     stage.play("done")
