@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -37,6 +38,9 @@ from runtime.volumes import Volumes, of_its_own, with_the_images
 RESOLV_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
+JUST_NOW_S = 2.0  # what was prepared since then is as it would be made
+
+
 class Lifecycle:
     """Makes and unmakes containers. One container is changed by one thread or process at a time."""
 
@@ -57,6 +61,7 @@ class Lifecycle:
         self._network = network
         self._engine = engine
         self._volumes = volumes
+        self._made_s: dict[str, float] = {}  # of containers that were not run since: time.monotonic()
 
     def create(self, spec: ContainerSpec, image: Image) -> None:
         """Make all that the container needs before it can run. Raises ContainerExists, InvalidSpec, NoAddressLeft,
@@ -77,6 +82,7 @@ class Lifecycle:
             self._records.begin(record)
             self._prepare(record, image.config)
             self._records.commit(name)
+            self._made_s[name] = time.monotonic()
 
     def start(self, name: str, made: Callable[[], None] = lambda: None) -> None:
         """Run it, also again; fine if it runs. `made` is called just before it runs.
@@ -114,7 +120,8 @@ class Lifecycle:
         if last is not None:
             last.shim.wait(KILL_TIMEOUT_S)  # it has the last lines of the log to write
         self._forget_run(name)
-        self._prepare(record, self._images.image(record.image_digest).config)
+        if time.monotonic() - self._made_s.pop(name, -math.inf) > JUST_NOW_S:
+            self._prepare(record, self._images.image(record.image_digest).config)
         bundle_directory, log = self._paths.bundle(name), self._paths.log(name)
         launched = self._engine.launch(name, bundle_directory, log, _streams(record.spec), made)
         self._records.write_start(name, Start(launched.process, launched.shim, time.time(), boot_id()))

@@ -71,18 +71,18 @@ def drop_bridge(name: str, owner: str) -> None:
                 raise
 
 
-def ensure_namespace(path: Path, userns: Path | None = None) -> bool:
+def ensure_namespace(path: Path, userns: Path | None = None, *, ipv6: bool = True) -> bool:
     """Make a network namespace pinned at `path`, which belongs to the user namespace `userns`; False if one is there.
-    Raises KernelRefused."""
+    Without `ipv6`, interfaces that come into it have none. Raises KernelRefused."""
     if os.path.ismount(path):
         return False
     path.touch()
     if userns is None:
-        in_thread(lambda: _make_namespace(path))
+        in_thread(lambda: _make_namespace(path, ipv6=ipv6))
         return True
     with standing("make a network namespace", "nsenter", f"--user={userns}", "unshare", "--net") as pid:
         mount(f"/proc/{pid}/ns/net", str(path), "", MS_BIND)
-    set_values(path, _sysctls())
+    in_thread(lambda: _enter_and_prepare(path, ipv6=ipv6))
     return True
 
 
@@ -106,7 +106,6 @@ def plug(link: Link, namespace: Path) -> None:
             master = socket.if_nametoindex(link.bridge.name)
             mtu = link.bridge.mtu
             ip.link("add", ifname=link.host_name, kind="veth", mtu=mtu, master=master, state="up", peer=peer)
-            leave_without_ipv6(link.host_name)
             if link.hairpin:
                 ip.brport("set", index=socket.if_nametoindex(link.host_name), mode=1)
     finally:
@@ -169,11 +168,22 @@ def _sysctls() -> dict[str, str]:
     }
 
 
-def _make_namespace(path: Path) -> None:
+def _make_namespace(path: Path, *, ipv6: bool) -> None:
     unshare(CLONE_NEWNET)
+    _prepare(ipv6=ipv6)
+    mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
+
+
+def _enter_and_prepare(path: Path, *, ipv6: bool) -> None:
+    setns(str(path))
+    _prepare(ipv6=ipv6)
+
+
+def _prepare(*, ipv6: bool) -> None:
     for name, value in _sysctls().items():
         set_value(name.replace(".", "/"), value)
-    mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
+    if not ipv6:
+        leave_without_ipv6("default")
 
 
 def _unplug(namespace: Path) -> None:
@@ -203,8 +213,7 @@ def _bring_up(link: Link, namespace: Path) -> None:
 
 def _hear_no_routers(interface: str) -> None:
     """Any container could say that it is one, and have what others send by IPv6, in networks of IPv4 only, too."""
-    if Path(f"/proc/sys/net/ipv6/conf/{interface}").exists():
-        set_value(f"net/ipv6/conf/{interface}/accept_ra", "0")
+    _set_ipv6(interface, "accept_ra", "0")
 
 
 def _prepare_ipv6(interface: str) -> None:
@@ -256,10 +265,16 @@ def has_link(name: str) -> bool:
 
 
 def leave_without_ipv6(name: str) -> None:
-    """An end of a tunnel or cable that needs no IPv6 address of its own: each that comes up would send to all others to
-    find one. Raises KernelRefused."""
-    if Path(f"/proc/sys/net/ipv6/conf/{name}").exists():
-        set_value(f"net/ipv6/conf/{name}/disable_ipv6", "1")
+    """An interface, or all that come ("default"), that needs no IPv6 address of its own: each that comes up would send
+    to all others to find one. Raises KernelRefused."""
+    _set_ipv6(name, "disable_ipv6", "1")
+
+
+def _set_ipv6(interface: str, setting: str, value: str) -> None:
+    """Fine if the kernel has no IPv6. Raises KernelRefused."""
+    name = f"net/ipv6/conf/{interface}/{setting}"
+    if Path("/proc/sys", name).exists():
+        set_value(name, value)
 
 
 def set_value(name: str, value: str) -> None:

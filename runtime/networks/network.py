@@ -52,7 +52,7 @@ class Network:
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             try:
-                kernel.ensure_namespace(namespace, userns)
+                kernel.ensure_namespace(namespace, userns, ipv6=bool(address6))
                 token, publishes = os.urandom(6).hex(), bool(ports)
                 kernel.plug(topology.link(bridge, address, token, publishes=publishes, address6=address6), namespace)
                 self._publish(ports, address, address6)

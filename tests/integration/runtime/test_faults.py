@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime import lifecycle
 from runtime.doctor.leftovers import leftovers
 from runtime.errors import ContainerNotFound, RuntimeFault
 from runtime.host import Host
@@ -156,6 +157,7 @@ def test_create(host: Host, root: Root, place: str, when: str, monkeypatch: pyte
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("place", START)
 def test_start(host: Host, root: Root, place: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "JUST_NOW_S", 0.0)  # as if it had been made a while ago
     host.containers.create(SPEC)
     with failing_once(place, when, monkeypatch) as failed:
         with suppress(Broken):
