@@ -258,8 +258,8 @@ def spread(took_ms: list[float]) -> str:
 @contextmanager
 def opened() -> Iterator[Host]:
     """A host root of its own, with a busybox image; nothing is left afterwards."""
-    root, run = (Path(tempfile.mkdtemp(prefix="hecd-bench-", dir=place)) for place in (None, "/dev/shm"))
-    host = Host.open(root / "lib", run, "10.87.240.0/20", f"hecdb{secrets.token_hex(3)}")
+    root = Path(tempfile.mkdtemp(prefix="hecd-bench-"))
+    host = Host.open(root / "lib", root / "run", "10.87.240.0/20", f"hecdb{secrets.token_hex(3)}")
     try:
         layers = [{"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}]
         build_image(root / "layout", IMAGE, layers, ImageConfig())
@@ -270,7 +270,6 @@ def opened() -> Iterator[Host]:
             host.containers.remove(container.name)
         host.close()
         shutil.rmtree(root)
-        shutil.rmtree(run)
 
 
 @contextmanager
