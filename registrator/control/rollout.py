@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from registrator.control import bluegreen, canary, doubt, hooks, watch
+from registrator.control import bluegreen, canary, doubt, hooks, steps, watch
 from registrator.control.actions import Action, Assign, Conclude, Drain, Progress, Unassign
 from registrator.control.history import concluded
 from registrator.control.holding import ACKNOWLEDGED_WITHIN_S, holding
-from registrator.control.placement import Board, NoPlace
+from registrator.control.placement import Board
 from registrator.control.steering import no_way_back, steer
 from registrator.control.view import ServiceView
 from registrator.model.hook import PRE_DEPLOY
 from registrator.model.instance import Assignment
-from registrator.model.names import ReleaseNumber, instance_name, instance_number
+from registrator.model.names import ReleaseNumber, instance_number
 from registrator.model.rollout import ENDED, Rollout
 
 
@@ -34,7 +34,7 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
     `now` is seconds since the epoch; `since` is when this leader began: time without a leader is no lack of progress.
     """
     rollout, why = _follow_wanted(view, now)
-    rollout, told = steer(rollout, view.steering, _can_return(view, rollout), now, view.known_releases)
+    rollout, told = steer(rollout, view.steering, steps.can_return(view, rollout), now, view.known_releases)
     rollout = _steered(view, rollout, now) if told else rollout
     if told and rollout.state not in ENDED and view.rollout is not None and view.rollout.state == "paused":
         rollout = replace(rollout, first_number=rollout.next_number)  # what had failed until then is replaced
@@ -49,16 +49,16 @@ def decide(view: ServiceView, board: Board, now: float, since: float = 0.0) -> l
         rollout = replace(rollout, wanted=view.service.replicas)
     actions: list[Action] = [*_forget(view), *_adopt(view), *hooked]
     if rollout.state == "paused" or (rollout.state == "held" and view.service.replicas == 0):
-        actions += _shrink(view, rollout, view.service.replicas if rollout.switch else canary.kept(view, rollout))
-        actions += _keep_up(view, rollout, board) if view.service.replicas else ()
-    elif rollout.state == "held" or (rollout.state == "preparing" and _can_return(view, rollout)):
-        actions += _keep_up(view, rollout, board)
+        actions += steps.shrunk(view, rollout, view.service.replicas if rollout.switch else canary.kept(view, rollout))
+        actions += steps.kept_up(view, rollout, board) if view.service.replicas else ()
+    elif rollout.state == "held" or (rollout.state == "preparing" and steps.can_return(view, rollout)):
+        actions += steps.kept_up(view, rollout, board)
     elif rollout.state == "preparing":
         pass  # nothing starts before it
     elif not view.unclaimed:
         beside = rollout.state in ("canary", "warming")
-        steps, blocked = (_beside if beside else _steps)(view, rollout, board, now)
-        actions += bluegreen.unhurried(view, rollout, steps)
+        moves, blocked = (steps.beside if beside else steps.rolled)(view, rollout, board, now)
+        actions += bluegreen.unhurried(view, rollout, moves)
         if rollout.state in ("canary", "warming", "rolling", "done"):
             rollout = replace(rollout, reason=blocked)
     actions = holding(view, rollout, actions, now)
@@ -135,7 +135,7 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     if rollout.state not in ("canary", "warming", "rolling", "monitoring", "rolling-back"):
         return rollout, why
     failing = (a for a in view.live if a.release == rollout.target and view.failing(a))
-    failed = [a for a in failing if not _was_broken(view, rollout, a)]
+    failed = [a for a in failing if not steps.was_broken(view, rollout, a)]
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
     stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
@@ -160,15 +160,6 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     return rollout, why
 
 
-def _was_broken(view: ServiceView, rollout: Rollout, assignment: Assignment) -> bool:
-    """Whether it is broken, or is started again and again, and was there before the rollout began or was turned back,
-    as one of a release that is gone back to may have been: it is replaced, and no failure of this rollout."""
-    instance = view.instances.get(assignment.instance)
-    if instance is None or rollout.state in ENDED or instance_number(assignment.instance) >= rollout.first_number:
-        return False
-    return instance.failing
-
-
 def _turn_back(
     view: ServiceView, rollout: Rollout, culprit: Assignment | None, now: float, cause: str = ""
 ) -> tuple[Rollout, str]:
@@ -190,22 +181,13 @@ def _fail(
     view: ServiceView, rollout: Rollout, blame: str, log_tail: tuple[str, ...], now: float
 ) -> tuple[Rollout, str]:
     reason = f"release {rollout.release} failed: {blame}"
-    can_return = _can_return(view, rollout)
+    can_return = steps.can_return(view, rollout)
     back = view.service.update.failure_action != "pause" and can_return
     if not back and not can_return:
         reason += f"; {no_way_back(rollout, view.known_releases)}"
     state = "rolling-back" if back else "paused"
     ended_at = 0.0 if back else now
     return replace(rollout, state=state, reason=reason, log_tail=log_tail, progress_at=now, ended_at=ended_at), reason
-
-
-def _can_return(view: ServiceView, rollout: Rollout) -> bool:
-    return rollout.stable not in (0, rollout.release) and rollout.stable in view.known_releases
-
-
-def _good(view: ServiceView, rollout: Rollout) -> ReleaseNumber:
-    """The release that is known to be good; where none is, the one that is wanted."""
-    return rollout.stable if _can_return(view, rollout) else rollout.release
 
 
 def _edge_trouble(view: ServiceView) -> str:
@@ -225,136 +207,6 @@ def _adopt(view: ServiceView) -> Iterator[Action]:
     for instance in sorted(view.unclaimed, key=lambda i: instance_number(i.instance)):
         order = Assignment(instance.instance, instance.service, instance.release, instance.node)
         yield Assign(order, "it runs already; its order had been lost")
-
-
-def _shrink(view: ServiceView, rollout: Rollout, beside: int) -> Iterator[Action]:
-    """What is too much of a paused service may go: it must be possible to remove it.
-
-    `beside` instances are there besides the replicas, to be looked at.
-    """
-    most = view.service.replicas + beside if view.service.replicas else 0
-    here = [a for a in view.live if a.instance not in view.leaving or not most]
-    for victim in _victims(view, rollout, here)[: max(0, len(here) - most)]:
-        reason = f"{view.service.replicas} replicas are wanted"
-        yield _drain(view, victim, reason)
-
-
-def _keep_up(view: ServiceView, rollout: Rollout, board: Board) -> Iterator[Action]:
-    """A release that is held, or that failed and waits for somebody, makes no step. But what died is replaced, and what
-    has to leave its node, by the release that is known to be good; where none is, by nothing."""
-    good = _good(view, rollout)
-    if rollout.state == "paused" and good not in rollout.proven:
-        return
-    sound = (a for a in view.live if a.release == good or not view.broken(a))
-    staying = [a for a in sound if a.instance not in view.leaving]
-    want = view.service.replicas + canary.kept(view, rollout)
-    if rollout.switch is not None:
-        good, want = bluegreen.serving(rollout), view.service.replicas
-        staying = view.of_target(good)
-    yield from _start(view, rollout, board, max(0, want - len(staying)), good)[0]
-    if len(staying) >= want and all(view.ready(a) or view.broken(a) for a in staying):
-        for a in view.live:
-            if a.instance in view.leaving:
-                yield _drain(view, a, view.leaving[a.instance])
-
-
-def _steps(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
-    """The steps to be made now, and why some can't be, "" if all can."""
-    new = [a for a in view.of_target(rollout.target) if not _was_broken(view, rollout, a)]
-    good = {a.instance for a in (*new, *bluegreen.kept(view, rollout, now))}
-    old = [a for a in view.live if a.instance not in good]
-    starts, drains = _budget(view, rollout, new, old, now)
-    actions, blocked = _start(view, rollout, board, starts, rollout.target)
-    victims = (
-        _victims(view, rollout, old)[:drains]
-        if old
-        else _victims(view, rollout, new)[: max(0, len(new) - view.service.replicas)]
-    )
-    for victim in victims:
-        reason = f"replaced by release {rollout.target}" if old else f"{view.service.replicas} replicas are wanted"
-        reason = view.leaving.get(victim.instance, reason)
-        actions.append(_drain(view, victim, reason))
-    return actions, blocked
-
-
-def _beside(view: ServiceView, rollout: Rollout, board: Board, now: float) -> tuple[list[Action], str]:
-    """The steps while both serve, or are to: the old release stays whole, a canary gets as many as its share takes."""
-    stays = rollout.switch.old if rollout.switch else rollout.stable
-    new, old = view.of_target(rollout.release), view.of_target(stays)
-    new = [a for a in new if not _was_broken(view, rollout, a)]
-    rest = [a for a in view.live if a not in new and a not in old]
-    want = view.service.replicas
-    most = canary.wanted(view, rollout) if rollout.state == "canary" else want
-    waiting = sum(not view.ready(a) for a in new)
-    room = (view.service.update.parallelism or most) - waiting
-    actions, blocked = _start(view, rollout, board, max(0, want - len(old)), stays)
-    more, short = _start(view, rollout, board, max(0, min(most - len(new), room)), rollout.release, len(actions))
-    going = _victims(view, rollout, rest)[: max(0, sum(map(view.ready, old)) + len(rest) - want)]
-    for victim in [
-        *going,
-        *_victims(view, rollout, old)[: max(0, len(old) - want)],
-        *_victims(view, rollout, new)[: max(0, len(new) - most)],
-    ]:
-        reason = view.leaving.get(victim.instance, f"not wanted beside release {rollout.release}")
-        more.append(_drain(view, victim, reason))
-    return [*actions, *more], blocked or short
-
-
-def _budget(
-    view: ServiceView, rollout: Rollout, new: list[Assignment], old: list[Assignment], now: float
-) -> tuple[int, int]:
-    """How many instances may be started and how many old ones drained at this moment."""
-    want, update = view.service.replicas, view.service.update
-    missing = max(0, want - len(new))
-    if not old:
-        if update.order == "stop-first" and rollout.state in ("rolling", "rolling-back"):
-            missing = min(missing, max(0, want - len(new) - len(view.draining)))
-        return missing, 0
-    at_once = update.parallelism or max(want, 1)
-    if rollout.promoted and update.order != "stop-first":
-        at_once = max(want, 1)
-    ready = sum(view.ready(a) for a in new)
-    waiting = len(new) - ready
-    paced = bool(new) and not rollout.promoted and now - rollout.progress_at < update.delay_s
-    if update.order == "stop-first":
-        underway = waiting + len(view.draining)
-        room = max(0, want - len(new) - len(old) - len(view.draining))
-        return min(missing, room), 0 if paced else max(0, min(at_once - underway, len(old)))
-    starts = 0 if paced else max(0, min(missing, at_once - waiting, want + at_once - len(new) - len(old)))
-    return starts, max(0, min(len(old), ready + len(old) - want))
-
-
-def _drain(view: ServiceView, assignment: Assignment, reason: str) -> Drain:
-    return Drain(replace(assignment, drain_timeout_s=view.service.traffic.drain_timeout_s), reason)
-
-
-def _victims(view: ServiceView, rollout: Rollout, candidates: list[Assignment]) -> list[Assignment]:
-    """Who goes first: the broken, then those that get no requests, then those not serving yet, then those that are not
-    of the release known to be good, then the youngest."""
-    good = _good(view, rollout)
-
-    def worth(a: Assignment) -> tuple[bool, bool, bool, bool, int]:
-        aside = rollout.weights.get(str(a.release)) == 0
-        return not view.broken(a), not aside, view.ready(a), a.release == good, -instance_number(a.instance)
-
-    return sorted(candidates, key=worth)
-
-
-def _start(
-    view: ServiceView, rollout: Rollout, board: Board, count: int, release: ReleaseNumber, taken: int = 0
-) -> tuple[list[Action], str]:
-    """Orders for `count` instances of `release`; `taken` numbers have been given out in this pass already."""
-    service = view.service
-    actions: list[Action] = []
-    first = rollout.next_number + taken
-    for number in range(first, first + count):
-        place = board.place(service, release)
-        if isinstance(place, NoPlace):
-            return actions, f"{count - len(actions)} can't be placed: {place.reason}"
-        name = instance_name(service.service, number)
-        order = Assignment(name, service.service, release, place.node, reason=place.reason)
-        actions.append(Assign(order, place.reason))
-    return actions, ""
 
 
 def _advance(view: ServiceView, rollout: Rollout, actions: list[Action], now: float, why: str) -> tuple[Rollout, str]:
