@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from registrator.agent import announce
+from registrator.agent import record as records
 from registrator.agent.copy import Copy
 from registrator.errors import HecdError, RegistryUnavailable
 from registrator.model.instance import Assignment, Instance
@@ -112,7 +112,7 @@ class Announcer:
             if copy.adopted and copy.phase == "up" and copy.health.verdict == "unknown":
                 continue  # what the last agent said of it stands until the first probe
             said = self._said.get(name)
-            record = announce.record(copy, self.node.node, changed_at=said.changed_at if said else 0.0)
+            record = records.of_copy(copy, self.node.node, changed_at=said.changed_at if said else 0.0)
             if said is None or record.state != said.state:
                 record = replace(record, changed_at=time.time())
             self._said[name] = record  # said again after a loss, it is the same to the letter

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from registrator.agent import announce, converge
+from registrator.agent import converge
+from registrator.agent import record as records
 from registrator.agent.converge import BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
 from registrator.health.verdict import Health, Probe, judge, pace_s
@@ -126,11 +127,11 @@ def test_probes_are_quick_until_the_first_good_one() -> None:
     ],
 )
 def test_what_is_announced(seen: Copy, state: str) -> None:
-    record = announce.record(seen, N1, changed_at=1.0)
+    record = records.of_copy(seen, N1, changed_at=1.0)
     assert record.state == state
     assert record.endpoints == {"80": "10.0.0.1:80"}
 
 
 def test_an_instance_that_never_got_well_says_what_its_probe_saw() -> None:
-    record = announce.record(copy("up", health=Health("unhealthy", 3, "GET / answered 500")), N1, changed_at=1.0)
+    record = records.of_copy(copy("up", health=Health("unhealthy", 3, "GET / answered 500")), N1, changed_at=1.0)
     assert record.reason == "never became healthy: GET / answered 500"

@@ -1,4 +1,4 @@
-"""What the agent says of its copies in etcd. Pure."""
+"""The records in which the agent says of its copies what they are. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from registrator.model.instance import Instance
 from registrator.model.names import NodeName
 
 
-def record(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
+def of_copy(copy: Copy, node: NodeName, *, changed_at: float) -> Instance:
     """The instance record of `copy`. `changed_at` is seconds since the epoch of its last change of state."""
     settings = copy.release.settings
     return Instance(
