@@ -48,7 +48,7 @@ class Stages:
         return statistics.median(took) if took else 0.0
 
     def _watch(self) -> None:
-        while not self._ends.wait(0.01):
+        while not self._ends.wait(0.02):
             now, world = time.monotonic(), self.fleet.world
             orders = {a.instance: a for a in world.assigned(WEB)}
             up = [{n for n, r in e.servers.get("web.8080", {}).items() if r.open} for e in world.edges.values()]
