@@ -76,10 +76,10 @@ class _Look:
 
     def _shims(self) -> Iterator[Leftover]:
         start = f"--bundle={self._paths.bundles}/".encode()
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
+        for path in Path("/proc").glob("[0-9]*"):  # with more of a path it fails where one ends meanwhile
             with contextlib.suppress(OSError):
-                words = [word for word in path.read_bytes().split(b"\0") if word.startswith(start)]
-                process = Process.of(int(path.parent.name))
+                words = [word for word in (path / "cmdline").read_bytes().split(b"\0") if word.startswith(start)]
+                process = Process.of(int(path.name))
                 if words and process and self._foreign(name := words[0].removeprefix(start).decode()):
                     yield Leftover(f"process {process.pid}, the shim of no container {name!r}", partial(_end, process))
 

@@ -61,7 +61,7 @@ class PodmanService:
         """End it, its containers and all that it mounted."""
         subprocess.run([*self._podman(), "rm", "-af", "-t", "0"], env=self._environment(), capture_output=True)
         self.kill()
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        for entry in (p / "cmdline" for p in Path("/proc").glob("[0-9]*")):
             with suppress(OSError):
                 if str(self.folder).encode() in entry.read_bytes():
                     os.kill(int(entry.parent.name), signal.SIGKILL)

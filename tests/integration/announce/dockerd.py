@@ -169,7 +169,7 @@ class Dockerd:
     def _left(self) -> set[int]:
         """Shims by their command line; what runs in containers by its cgroup, also if dockerd was killed."""
         found = {int(pid) for group in self._cgroups() for pid in (group / "cgroup.procs").read_text().split()}
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        for entry in (p / "cmdline" for p in Path("/proc").glob("[0-9]*")):
             with suppress(OSError):
                 if str(self.folder).encode() in entry.read_bytes():
                     found.add(int(entry.parent.name))

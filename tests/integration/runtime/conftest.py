@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,16 @@ class Root:
         return HostPaths(self.lib, self.run).id
 
 
+_given: deque[int] = deque(maxlen=8)  # of late
+
+
 def free_subnet() -> str:
-    """A subnet of 10.87.0.0/16 whose gateway is no address of this machine; workers beside this one have other ones."""
+    """A subnet of 10.87.0.0/16 whose gateway is no address of this machine, nor was given of late: a bridge is made
+    with its first container. Workers beside this one have other ones."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        third = secrets.choice(range(128 + worker % 4, 255, 4))
+        third = secrets.choice([n for n in range(128 + worker % 4, 255, 4) if n not in _given])
+        _given.append(third)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((f"10.87.{third}.1", 0))
@@ -155,7 +161,8 @@ def traces(root: Root) -> list[str]:
     found += [f"namespace {e.name}" for e in _scan(root.run / "netns")]
     found += [f"cgroup {p}" for p in Path("/sys/fs/cgroup").glob(f"*/hecd-{root.id}-*")]
     found += [f"interface {name}" for _, name in socket.if_nameindex() if name == root.bridge]
-    found += [f"process {p.parent.name}" for p in Path("/proc").glob("[0-9]*/cmdline") if _mentions(p, str(root.run))]
+    processes = (p / "cmdline" for p in Path("/proc").glob("[0-9]*"))
+    found += [f"process {p.parent.name}" for p in processes if _mentions(p, str(root.run))]
     for part in (root.lib / "containers", root.lib / "addresses", root.run / "containers", root.run / "oci"):
         found += [f"file {e.path}" for e in _scan(part) if not e.name.startswith(".last")]
     for family in ("ip", "ip6"):

@@ -151,7 +151,7 @@ def answer_one(upstream: socket.socket) -> None:
 def resolvers(root: Root) -> list[int]:
     """The processes that answer the names of this root."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in (p / "cmdline" for p in Path("/proc").glob("[0-9]*")):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:

@@ -29,7 +29,7 @@ def supervisors(root: Root) -> list[int]:
     """The supervisors of this root, by process number; without their children, which look alike until they become what
     they were made for."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in (p / "cmdline" for p in Path("/proc").glob("[0-9]*")):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
