@@ -94,9 +94,8 @@ def releases(fleet: Fleet, options: argparse.Namespace) -> bool:
 
 
 def load(fleet: Fleet, options: argparse.Namespace) -> Any:
-    """Four fifths of the requests over kept connections, and half of all through each load balancer. So many that one
-    whose answer is late is not due again yet: all that are wanted are sent."""
-    return fleet.load(kept_rate=int(options.rate * 0.4), fresh_rate=int(options.rate * 0.1), kept=256)
+    """Four fifths of the requests over kept connections, and half of all through each load balancer."""
+    return fleet.load(kept_rate=int(options.rate * 0.4), fresh_rate=int(options.rate * 0.1), kept=64)
 
 
 def bring_lean(fleet: Fleet) -> None:
