@@ -268,6 +268,7 @@ class Lifecycle:
 
     def _erase(self, name: str) -> None:
         """Undo everything, the last made first; fine for what is not there."""
+        self._made_s.pop(name, None)
         self._records.retract(name)
         record = self._records.read_half(name)
         self._forget_run(name)

@@ -46,13 +46,11 @@ class OciEngine:
         self._root = paths.engine
         self._id = paths.id
         self._runtime = Sealed(runtime)
-        self._crun = Path(runtime).name == "crun"
         self._conmon = conmon
         self._cgroups = Cgroups.probe()
         self._paths = paths
         # An ordinary user has no control groups, unless somebody delegates some: that is not asked for yet.
         self._flags = (f"--root={self._root}", *(("--cgroup-manager=disabled",) if paths.rootless else ()))
-        self._run = paths.run
         hybrid = [HYBRID.format(controllers=HYBRID_CONTROLLERS)] if self._needs_hybrid_creator() else []
         self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
         self._creators = {False: self._written("crun-hybrid", hybrid)} if hybrid else {}
@@ -195,14 +193,14 @@ class OciEngine:
         return process
 
     def _needs_hybrid_creator(self) -> bool:
-        return self._cgroups.hybrid_controllers and self._crun
+        return self._cgroups.hybrid_controllers and self._runtime.name == "crun"
 
     def _creator(self, *, remapped: bool) -> str:
         """What `create` is called through."""
         if remapped not in self._creators:
             if not remapped:
                 return self._runtime.path
-            if not self._crun:
+            if self._runtime.name != "crun":
                 raise MissingProgram("crun, which remaps ids,", "crun")
             MAPPED_ROOT.mkdir(mode=0o755, exist_ok=True)
             self._creators[remapped] = self._written("crun-remapped", self._mounts[remapped])
@@ -212,7 +210,7 @@ class OciEngine:
         busybox = shutil.which("busybox")
         # A shell of busybox-static starts in a third of the time.
         unshare = f"{busybox} unshare -m {busybox}" if busybox else "unshare --mount"
-        script = self._run / name
+        script = self._paths.run / name
         text = SCRIPT.format(unshare=unshare, mounts=" && ".join(mounts))
         text = text.replace("/bin/sh", f"{busybox} sh") if busybox else text
         if not script.exists() or script.read_text() != text:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import threading
+from pathlib import Path
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 Mark = tuple[int, int, int]
@@ -23,6 +24,11 @@ class Sealed:
         self._copy = -1
         self._mark: Mark | None = None
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Which program it is."""
+        return Path(self.program).name
 
     @property
     def path(self) -> str:
@@ -52,7 +58,7 @@ def _sealed(program: str) -> int:
     """A descriptor; -1 where this kernel has no such memory, or executes nothing there."""
     fd = -1
     try:
-        fd = os.memfd_create(os.path.basename(program), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)  # noqa: PTH119
+        fd = os.memfd_create(Path(program).name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         with open(program, "rb") as file:  # noqa: PTH123
             while os.sendfile(fd, file.fileno(), None, 1 << 30):
                 pass

@@ -78,11 +78,11 @@ def ensure_namespace(path: Path, userns: Path | None = None, *, ipv6: bool = Tru
         return False
     path.touch()
     if userns is None:
-        in_thread(lambda: _make_namespace(path, ipv6=ipv6))
+        in_thread(lambda: _make_namespace(path, _sysctls(ipv6=ipv6)))
         return True
     with standing("make a network namespace", "nsenter", f"--user={userns}", "unshare", "--net") as pid:
         mount(f"/proc/{pid}/ns/net", str(path), "", MS_BIND)
-    in_thread(lambda: _enter_and_prepare(path, ipv6=ipv6))
+    set_values(path, _sysctls(ipv6=ipv6))
     return True
 
 
@@ -154,36 +154,30 @@ def set_values(namespace: Path, values: Mapping[str, str]) -> None:
 
     def write() -> None:
         setns(str(namespace))
-        for name, value in values.items():
-            set_value(name.replace(".", "/"), value)
+        _set_all(values)
 
     in_thread(write)
 
 
-def _sysctls() -> dict[str, str]:
-    """Groups that this process's user namespace does not have would be refused."""
-    return {
-        name: value.replace(LARGEST_GROUP, str(min(int(LARGEST_GROUP), largest_group())))
-        for name, value in SYSCTLS.items()
-    }
-
-
-def _make_namespace(path: Path, *, ipv6: bool) -> None:
-    unshare(CLONE_NEWNET)
-    _prepare(ipv6=ipv6)
-    mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
-
-
-def _enter_and_prepare(path: Path, *, ipv6: bool) -> None:
-    setns(str(path))
-    _prepare(ipv6=ipv6)
-
-
-def _prepare(*, ipv6: bool) -> None:
-    for name, value in _sysctls().items():
+def _set_all(values: Mapping[str, str]) -> None:
+    for name, value in values.items():
         set_value(name.replace(".", "/"), value)
-    if not ipv6:
-        leave_without_ipv6("default")
+
+
+def _sysctls(*, ipv6: bool) -> dict[str, str]:
+    """What a new network namespace begins with. Groups that this process's user namespace does not have would be
+    refused."""
+    largest = str(min(int(LARGEST_GROUP), largest_group()))
+    values = {name: value.replace(LARGEST_GROUP, largest) for name, value in SYSCTLS.items()}
+    if not ipv6 and Path("/proc/sys/net/ipv6").exists():
+        values["net.ipv6.conf.default.disable_ipv6"] = "1"  # of all interfaces that come
+    return values
+
+
+def _make_namespace(path: Path, values: Mapping[str, str]) -> None:
+    unshare(CLONE_NEWNET)
+    _set_all(values)
+    mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
 
 
 def _unplug(namespace: Path) -> None:
@@ -265,8 +259,8 @@ def has_link(name: str) -> bool:
 
 
 def leave_without_ipv6(name: str) -> None:
-    """An interface, or all that come ("default"), that needs no IPv6 address of its own: each that comes up would send
-    to all others to find one. Raises KernelRefused."""
+    """An interface that needs no IPv6 address of its own: each that comes up would send to all others to find one.
+    Raises KernelRefused."""
     _set_ipv6(name, "disable_ipv6", "1")
 
 
