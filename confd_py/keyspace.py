@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
@@ -41,17 +41,13 @@ class KeySpace:
 
     def below(self, prefix: str) -> Iterator[tuple[str, str]]:
         """All pairs whose key starts with the characters of `prefix`, in key order."""
-        for index in range(bisect_left(self._keys, prefix), len(self._keys)):
-            key = self._keys[index]
-            if not key.startswith(prefix):
-                return
-            yield key, self._values[key]
+        return self._pairs(self._names_below(prefix))
 
     def match(self, pattern: str) -> Iterator[tuple[str, str]]:
         """All pairs whose key matches a glob as Go's path.Match does (`*` stops at a slash)."""
         wanted = compile_glob(pattern)
         literal = _WILD.split(pattern, maxsplit=1)[0]
-        return ((key, value) for key, value in self.below(literal) if wanted.fullmatch(key))
+        return self._pairs([key for key in self._names_below(literal) if wanted.fullmatch(key)])
 
     def children(self, path: str) -> Iterator[tuple[str, bool]]:
         """Names right below `path`, sorted, with whether there is a level below them; repeated when both."""
@@ -63,6 +59,13 @@ class KeySpace:
             if found != last:
                 yield found
             last = found
+
+    def _names_below(self, prefix: str) -> list[str]:
+        first, length = bisect_left(self._keys, prefix), len(prefix)
+        return self._keys[first : bisect_right(self._keys, prefix, first, key=lambda key: key[:length])]
+
+    def _pairs(self, keys: list[str]) -> Iterator[tuple[str, str]]:
+        return zip(keys, map(self._values.__getitem__, keys), strict=True)
 
 
 def covers(prefixes: tuple[str, ...], key: str) -> bool:

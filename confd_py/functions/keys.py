@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import starmap
 
 from confd_py.gotemplate.builtins import GoError
 from confd_py.gotemplate.values import KV, KVPairs, Strings
@@ -31,7 +32,7 @@ class KeyFunctions:
 
     def gets(self, pattern: str) -> KVPairs:
         """Pairs whose key matches the glob, in key order; none is an empty list."""
-        return KVPairs(KV(key, value) for key, value in self._match(pattern))
+        return KVPairs(starmap(KV, self._match(pattern)))
 
     def getv(self, key: str, *default: str) -> str:
         """The value at `key`, or the default if one is given."""

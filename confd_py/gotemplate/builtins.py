@@ -27,20 +27,20 @@ _NIL = _NilInterface()
 
 def field(value: Any, name: str, *arguments: Any) -> Any:
     """`.name` of a struct or map, or what a method gives; None where Go has no value. Raises GoError."""
+    if is_struct(value) and name in value._fields:  # first, as loops over keys ask for nothing else
+        if arguments:
+            raise GoError(f"{name} has arguments but cannot be invoked as function")
+        return getattr(value, name)
+    if isinstance(value, dict):
+        if arguments:
+            raise GoError(f"{name} is not a method but has arguments")
+        return value.get(name)
     if isinstance(value, Time | Duration | Location):
         return _method(value, name, arguments)
     if value is _NIL:
         raise GoError(f"nil pointer evaluating interface {{}}.{name}")
     if value is None:
         return None
-    if arguments and isinstance(value, dict):
-        raise GoError(f"{name} is not a method but has arguments")
-    if arguments and is_struct(value) and name in value._fields:
-        raise GoError(f"{name} has arguments but cannot be invoked as function")
-    if isinstance(value, dict):
-        return value.get(name)
-    if is_struct(value) and name in value._fields:
-        return getattr(value, name)
     raise GoError(f"can't evaluate field {name} in type {type_name(value)}")
 
 

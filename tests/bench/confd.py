@@ -68,8 +68,10 @@ class Rival:
             (self.folder / f"conf.d/{name}.toml").write_text(text)
             out.unlink(missing_ok=True)
         words = ["-watch", "-backend", "etcdv3", "-node", endpoint, "-confdir", str(self.folder), "-log-level", "error"]
+        installed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        installed["PYTHONPYCACHEPREFIX"] = str(self.folder / "bytecode")  # is not compiled at each start, either
         begun_s = time.perf_counter()
-        self.process = subprocess.Popen([*self.argv, *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*self.argv, *words], cwd=ROOT, stderr=subprocess.DEVNULL, env=installed)
         while not all(out.exists() for out in self.outs):
             time.sleep(0.001)
             if time.perf_counter() - begun_s > 20:
