@@ -61,6 +61,16 @@ class Mirror:
         if self._refused is not None and self._cluster_id == 0:
             raise self._refused
 
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Epoch and revision of the newest state."""
+        return self._epoch, self._revision
+
+    @property
+    def cluster_id(self) -> int:
+        """The cluster it is of; 0 while etcd has never answered."""
+        return self._cluster_id
+
     def snapshot(self) -> Snapshot:
         """The newest state; empty, of cluster 0, while etcd has never answered. It costs nothing and never changes."""
         if self._shared is None:
@@ -69,7 +79,7 @@ class Mirror:
 
     async def changed(self, after: tuple[int, int]) -> None:
         """Return as soon as (epoch, revision) is another than `after`."""
-        while (self._epoch, self._revision) == after:
+        while self.mark == after:
             await self._moved.wait()
 
     def listen(self, listener: Listener) -> None:

@@ -12,8 +12,9 @@ from registrator.errors import Conflict, HecdError
 from registrator.model.claim import Claim
 from registrator.model.names import NodeName
 from registrator.registry import schema
+from registrator.registry.rooms import Rooms
 from registrator.registry.store import Absent, Store
-from registrator.registry.world import Reader, World
+from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,9 @@ def remembered(file: Path) -> str | None:
 
 async def claim(store: Store, node: NodeName, pool: str, file: Path) -> str:
     """This node's subnet, claimed now if it has none. Raises HecdError when the pool is used up."""
-    reader = Reader()
+    claims = Rooms(store, "claims")
     while True:
-        snapshot = store.snapshot()
-        world = reader.read(snapshot)
+        world = claims.read()
         subnet = remembered(file) or _own(world, node) or free(pool, _subnets(world))
         if _own(world, node) == subnet:
             _remember(file, subnet)
@@ -48,7 +48,7 @@ async def claim(store: Store, node: NodeName, pool: str, file: Path) -> str:
                     f"subnet {subnet} of this node is claimed by another one",
                     hint=f"Stop the containers here, delete {file} and start the agent again.",
                 ) from err
-            await store.changed(snapshot.mark)
+            await claims.changed()
             continue
         log.info("subnet claimed subnet=%s node=%s", subnet, node)
         _remember(file, subnet)
@@ -61,7 +61,7 @@ async def keep(store: Store, node: NodeName, subnet: str) -> None:
     key = schema.key_of(record)
     while True:
         snapshot = store.snapshot()
-        if snapshot.cluster_id and key not in snapshot.entries:
+        if snapshot.cluster_id and snapshot.get(key) is None:
             try:
                 await store.commit([schema.put(record)], [Absent(key)])
                 log.warning("claim vanished, subnet claimed again subnet=%s", subnet)
@@ -71,7 +71,7 @@ async def keep(store: Store, node: NodeName, subnet: str) -> None:
                 log.warning("subnet not claimed again subnet=%s reason=%s", subnet, err)
                 await asyncio.sleep(RETRY_S)
                 continue
-        await store.changed(snapshot.mark)
+        await store.changed(snapshot.mark, ("claims",))
 
 
 def free(pool: str, taken: Collection[str]) -> str:

@@ -19,8 +19,9 @@ from registrator.errors import HecdError
 from registrator.model.names import NodeName
 from registrator.model.node import Edge, ServerReport
 from registrator.model.rollout import JUDGED
+from registrator.registry.rooms import Rooms
 from registrator.registry.store import Lease, Store
-from registrator.registry.world import Reader, World
+from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class EdgeReporter:
     node: NodeName
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _record: EdgeRecord = field(init=False)
-    _reader: Reader = field(default_factory=Reader)
+    _rooms: Rooms = field(init=False)
     _world: World = field(default_factory=World)
     _read_at: float = 0.0  # time.monotonic()
     _closed_at: float = 0.0  # time.monotonic()
@@ -47,6 +48,7 @@ class EdgeReporter:
 
     def __post_init__(self) -> None:
         self._record = EdgeRecord(self.store, self.node)
+        self._rooms = Rooms(self.store, "services", "instances", "rollouts", "servers")
 
     async def run(self, lease_of: Callable[[], Lease | None]) -> None:
         """Report until cancelled. `lease_of` gives the agent's lease of the moment."""
@@ -82,9 +84,8 @@ class EdgeReporter:
         if (now := time.monotonic()) - self._read_at < WATCHED_S:
             return
         self._read_at = now
-        snapshot = self.store.snapshot()
-        if snapshot.mark != (self._world.epoch, self._world.revision):
-            self._world = self._reader.read(snapshot)
+        before, self._world = self._world, self._rooms.read()
+        if self._world.instances is not before.instances:
             self._releases.learn(self._world, (name for servers in report.servers.values() for name in servers))
 
     def _edge(self, report: BalancerReport, counts: Counts | None) -> Edge:
@@ -109,7 +110,7 @@ class EdgeReporter:
         """End what waits for the answer of a host that died: no packet tells a connection that its other end did."""
         if not any(r.mute for servers in report.servers.values() for r in servers.values()) or not self.store.connected:
             return
-        for backend, server in dead(report.servers, self._reader.read(self.store.snapshot())):
+        for backend, server in dead(report.servers, self._rooms.read()):
             log.warning("requests given up server=%s/%s reason=neither it nor its agent answers", backend, server)
             await asyncio.to_thread(self.balancer.end_sessions, backend, server)
 

@@ -21,10 +21,11 @@ from registrator.health.verdict import Health, check_of, judge, pace_s
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName
 from registrator.registry import acknowledgement
+from registrator.registry.rooms import Rooms
 from registrator.registry.schema import key_of
 from registrator.registry.store import Store
 from registrator.registry.trust import Trust
-from registrator.registry.world import Reader, World
+from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -43,33 +44,50 @@ class Agent:
         self.trust = trust
         self.copies: dict[InstanceName, Copy] = {}
         self.world = World()
+        self._assigned: dict[InstanceName, Assignment] = {}  # to this node
         self._node = announcer.node.node
-        self._reader = Reader()
+        self._rooms = Rooms(store, "nodes", "assignments", "releases", "instances", "control")
+        self._edges = Rooms(store, "edges", "servers")  # they speak often: heard only while something here drains
         self._bell = asyncio.Event()
+        self._drains = asyncio.Event()  # something here does
         self._busy: set[InstanceName] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._doubt: str | None = None
 
     async def run(self) -> None:
         """Work until cancelled. Containers run on after that."""
-        self.world = self._reader.read(self.store.snapshot())
+        self._read()
         for seen in await self._asked(self.engine.containers):
             self._adopt(seen)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.announcer.hold_lease())
             group.create_task(self._announce())
             group.create_task(self._listen())
+            group.create_task(self._listen_to_edges())
             group.create_task(self._converge())
 
     async def _listen(self) -> None:
         while True:
-            snapshot = self.store.snapshot()
-            if snapshot.epoch != self.world.epoch:
+            epoch = self.world.epoch
+            self._read()
+            if epoch != self.world.epoch:
                 self.announcer.forget()
-            self.world = self._reader.read(snapshot)
             self.announcer.compare(self.world)
             self._bell.set()
-            await self.store.changed(snapshot.mark)
+            await self._rooms.changed()
+
+    def _read(self) -> None:
+        before, self.world = self.world, self._rooms.read()
+        if self.world.assignments is not before.assignments:  # of all nodes
+            orders = self.world.assignments.items()
+            self._assigned = {name: order for (node, name), order in orders if node == self._node}
+
+    async def _listen_to_edges(self) -> None:
+        while True:
+            await self._drains.wait()
+            self._edges.read()
+            self._bell.set()
+            await self._edges.changed()
 
     async def _announce(self) -> None:
         while True:
@@ -83,6 +101,10 @@ class Agent:
             orders = self._orders()
             if self._ended_orders():
                 self.announcer.news.set()
+            if any(copy.phase == "draining" for copy in self.copies.values()):
+                self._drains.set()
+            else:
+                self._drains.clear()
             now = time.monotonic()
             for name in {*orders, *self.copies} - self._busy:
                 action = self._decide(name, orders.get(name), now)
@@ -98,7 +120,7 @@ class Agent:
             self._doubt = doubt
         if doubt is not None:
             return {}
-        return {name: order for (node, name), order in self.world.assignments.items() if node == self._node}
+        return self._assigned
 
     def _ended_orders(self) -> list[Assignment]:
         """Orders to finish an instance of which nothing is here: it is gone, or never began. Nobody else knows that."""
@@ -115,7 +137,7 @@ class Agent:
         if record is None or record.state != "draining":
             return False  # not yet announced
         revision = self.world.revisions[key_of(record)]
-        return acknowledgement.released(record, revision, self.world.edges.values())
+        return acknowledgement.released(record, revision, self._edges.read().edges.values())
 
     async def _wait(self, orders: dict[InstanceName, Assignment]) -> None:
         wakes = [converge.wake_at(orders.get(n), c) for n, c in self.copies.items() if n not in self._busy]

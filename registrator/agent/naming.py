@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from registrator.agent import names
 from registrator.agent.names import Names
 from registrator.agent.ports import Directory
 from registrator.errors import EngineFault
-from registrator.registry import schema
-from registrator.registry.store import Snapshot, Store
+from registrator.registry.rooms import Rooms
+from registrator.registry.store import Store
 from registrator.registry.trust import Trust, doubt
-from registrator.registry.world import Reader
 
 log = logging.getLogger(__name__)
 
 RESYNC_S = 10.0  # after so long, a name server that somebody ended is started again
-_ROOMS = tuple(f"{schema.ROOT}{room}/" for room in ("services", "instances", "rollouts", "control"))
 
 
 @dataclass
@@ -41,15 +39,14 @@ class Naming:
 
     async def run(self) -> None:
         """Work until cancelled. Names are answered after that, too."""
-        reader = Reader()
+        rooms = Rooms(self.store, "services", "instances", "rollouts", "control")
         while True:
-            snapshot = self.store.snapshot()
-            world = reader.read(_about_names(snapshot))
+            world = rooms.read()
             wanted = names.decide(world, self._known, doubted=doubt(self.trust.memory, world) is not None)
             if wanted != self._known or time.monotonic() >= self._due:
                 self._known = wanted
                 await self._act()
-            await self._wait(snapshot.mark)
+            await self._wait(rooms)
 
     async def _act(self) -> None:
         self._due = time.monotonic() + self.resync_s
@@ -62,13 +59,9 @@ class Naming:
             log.warning("names of services are %s reason=%s", "not answered" if fault else "answered again", fault)
         self._fault = fault
 
-    async def _wait(self, mark: tuple[int, int]) -> None:
+    async def _wait(self, rooms: Rooms) -> None:
         try:
             async with asyncio.timeout(max(0.0, self._due - time.monotonic())):
-                await self.store.changed(mark)
+                await rooms.changed()
         except TimeoutError:
             return  # time to see whether it still answers
-
-
-def _about_names(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, entries={k: snapshot.entries[k] for k in snapshot.entries if k.startswith(_ROOMS)})

@@ -6,23 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from registrator.agent import peers
 from registrator.agent.peers import Peer
 from registrator.agent.ports import Tunnel
 from registrator.errors import EngineFault
 from registrator.model.node import Node
-from registrator.registry import schema
-from registrator.registry.store import Snapshot, Store
+from registrator.registry.rooms import Rooms
+from registrator.registry.store import Store
 from registrator.registry.trust import Trust, doubt
-from registrator.registry.world import Reader
 
 log = logging.getLogger(__name__)
 
 RESYNC_S = 10.0  # after so long, what somebody else changed in the kernel is put right
 RETRY_S = 1.0
-_ROOMS = tuple(f"{schema.ROOT}{room}/" for room in ("nodes", "claims", "control"))
 
 
 @dataclass
@@ -42,17 +40,16 @@ class Overlay:
     async def run(self) -> None:
         """Work until cancelled. What was made stays after that."""
         self._known = {peer.subnet: peer for peer in await asyncio.to_thread(self.tunnel.peers)}
-        reader = Reader()
+        rooms = Rooms(self.store, "nodes", "claims", "control")
         while True:
-            snapshot = self.store.snapshot()
-            world = reader.read(_about_nodes(snapshot))
+            world = rooms.read()
             doubted = doubt(self.trust.memory, world) is not None
             decision = peers.decide(world, self._known, self.own, doubted=doubted)
             self._warn(decision.strangers)
             if decision.peers != self._known or time.monotonic() >= self._due:
                 self._known = decision.peers
                 await self._act()
-            await self._wait(snapshot.mark)
+            await self._wait(rooms)
 
     async def _act(self) -> None:
         try:
@@ -67,10 +64,10 @@ class Overlay:
                 log.info("overlay %s", line)
         self._said = frozenset(changed)
 
-    async def _wait(self, mark: tuple[int, int]) -> None:
+    async def _wait(self, rooms: Rooms) -> None:
         try:
             async with asyncio.timeout(max(0.0, self._due - time.monotonic())):
-                await self.store.changed(mark)
+                await rooms.changed()
         except TimeoutError:
             return  # time for another look at the kernel
 
@@ -78,8 +75,3 @@ class Overlay:
         for line in set(strangers) - set(self._strangers):
             log.warning("node not reached %s", line)
         self._strangers = strangers
-
-
-def _about_nodes(snapshot: Snapshot) -> Snapshot:
-    """Only the records that say where nodes are: instances change a thousand times as often."""
-    return replace(snapshot, entries={k: snapshot.entries[k] for k in snapshot.entries if k.startswith(_ROOMS)})

@@ -18,14 +18,13 @@ from registrator.errors import Conflict, EngineAway, EngineFault, HecdError
 from registrator.model.hook import Result, Run
 from registrator.model.names import InstanceName, NodeName
 from registrator.registry import schema
-from registrator.registry.store import Absent, Guard, Snapshot, Store, Unchanged
+from registrator.registry.rooms import Rooms
+from registrator.registry.store import Absent, Guard, Store, Unchanged
 from registrator.registry.trust import Trust, doubt
-from registrator.registry.world import Reader, World
+from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-
-_ROOMS = tuple(f"{schema.ROOT}{room}/" for room in ("runs", "results", "releases", "control"))
 
 
 @dataclass
@@ -44,6 +43,10 @@ class Runner:
     _why: dict[str, str] = field(default_factory=dict)  # why they are to stop
     _busy: set[str] = field(default_factory=set)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _rooms: Rooms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rooms = Rooms(self.store, "runs", "results", "releases", "control")
 
     async def run(self) -> None:
         """Work until cancelled. Containers run on after that."""
@@ -53,19 +56,21 @@ class Runner:
             while True:
                 await self._bell.wait()
                 self._bell.clear()
+                self._read()  # trust may remember a later revision than that of our last change
                 for name, action in self._decided():
                     self._act(group, name, action)
 
     async def _listen(self) -> None:
-        reader = Reader()
         while True:
-            snapshot = self.store.snapshot()
-            if snapshot.epoch != self.world.epoch:
-                self._said.clear()
-            self.world = reader.read(_about_runs(snapshot))
-            self._said = {n: said for n, said in self._said.items() if said[0] > self.world.revision}
+            self._read()
             self._bell.set()
-            await self.store.changed(snapshot.mark)
+            await self._rooms.changed()
+
+    def _read(self) -> None:
+        epoch, self.world = self.world.epoch, self._rooms.read()
+        if epoch != self.world.epoch:
+            self._said.clear()
+        self._said = {n: said for n, said in self._said.items() if said[0] > self.world.revision}
 
     def _decided(self) -> list[tuple[str, Action]]:
         if doubt(self.trust.memory, self.world) is not None:  # what runs goes on to its end, or its time
@@ -258,7 +263,3 @@ class Runner:
 
 def _brief(err: EngineFault) -> str:
     return " ".join([err.brief, *err.details[:1]])
-
-
-def _about_runs(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, entries={k: snapshot.entries[k] for k in snapshot.entries if k.startswith(_ROOMS)})

@@ -31,7 +31,7 @@ async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
     demotion = schema.key_of(Demotion(NodeName(name)))
     while True:
         snapshot = store.snapshot()
-        if (held := snapshot.entries.get(schema.LEADER)) is None and demotion not in snapshot.entries:
+        if (held := snapshot.get(schema.LEADER)) is None and snapshot.get(demotion) is None:
             place = Put(schema.LEADER, name.encode(), lease.id)
             try:
                 revision = await store.commit([place], [Absent(schema.LEADER), Absent(demotion)])
@@ -44,4 +44,4 @@ async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
                 return Leadership(Created(schema.LEADER, revision))
         elif held is not None and held.lease == lease.id:
             return Leadership(Created(schema.LEADER, held.created))  # ours: the answer to an earlier try was lost
-        await store.changed(snapshot.mark)
+        await store.changed(snapshot.mark, ("control", "demotions"))

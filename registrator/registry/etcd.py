@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 
 import etcdkit
 from registrator.config import EtcdAccess
 from registrator.errors import Conflict, HecdError, LeaseLost, RegistryRefused, RegistryUnavailable
 from registrator.registry.schema import ROOT
-from registrator.registry.store import Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Unchanged, Write
+from registrator.registry.store import (
+    Absent,
+    Created,
+    Delete,
+    Guard,
+    Lease,
+    Put,
+    Raw,
+    Snapshot,
+    Unchanged,
+    Write,
+    room_word,
+)
 
 
 class EtcdStore:
@@ -20,7 +31,8 @@ class EtcdStore:
     def __init__(self, client: etcdkit.Client, mirror: etcdkit.Mirror) -> None:
         self._client = client
         self._mirror = mirror
-        self._raws: dict[str, Raw] = {}
+        self._rooms: Mapping[str, Mapping[str, Raw]] = {}
+        self._moved: dict[str, int] = {}  # room -> revision at which something of it last changed
         mirror.listen(self._hear)
 
     @property
@@ -35,11 +47,16 @@ class EtcdStore:
             raise _mapped(err) from err
 
     def snapshot(self) -> Snapshot:
-        seen = self._mirror.snapshot()
-        return Snapshot(seen.epoch, seen.revision, seen.cluster_id, MappingProxyType(self._raws))
+        epoch, revision = self._mirror.mark
+        return Snapshot(epoch, revision, self._mirror.cluster_id, self._rooms)
 
-    async def changed(self, after: tuple[int, int]) -> None:
-        await self._mirror.changed(after)
+    async def changed(self, after: tuple[int, int], rooms: Collection[str] = ()) -> None:
+        epoch, revision = after
+        while True:
+            await self._mirror.changed(after)
+            after = self._mirror.mark
+            if not rooms or after[0] != epoch or any(self._moved.get(room, 0) > revision for room in rooms):
+                return
 
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         try:
@@ -62,13 +79,17 @@ class EtcdStore:
 
     def _hear(self, changes: list[etcdkit.Change]) -> None:
         """Keep each entry in the port's words. What was handed out does not change, and what did not change is kept."""
-        raws = self._raws.copy()
+        fresh: dict[str, dict[str, Raw]] = {}
         for change in changes:
+            word = room_word(change.key)
+            if word not in fresh:
+                fresh[word] = dict(self._rooms.get(word, {}))
             if change.new is None:
-                raws.pop(change.key, None)
+                fresh[word].pop(change.key, None)
             else:
-                raws[change.key] = _raw(change.new)
-        self._raws = raws
+                fresh[word][change.key] = _raw(change.new)
+        self._rooms = {**self._rooms, **fresh}
+        self._moved.update(dict.fromkeys(fresh, self._mirror.mark[1]))
 
 
 class _HeldLease:

@@ -65,7 +65,7 @@ async def _take(store: Store, puts: list[Put], now: float, more: Sequence[Put] =
     for _ in range(_TRIES):
         snapshot = store.snapshot()
         for put in puts:
-            if (raw := snapshot.entries.get(put.key)) is not None:
+            if (raw := snapshot.get(put.key)) is not None:
                 raise _refusal(put.key, raw, now)
         try:
             revision = await store.commit([*puts, *more], [Absent(put.key) for put in puts])

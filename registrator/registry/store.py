@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 MOST_AT_ONCE = 128  # writes of one commit, and guards, as etcd has it by default
@@ -27,14 +27,33 @@ class Raw:
     lease: int = 0
 
 
+def room_word(key: str) -> str:
+    """The room that a key is in: its second word, "" where it has no more than one."""
+    return key.split("/", 3)[2] if key.count("/") > 1 else ""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """All records at one revision. `epoch` grows when the store's history broke: other data, or older data."""
+    """All records at one revision, by room and key. `epoch` grows when the store's history broke: other data, or older
+    data. A room in which nothing changed is the same object as in the snapshot before."""
 
     epoch: int
     revision: int
     cluster_id: int
-    entries: Mapping[str, Raw]
+    rooms: Mapping[str, Mapping[str, Raw]]
+
+    @property
+    def entries(self) -> Mapping[str, Raw]:
+        """The records by key; put together when it is asked for."""
+        return {key: raw for room in self.rooms.values() for key, raw in room.items()}
+
+    def get(self, key: str) -> Raw | None:
+        """The record at `key`."""
+        return self.rooms.get(room_word(key), {}).get(key)
+
+    def only(self, words: Collection[str]) -> Snapshot:
+        """The same without other rooms than these."""
+        return replace(self, rooms={word: room for word, room in self.rooms.items() if word in words})
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -113,8 +132,9 @@ class Store(Protocol):
     def snapshot(self) -> Snapshot:
         """The newest complete state."""
 
-    async def changed(self, after: tuple[int, int]) -> None:
-        """Return as soon as there is a snapshot with another mark than `after`."""
+    async def changed(self, after: tuple[int, int], rooms: Collection[str] = ()) -> None:
+        """Return as soon as there is a snapshot with another mark than `after`; with `rooms`, one in which something of
+        these is another, or of a later epoch."""
 
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         """Do all writes at once if all guards hold; the revision.

@@ -120,28 +120,22 @@ class Reader:
     """Turns snapshots into worlds and remembers the last one."""
 
     def __init__(self) -> None:
-        self._raws: Mapping[str, Raw] = {}
+        self._rooms: Mapping[str, Mapping[str, Raw]] = {}
         self._world = _EMPTY
         self._heads: dict[NodeName, Edge] = {}  # what edges say, without their parts
 
     def read(self, snapshot: Snapshot) -> World:
         """The world at `snapshot`. A record that can't be read is left out and named in `faults`."""
-        before, raws = self._raws, snapshot.entries
-        known = before.get
-        fresh = [(key, raw) for key, raw in raws.items() if known(key) is not raw]
         draft = _Draft(self._world)
-        if len(before) + sum(key not in before for key, _ in fresh) > len(raws):
-            for key in before.keys() - raws.keys():
-                draft.drop(key)
-        for key, raw in fresh:
-            draft.put(key, raw)
+        for word in {*self._rooms, *snapshot.rooms}:
+            _compare(self._rooms.get(word, {}), snapshot.rooms.get(word, {}), draft)
         draft.join_parts(self._heads)
         draft.changed |= {
             "epoch": snapshot.epoch, "revision": snapshot.revision, "cluster_id": snapshot.cluster_id
         }  # fmt: skip
         world = replace(self._world, **draft.changed)
         vars(world)["parts"] = draft.parts
-        self._raws, self._world = ({}, _EMPTY) if draft.clash else (raws, world)
+        self._rooms, self._world = ({}, _EMPTY) if draft.clash else (snapshot.rooms, world)
         if draft.clash:
             self._heads = {}
         return world
@@ -256,6 +250,19 @@ class _Draft:
             self.changed["ledger"] = decode(Ledger, raw.value) if raw else None
         except CodecFault as err:
             self._of("faults")[key] = str(err)
+
+
+def _compare(before: Mapping[str, Raw], raws: Mapping[str, Raw], draft: _Draft) -> None:
+    """Note in `draft` what of a room is another than before. The same room costs no look at its records."""
+    if before is raws:
+        return
+    known = before.get
+    fresh = [(key, raw) for key, raw in raws.items() if known(key) is not raw]
+    if len(before) + sum(key not in before for key, _ in fresh) > len(raws):
+        for key in before.keys() - raws.keys():
+            draft.drop(key)
+    for key, raw in fresh:
+        draft.put(key, raw)
 
 
 def _index(word: str, words: tuple[str, ...]) -> Any:

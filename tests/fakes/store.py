@@ -5,10 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from registrator.errors import Conflict, LeaseLost, RegistryRefused, RegistryUnavailable
-from registrator.registry.store import MOST_AT_ONCE, Absent, Created, Delete, Guard, Lease, Put, Raw, Snapshot, Write
+from registrator.registry.store import (
+    MOST_AT_ONCE,
+    Absent,
+    Created,
+    Delete,
+    Guard,
+    Lease,
+    Put,
+    Raw,
+    Snapshot,
+    Write,
+    room_word,
+)
 
 
 class FakeStore:
@@ -17,7 +29,8 @@ class FakeStore:
     def __init__(self) -> None:
         self.connected = True
         self.away = False
-        self._entries: dict[str, Raw] = {}
+        self._rooms: dict[str, dict[str, Raw]] = {}
+        self._changed_at: dict[str, int] = {}  # room -> revision
         self._epoch = 0
         self._cluster = 1
         self._revision = 1
@@ -26,10 +39,10 @@ class FakeStore:
         self._ids = itertools.count(100)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self._epoch, self._revision, self._cluster, dict(self._entries))
+        return Snapshot(self._epoch, self._revision, self._cluster, dict(self._rooms))
 
-    async def changed(self, after: tuple[int, int]) -> None:
-        while self.snapshot().mark == after:
+    async def changed(self, after: tuple[int, int], rooms: Collection[str] = ()) -> None:
+        while not self._moved_since(after, rooms):
             moved = self._moved
             await moved.wait()
 
@@ -59,7 +72,9 @@ class FakeStore:
         """End a lease as if its holder had died."""
         lease = self._leases.pop(lease_id)
         self._revision += 1
-        self._entries = {k: raw for k, raw in self._entries.items() if raw.lease != lease_id}
+        for room in list(self._rooms.values()):
+            for key in [key for key, raw in room.items() if raw.lease == lease_id]:
+                self._apply(Delete(key))
         lease.gone.set()
         self._ring()
 
@@ -67,25 +82,34 @@ class FakeStore:
         """Lose everything, as an etcd whose data directory was deleted."""
         for lease_id in list(self._leases):
             self._leases.pop(lease_id).gone.set()
-        self._entries.clear()
+        self._rooms, self._changed_at = {}, {}
         self._epoch, self._cluster, self._revision = self._epoch + 1, self._cluster + 1, 1
         self._ring()
 
     def _apply(self, write: Write) -> None:
-        if isinstance(write, Delete):
-            self._entries.pop(write.key, None)
+        word = room_word(write.key)
+        room = dict(self._rooms.get(word, {}))
+        before = room.pop(write.key, None)
+        if isinstance(write, Put):
+            created = before.created if before else self._revision
+            room[write.key] = Raw(write.value, self._revision, created, write.lease)
+        elif before is None:
             return
-        before = self._entries.get(write.key)
-        created = before.created if before else self._revision
-        self._entries[write.key] = Raw(write.value, self._revision, created, write.lease)
+        self._rooms[word], self._changed_at[word] = room, self._revision
 
     def _holds(self, guard: Guard) -> bool:
-        raw = self._entries.get(guard.key)
+        raw = self._rooms.get(room_word(guard.key), {}).get(guard.key)
         if isinstance(guard, Absent):
             return raw is None
         if raw is None:
             return False
         return guard.revision == (raw.created if isinstance(guard, Created) else raw.revision)
+
+    def _moved_since(self, after: tuple[int, int], rooms: Collection[str]) -> bool:
+        mark = self.snapshot().mark
+        if not rooms or mark[0] != after[0]:
+            return mark != after
+        return any(self._changed_at.get(room, 0) > after[1] for room in rooms)
 
     def _ring(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()

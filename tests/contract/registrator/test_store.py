@@ -54,6 +54,21 @@ async def test_changed_rings_for_the_newer_and_only_then(store: Store) -> None:
     await asyncio.wait_for(store.changed(mark), 5.0)
 
 
+async def test_changed_of_a_room_rings_for_what_happens_there_and_for_nothing_else(store: Store) -> None:
+    first = await at(store, await store.commit([Put("/hecd/a/1", b"1"), Put("/hecd/b/1", b"1")]))
+    waiting = asyncio.create_task(store.changed(first.mark, ("a", "none")))
+    second = await at(store, await store.commit([Put("/hecd/b/1", b"2"), Put("/hecd/c/1", b"1")]))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    assert second.rooms["a"] is first.rooms["a"]
+    third = await at(store, await store.commit([Delete("/hecd/a/1")]))
+    await asyncio.wait_for(waiting, 5.0)
+    await asyncio.wait_for(store.changed(first.mark, ("a",)), 5.0)  # as it did, though not last
+    assert third.get("/hecd/a/1") is None
+    assert third.get("/hecd/b/1") == third.only(["b"]).entries["/hecd/b/1"] == second.rooms["b"]["/hecd/b/1"]
+    assert not third.only(["a", "none"]).entries
+
+
 async def test_keys_of_a_revoked_lease_vanish(store: Store) -> None:
     lease = await store.lease(5)
     revision = await store.commit([Put("/hecd/a", b"1", lease.id)])

@@ -20,7 +20,7 @@ from registrator.orders import events, follow, hooks
 from registrator.orders.history import history
 from registrator.orders.plan import plan
 from registrator.orders.steps import steps
-from registrator.registry.store import Raw, Snapshot
+from registrator.registry.store import Raw, Snapshot, room_word
 from registrator.registry.world import Reader, World
 from tests.unit.registrator.test_rollout import N1, WEB, Stage
 
@@ -451,7 +451,7 @@ def test_records_of_before_there_were_hooks_are_read() -> None:
         "/hecd/nodes/n1": b'{"node": "n1"}',
         "/hecd/services/web": b'{"service": "web", "release": 1, "replicas": 0}',
     }
-    world = Reader().read(Snapshot(1, 1, 1, {key: Raw(value, 1, 1) for key, value in raw.items()}))
+    world = Reader().read(Snapshot(1, 1, 1, {room_word(key): {key: Raw(value, 1, 1)} for key, value in raw.items()}))
     assert not world.faults
     view = ServiceView.of(world, world.services[WEB])
     assert rollout.decide(view, Board(world.nodes, ()), 5.0) == []
