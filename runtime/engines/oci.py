@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from runtime.model import Usage
 from runtime.paths import HostPaths
 from runtime.ports import PLAIN, EngineFacts, Launched, Streams
 from runtime.process import Process, readable
-from runtime.state import write_whole
 
 INIT = "/usr/bin/tini-static"
 SECCOMP = (Path("/usr/share/containers/seccomp.json"), Path("/etc/containers/seccomp.json"))
@@ -32,11 +31,8 @@ _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 # list of controllers helps. And the root of a container whose ids are remapped cannot go where nobody but root may: its
 # files have to be found elsewhere. What is mounted for these lies there in a mount namespace that lasts as long as
 # `crun create`, so that nothing on the host changes and no other program notices.
-HYBRID = "mount -o bind /dev/null {controllers}"
+HYBRID = f"mount -o bind /dev/null {HYBRID_CONTROLLERS}"
 REMAPPED = f"mount -o bind rootfs {MAPPED_ROOT}"
-SCRIPT = """#!/bin/sh
-exec {unshare} sh -c '{mounts} && exec "$HECD_RUNTIME" "$@"' crun "$@"
-"""
 
 
 class OciEngine:
@@ -51,9 +47,8 @@ class OciEngine:
         self._paths = paths
         # An ordinary user has no control groups, unless somebody delegates some: that is not asked for yet.
         self._flags = (f"--root={self._root}", *(("--cgroup-manager=disabled",) if paths.rootless else ()))
-        hybrid = [HYBRID.format(controllers=HYBRID_CONTROLLERS)] if self._needs_hybrid_creator() else []
+        hybrid = [HYBRID] if self._cgroups.hybrid_controllers and self._runtime.name == "crun" else []
         self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
-        self._creators = {False: self._written("crun-hybrid", hybrid)} if hybrid else {}
 
     @classmethod
     def open(cls, paths: HostPaths) -> OciEngine:
@@ -130,7 +125,7 @@ class OciEngine:
                         self._conmon_argv(name, bundle, log, streams),
                         check=False,
                         cwd=bundle,
-                        env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer), "HECD_RUNTIME": self._runtime.path},
+                        env={**_ENVIRONMENT, "_OCI_SYNCPIPE": str(writer)},
                         pass_fds=[writer, *uses],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,  # a pipe here would be held open by the container
@@ -158,14 +153,15 @@ class OciEngine:
 
     def _conmon_argv(self, name: str, bundle: Path, log: Path, streams: Streams) -> list[str]:
         limit = [f"--log-size-max={streams.log_bytes}"] if streams.log_bytes else []
+        program, *words = self._creator(remapped=(bundle / "rootfs").is_symlink())
         return [
             self._conmon,
             "--api-version=1",
             f"--cid={name}",
             f"--cuuid={name}",
             f"--name={name}",
-            f"--runtime={self._creator(remapped=(bundle / 'rootfs').is_symlink())}",
-            *(f"--runtime-arg={flag}" for flag in self._flags),
+            f"--runtime={program}",
+            *(f"--runtime-arg={word}" for word in (*words, *self._flags)),
             f"--bundle={bundle}",
             f"--container-pidfile={bundle / 'pid'}",
             f"--conmon-pidfile={bundle / 'conmon.pid'}",
@@ -192,30 +188,23 @@ class OciEngine:
             raise _refused(name, f"process {pid} ended before it was started")
         return process
 
-    def _needs_hybrid_creator(self) -> bool:
-        return self._cgroups.hybrid_controllers and self._runtime.name == "crun"
-
-    def _creator(self, *, remapped: bool) -> str:
-        """What `create` is called through."""
-        if remapped not in self._creators:
-            if not remapped:
-                return self._runtime.path
-            if self._runtime.name != "crun":
-                raise MissingProgram("crun, which remaps ids,", "crun")
+    def _creator(self, *, remapped: bool) -> list[str]:
+        """What `create` is called through, as words."""
+        if not (mounts := self._mounts[remapped]):
+            return [self._runtime.path]
+        if remapped and self._runtime.name != "crun":
+            raise MissingProgram("crun, which remaps ids,", "crun")
+        if remapped:
             MAPPED_ROOT.mkdir(mode=0o755, exist_ok=True)
-            self._creators[remapped] = self._written("crun-remapped", self._mounts[remapped])
-        return self._creators[remapped]
+        return [*_alone(), "-c", " && ".join((*mounts, 'exec "$0" "$@"')), self._runtime.path]
 
-    def _written(self, name: str, mounts: Sequence[str]) -> str:
-        busybox = shutil.which("busybox")
-        # A shell of busybox-static starts in a third of the time.
-        unshare = f"{busybox} unshare -m {busybox}" if busybox else "unshare --mount"
-        script = self._paths.run / name
-        text = SCRIPT.format(unshare=unshare, mounts=" && ".join(mounts))
-        text = text.replace("/bin/sh", f"{busybox} sh") if busybox else text
-        if not script.exists() or script.read_text() != text:
-            write_whole(script, text.encode(), 0o700)
-        return str(script)
+
+@cache
+def _alone() -> list[str]:
+    """A shell in a mount namespace of its own; that of busybox-static starts in a third of the time."""
+    if busybox := shutil.which("busybox"):
+        return [busybox, "unshare", "-m", busybox, "sh"]
+    return [shutil.which("unshare") or "unshare", "-m", "/bin/sh"]
 
 
 def default_profile() -> dict[str, Any] | None:
