@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -161,7 +161,7 @@ class Records:
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Nobody else, of any thread or process, changes this container meanwhile."""
-        with held(self._paths.container_locks / name):
+        with held(self._paths.container_locks / name, spent=self._gone(name)):
             yield
 
     @contextmanager
@@ -169,22 +169,30 @@ class Records:
         """The same without waiting: False where somebody else is at it."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(self._paths.container_locks / name, wait=False))
+                stack.enter_context(held(self._paths.container_locks / name, wait=False, spent=self._gone(name)))
                 free = True
             except BlockingIOError:
                 free = False
             yield free
 
+    def _gone(self, name: str) -> Callable[[], bool]:
+        return lambda: not self._paths.container(name).exists()
+
+
+def _always() -> bool:
+    return True
+
 
 @contextmanager
-def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file; an exclusive holder deletes it. Raises BlockingIOError where it may not wait."""
+def held(path: Path, *, shared: bool = False, wait: bool = True, spent: Callable[[], bool] = _always) -> Iterator[None]:
+    """Hold a lock file; an exclusive holder deletes it if it is `spent`: what is wanted again soon costs a disk less
+    when it stays. Raises BlockingIOError where it may not wait."""
     kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     fd = _lock(path, kind)
     try:
         yield
     finally:
-        if not shared:
+        if not shared and spent():
             path.unlink(missing_ok=True)
         os.close(fd)
 
@@ -215,13 +223,18 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file: a reader sees the old or the new content, also after a crash half-way."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
-        draft.touch(0o600)  # it may be a secret from its first byte on
-        draft.write_bytes(data)
-        draft.chmod(mode)
+        with open(draft, "xb", opener=_secretly) as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _secretly(path: str, flags: int) -> int:
+    """It may be a secret from its first byte on."""
+    return os.open(path, flags, 0o600)
 
 
 def _read(path: Path) -> Record | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import NoAddressLeft
-from runtime.state import held, write_whole
+from runtime.state import held
 
 _CURSOR = ".last"
 
@@ -37,12 +37,12 @@ class Addresses:
 
         Addresses go round the subnet: one that was given back rests as long as it can before it is given out again.
         """
-        with self._turn, held(self._lock):
+        with self._alone():
             if address := self._of(owner):
                 return address
             for address in self._after_the_last():
                 if not (self._root / address).exists() and self.take(address, owner):
-                    write_whole(self._root / _CURSOR, address.encode())
+                    (self._root / _CURSOR).write_text(address)  # half of it, after a crash, only begins elsewhere
                     return address
         raise NoAddressLeft(str(self.subnet))
 
@@ -61,11 +61,16 @@ class Addresses:
 
     def release(self, owner: str) -> None:
         """Give back what the owner has; fine if that is nothing."""
-        with self._turn, held(self._lock):
+        with self._alone():
             address = self._of(owner)
             for each in [address] if address else [a for a, by in self.all().items() if by == owner]:
                 (self._root / each).unlink(missing_ok=True)
             self._hint(owner).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._turn, held(self._lock, spent=lambda: False):
+            yield
 
     def all(self) -> dict[str, str]:
         """Owners by address."""
