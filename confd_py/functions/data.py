@@ -8,12 +8,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from confd_py.functions.text import readable
 from confd_py.gotemplate.builtins import GoError
+from confd_py.gotemplate.clock import RFC3339, Time
 from confd_py.gotemplate.printing import decimal_digits, float_text
 from confd_py.gotemplate.values import Ints, KVPairs, KVs, Strings, is_struct
 
 _GO_KINDS = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
 _HTML = re.compile("[<>&\u2028\u2029]")
+_SHORT = re.compile(r"\\.")  # escapes one by one: a backslash before a b may itself be escaped
+_LONG = {"\\b": "\\u0008", "\\f": "\\u000c"}
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
+_LONE = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half a character: Go reads it as U+FFFD
 
 
 class JsonCache:
@@ -142,9 +148,19 @@ def _parsed(text: str, number: Callable[[str], Any]) -> Any:
         raise ValueError(word)
 
     try:
-        return json.loads(text, parse_int=number, parse_float=_float, parse_constant=refuse)
+        clean = text if text.isascii() else readable(text)
+        found = json.loads(clean, parse_int=number, parse_float=_float, parse_constant=refuse)
+        return _without_halves(found) if _LONE.search(clean) else found
     except (ValueError, RecursionError) as err:
         raise GoError(_syntax(text, err)) from err
+
+
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    return {readable(k): _without_halves(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _float(word: str) -> float:
@@ -174,6 +190,8 @@ def _encoded(value: Any, line: str = "") -> str:
         return _number(value)
     if isinstance(value, int):
         return str(int(value))
+    if isinstance(value, Time):
+        return f'"{value.Format(RFC3339)}"'
     inner = line + "  " if line else ""
     if isinstance(value, dict) or is_struct(value):
         pairs = value._asdict().items() if is_struct(value) else sorted(value.items())
@@ -192,9 +210,8 @@ def _bracketed(brackets: str, parts: list[str], line: str) -> str:
 
 
 def _string(text: str) -> str:
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    quoted = json.dumps(clean, ensure_ascii=False)
-    return quoted.replace("\\b", "\\u0008").replace("\\f", "\\u000c").replace("\x7f", "\x7f")
+    quoted = _SHORT.sub(lambda match: _LONG.get(match[0], match[0]), json.dumps(text, ensure_ascii=False))
+    return _NO_UTF8.sub(r"\\ufffd", quoted)
 
 
 def _number(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +27,7 @@ _PLAIN: dict[str, tuple[Callable[..., Any], str]] = {
     "datetime": (clock.now, "-> time"),
     "default": (lambda other, value: other if data.empty(value) else value, "any any -> any"),
     "dict": (data.mapping, "any... -> map"),
-    "dir": (lambda path: posixpath.normpath(posixpath.dirname(path) or "."), "string -> string"),
+    "dir": (text.folder, "string -> string"),
     "div": (data.divide, "int int -> int"),
     "empty": (data.empty, "any -> bool"),
     "fileExists": (host.file_exists, "string -> bool"),

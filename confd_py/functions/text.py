@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import posixpath
 import re
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from confd_py.gotemplate.values import KVs, Strings, from_utf8, utf8
 from confd_py.notation import parse_go_bool
 
 _INT = re.compile(r"[+-]?[0-9]+\Z")
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _MOST_STEPS = 1 << 28  # states of an expression times characters of a text: RE2 may go through all of them, for seconds
 
@@ -42,12 +44,12 @@ def parse_bool(text: str) -> bool:
 
 def to_upper(text: str) -> str:
     """Capital letters, one for one: `ß` has none."""
-    return "".join(char.upper() if len(char.upper()) == 1 else char for char in text)
+    return "".join(char.upper() if len(char.upper()) == 1 else char for char in readable(text))
 
 
 def to_lower(text: str) -> str:
     """Small letters, one for one."""
-    return "".join(char.lower()[0] for char in text)
+    return "".join(char.lower()[0] for char in readable(text))
 
 
 def split(text: str, separator: str) -> Strings:
@@ -94,6 +96,12 @@ def base(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2] or "/"
 
 
+def folder(path: str) -> str:
+    """All but the last part of a path, as short as it can be written."""
+    shortest = posixpath.normpath(posixpath.dirname(path) or ".")
+    return "/" + shortest.lstrip("/") if shortest.startswith("/") else shortest
+
+
 def sort_by_length(items: list[str]) -> Strings:
     """Shortest first; the order among the equally long stays."""
     return Strings(sorted(items, key=lambda item: len(utf8(item))))
@@ -129,23 +137,23 @@ def repeat(count: int, text: str) -> str:
 
 def nospace(text: str) -> str:
     """Without any white space."""
-    return "".join(char for char in text if not char.isspace())
+    return "".join(char for char in readable(text) if not char.isspace() or "\x1c" <= char <= "\x1f")
 
 
 def snakecase(text: str) -> str:
     """its_words_in_small_letters."""
-    return "_".join(word.lower() for word in _words(text))
+    return "_".join(map(to_lower, _words(text)))
 
 
 def kebabcase(text: str) -> str:
     """its-words-in-small-letters."""
-    return "-".join(word.lower() for word in _words(text))
+    return "-".join(map(to_lower, _words(text)))
 
 
 def camelcase(text: str) -> str:
     """itsWordsBeginLarge, but for the first."""
-    words = [word.lower() for word in _words(text)]
-    return "".join(words[:1] + [word[:1].upper() + word[1:] for word in words[1:]])
+    words = [to_lower(word) for word in _words(text)]
+    return "".join(words[:1] + [to_upper(word[0]) + word[1:] for word in words[1:]])
 
 
 def sha256sum(text: str) -> str:
@@ -155,27 +163,28 @@ def sha256sum(text: str) -> str:
 
 def regex_match(pattern: str, text: str) -> bool:
     """Whether RE2's `pattern` is found in `text`."""
-    return bool(_compiled(pattern, text).search(text))
+    return bool(_compiled(pattern, text).search(readable(text)))
 
 
 def regex_find(pattern: str, text: str) -> str:
     """What RE2's `pattern` finds first in `text`, or nothing."""
-    found = _compiled(pattern, text).search(text)
+    found = _compiled(pattern, text).search(readable(text))
     return str(found.group(0)) if found else ""
 
 
 def regex_replace_all(pattern: str, text: str, replacement: str) -> str:
     """`text` with every match replaced; `$1` and `${name}` stand for groups."""
-    compiled, left = _compiled(pattern, text), sizes.LARGEST
-
-    def replaced(match: Any) -> str:
-        nonlocal left
-        put = _expanded(replacement, match, compiled)
-        left -= len(put)
+    compiled, text, replacement = _compiled(pattern, text), readable(text), readable(replacement)
+    parts, last, left = [], 0, sizes.LARGEST
+    for match in compiled.finditer(text):
+        begin, end = match.span()
+        parts.append(text[last:begin])
+        if end > last or begin == 0:  # as Go: an empty match right behind another one is none
+            parts.append(_expanded(replacement, match, compiled))
+        last = end
+        left -= len(parts[-1])
         _bounded("regexReplaceAll", sizes.LARGEST - left)
-        return put
-
-    return str(compiled.sub(replaced, text))
+    return "".join(parts) + text[last:]
 
 
 _GROUP = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
@@ -191,6 +200,11 @@ def _expanded(replacement: str, match: Any, compiled: Any) -> str:
         return (match.group(name) or "") if name in compiled.groupindex else ""
 
     return _GROUP.sub(one, replacement)
+
+
+def readable(text: str) -> str:
+    """What Go makes of a text that it reads by characters: bytes that are no UTF-8 become U+FFFD each."""
+    return _NO_UTF8.sub("\ufffd", text)
 
 
 def _bounded(name: str, size: int) -> None:
@@ -212,7 +226,7 @@ def _parsed(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(readable(pattern), options)
     except re2.error as err:
         fault = err.args[0].decode() if isinstance(err.args[0], bytes) else str(err)
         raise GoError(f"error parsing regexp: {fault}") from None
@@ -220,7 +234,7 @@ def _parsed(pattern: str) -> Any:
 
 def _words(text: str) -> list[str]:
     """Parts between `_`, `-` and spaces, and before capital letters: HTTPServer is HTTP and Server."""
-    return [word for part in re.split(r"[_\- ]", text) for word in _humps(part)]
+    return [word for part in re.split(r"[_\- ]", text) if part for word in _humps(part)]
 
 
 def _humps(part: str) -> list[str]:

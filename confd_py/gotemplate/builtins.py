@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
-from confd_py.gotemplate.clock import Location, Time
+from confd_py.gotemplate.clock import Location, Month, Time, Weekday
 from confd_py.gotemplate.duration import Duration
 from confd_py.gotemplate.literals import printable
 from confd_py.gotemplate.printf import sprintf
@@ -35,7 +35,7 @@ def field(value: Any, name: str, *arguments: Any) -> Any:
         if arguments:
             raise GoError(f"{name} is not a method but has arguments")
         return value.get(name)
-    if isinstance(value, Time | Duration | Location):
+    if isinstance(value, Time | Duration | Location | Month | Weekday):
         return _method(value, name, arguments)
     if value is _NIL:
         raise GoError(f"nil pointer evaluating interface {{}}.{name}")
@@ -50,7 +50,7 @@ def through(value: Any, name: str) -> Any:
     return _NIL if found is None and isinstance(value, dict) and name in value else found
 
 
-def _method(value: Time | Duration | Location, name: str, arguments: tuple[Any, ...]) -> Any:
+def _method(value: Time | Duration | Location | Month | Weekday, name: str, arguments: tuple[Any, ...]) -> Any:
     method = value.method(name)
     if method is None:
         raise GoError(f"can't evaluate field {name} in type {value.go_type}")
@@ -121,7 +121,7 @@ def eq(first: Any, *others: Any) -> bool:
             continue
         if kind != _kind(other):
             raise GoError("incompatible types for comparison")
-        if not kind and not is_struct(first):
+        if not kind and not (is_struct(first) or isinstance(first, Time)):
             if type(first) is not type(other):
                 raise GoError(f"non-comparable types {text_of(first)}: {type_name(first)}, {type_name(other)}")
             raise GoError(f"non-comparable type {text_of(other)}: {type_name(other)}")

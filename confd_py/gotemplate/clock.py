@@ -18,13 +18,27 @@ _DAYS = calendar.day_name
 _YEAR_1_S = 62_135_596_800  # from there to 1970
 # Longest first, where one begins like another.
 _PARTS = re.compile(
-    r"January|Jan|Monday|Mon|MST|2006|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000|Z07:00|Z0700|Z07"
+    r"January|Jan(?![a-z])|Monday|Mon(?![a-z])|MST|2006|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000|Z07:00|Z0700|Z07"
     r"|[.,](?:0+|9+)(?![0-9])|002|__2|01|02|03|04|05|06|15|_2(?!006)|PM|pm|1|2|3|4|5"
 )
 
 
-class Month(int):
-    """time.Month: a number that prints as a name."""
+RFC3339 = "2006-01-02T15:04:05.999999999Z07:00"  # with what there is of the second
+
+
+class _Named(int):
+    """A number that prints as a name."""
+
+    def go_text(self) -> str:
+        return format(int(self))
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        """What a template calls `.Name`; None: it is not served."""
+        return self.go_text if name == "String" else None
+
+
+class Month(_Named):
+    """time.Month: 1 is January."""
 
     go_type = "time.Month"
 
@@ -34,7 +48,7 @@ class Month(int):
     __str__ = go_text
 
 
-class Weekday(int):
+class Weekday(_Named):
     """time.Weekday: 0 is Sunday."""
 
     go_type = "time.Weekday"
@@ -137,6 +151,17 @@ class Time:
     def String(self) -> str:
         return self.go_text()
 
+    def GoString(self) -> str:
+        moment = self.moment
+        where = "time.UTC" if moment.tzinfo is UTC else f'time.Location("{self.Location()}")'
+        if where == 'time.Location("Local")':
+            where = "time.Local"
+        clock = f"{moment.hour}, {moment.minute}, {moment.second}, {self.nanosecond}"
+        return f"time.Date({moment.year}, time.{self.Month()}, {moment.day}, {clock}, {where})"
+
+    def IsDST(self) -> bool:
+        return bool(self.moment.timetuple().tm_isdst > 0)
+
     def IsZero(self) -> bool:
         return False
 
@@ -149,8 +174,12 @@ class Time:
 
     def Truncate(self, to: int) -> Time:
         """Counted from Go's year 1, in UTC."""
-        past = (self.UnixNano() + _YEAR_1_S * SECOND_NS) % to if to > 0 else 0
-        return self.Add(-past)
+        return self.Add(-self._past(to))
+
+    def Round(self, to: int) -> Time:
+        """To the nearest multiple, halfway up."""
+        past = self._past(to)
+        return self.Add(to - past if past and past * 2 >= to else -past)
 
     def Before(self, other: Time) -> bool:
         return self.UnixNano() < other.UnixNano()
@@ -160,6 +189,10 @@ class Time:
 
     def Equal(self, other: Time) -> bool:
         return self.UnixNano() == other.UnixNano()
+
+    def _past(self, step: int) -> int:
+        """Nanoseconds since the last multiple of `step`."""
+        return (self.UnixNano() + _YEAR_1_S * SECOND_NS) % step if step > 0 else 0
 
     def _part(self, part: str) -> str:
         moment = self.moment

@@ -58,6 +58,11 @@ class Duration(Int64):
     def Truncate(self, to: int) -> Duration:
         return Duration(_whole(self, to) * to if to > 0 else self)
 
+    def Round(self, to: int) -> Duration:
+        """To the nearest multiple, halfway away from zero."""
+        half = abs(self) + to // 2 if to > 0 else 0
+        return Duration(half // to * to * (-1 if self < 0 else 1) if to > 0 else self)
+
     def String(self) -> str:
         return self.go_text()
 

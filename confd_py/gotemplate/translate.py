@@ -119,10 +119,12 @@ class _Writer(Expressions):
         site = f"({self.site(node, str(node.pipe))})" if self.sites is not None else ""
         source, before, last = operand(value.text), "", ""
         self.scopes.append({})
-        if declared and node.otherwise is not None and not node.pipe.assigns:
+        jumps = node.otherwise is not None and _jumps(node.body)
+        if jumps or (declared and (node.otherwise is not None or node.pipe.assigns)):
             whole = self._unique("all")
             before, source = f"{O} set {whole} = {value.text} {C}", whole
-            last = "".join(self._bind(variable, Expr(whole, value.kind), assigns=False) for variable in declared)
+            bound = [self._bind(each, Expr(whole, value.kind), assigns=node.pipe.assigns) for each in declared]
+            before, last = (before + "".join(bound), "") if node.pipe.assigns else (before, "".join(bound))
         otherwise = "" if node.otherwise is None else f"{O} else {C}{last}{self._block(node.otherwise)}"
         self.scopes[-1] = {}
         if len(declared) == 2:
@@ -135,6 +137,12 @@ class _Writer(Expressions):
             head += self._bind(declared[-1], element, assigns=node.pipe.assigns)
         body = self._block(node.body, element)
         self.scopes.pop()
+        if jumps:  # Jinja2 takes a round that ends by break or continue for none, and would go through `else`
+            checked = (
+                f"{O} for _ in {source}|each{site} {C}{O} break {C}{O} endfor {C}" if self.sites is not None else ""
+            )
+            before += f"{checked}{O} if {source} {C}"
+            return f"{before}{head}{body}{O} endfor {C}{otherwise}{O} endif {C}"
         return before + head + body + otherwise + f"{O} endfor {C}"
 
     def _invoke(self, node: nodes.Invoke) -> str:
@@ -174,6 +182,18 @@ class _Writer(Expressions):
             found, number = f"{wanted}_{number}", number + 1
         self._taken.add(found)
         return found
+
+
+def _jumps(body: Sequence[Node]) -> bool:
+    """Whether a `break` or `continue` in `body` is meant for the loop whose body it is."""
+    for node in body:
+        if isinstance(node, nodes.Break | nodes.Continue):
+            return True
+        if isinstance(node, nodes.Branch):
+            inner = node.otherwise or () if node.kind == "range" else (*node.body, *(node.otherwise or ()))
+            if _jumps(inner):
+                return True
+    return False
 
 
 def _assigned(body: Sequence[Node]) -> list[str]:

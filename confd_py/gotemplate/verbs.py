@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from confd_py.gotemplate.clock import Time
 from confd_py.gotemplate.literals import printable, quote
 from confd_py.gotemplate.printing import float_text, text_of
 from confd_py.gotemplate.values import Byte, element_is_interface, is_struct, type_name, utf8
@@ -78,6 +79,8 @@ def _scalar(verb: Verb, value: Any) -> str:
     if isinstance(value, str):
         return _string(verb, value)
     named = getattr(value, "go_text", None)
+    if verb.syntax and isinstance(value, Time):
+        return _string(replace(verb, letter="s", syntax=False), value.GoString())
     if named is not None and verb.letter in "vsxXq" and not verb.syntax:
         return _string(replace(verb, letter="s") if verb.letter == "v" else verb, named())
     if isinstance(value, int):
@@ -108,9 +111,12 @@ def _string(verb: Verb, text: str) -> str:
         return _misfit(verb, text)
     text = text if verb.precision is None else text[: verb.precision]
     if verb.letter == "q" or verb.syntax:
-        backquotable = "`" not in text and all(printable(char) or char == "\t" for char in text)
+        backquotable = not _NEEDS_QUOTES.search(text)
         text = f"`{text}`" if verb.sharp and backquotable else quote(text, ascii_only=verb.plus)
     return _pad(verb, text)
+
+
+_NEEDS_QUOTES = re.compile("[`\\x00-\\x08\\x0a-\\x1f\\x7f\\ufeff\\ud800-\\udfff]")
 
 
 def _hex(raw: bytes, verb: Verb) -> str:
