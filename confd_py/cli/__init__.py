@@ -216,6 +216,8 @@ async def _tell_systemd(service: Service, notifier: Notifier) -> None:
         if status != told:
             told = status
             notifier.say(f"STATUS={status}")
+        else:
+            notifier.say()  # what systemd did not take before
         await asyncio.sleep(1.0)
 
 
@@ -244,6 +246,11 @@ def _cause(err: BaseException | None) -> BaseException:
     return err or StoreUnavailable("the store stopped delivering")
 
 
+def _no_end_of_watching(record: logging.LogRecord) -> bool:
+    """watchdog calls it an error that an edit comes while it is told to end, as at each SIGHUP."""
+    return "when the thread is inactive" not in record.getMessage()
+
+
 def _log_to_stderr(level: str) -> None:
     names = {"warn": "WARNING", "fatal": "CRITICAL", "panic": "CRITICAL"}
     logging.basicConfig(
@@ -253,3 +260,4 @@ def _log_to_stderr(level: str) -> None:
         force=True,
     )
     logging.getLogger("watchdog").setLevel("INFO")  # at DEBUG it tells of every event of every file
+    logging.getLogger("watchdog.observers.inotify").addFilter(_no_end_of_watching)
