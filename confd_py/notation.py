@@ -29,7 +29,7 @@ class TomlFault(ValueError):
 def read_toml(text: str) -> dict[str, Any]:
     """The document. Raises TomlFault; tomllib says where only in words, we say it as every compiler does."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # as confd: some editors begin so
     except tomllib.TOMLDecodeError as err:
         message = str(err)
         found = re.search(r" \(at line (\d+), column (\d+)\)$", message)

@@ -70,6 +70,14 @@ def test_a_broken_resource_stops_no_other(place: Place) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_files_that_begin_with_a_byte_order_mark(place: Place) -> None:
+    path = place.folder / "conf.d" / "t.toml"
+    path.write_text("\ufeff" + path.read_text())
+    (place.folder / "confd.toml").write_text("\ufeffonetime = true\n")
+    done = place.run("-config-file", str(place.folder / "confd.toml"))
+    assert (done.returncode, place.out.read_text()) == (0, "name=web\n"), done.stderr
+
+
 def test_noop_writes_nothing(place: Place) -> None:
     assert place.run("-onetime", "-noop").returncode == 0
     assert not place.out.exists()
