@@ -57,6 +57,9 @@ class NginxSettings:
     old_generations: int = 3  # workers behind more reloads than this are ended, with the connections they have left
 
 
+_LARGEST_ID = (1 << 32) - 2  # the one above means "as it is"
+
+
 @dataclass(frozen=True)
 class Resource:
     """`[template]` of one conf.d file. Paths are absolute; `keys` already carry `prefix`.
@@ -103,7 +106,11 @@ def parse_resource(path: str, text: str, *, prefix: str, expand: Callable[[str],
     template = table.get("template")
     if not isinstance(template, dict):
         raise ResourceFault(path, "there is no [template] table", line=1)
-    return _Reader(path, text, template, expand).resource(prefix)
+    reader = _Reader(path, text, template, expand)
+    if "backend" in table:
+        fault = "a resource with a [backend] of its own is not served: it would be rendered from the other store"
+        raise reader.fault("backend", fault, "Start a second confd-py for that store, with a confdir of its own.")
+    return reader.resource(prefix)
 
 
 class _Reader:
@@ -141,8 +148,8 @@ class _Reader:
             group=self.text("group"),
             check_cmd=self.command("check_cmd"),
             reload_cmd=self.command("reload_cmd"),
-            check_cmd_timeout_s=self.seconds("check_cmd_timeout", 30.0),
-            reload_cmd_timeout_s=self.seconds("reload_cmd_timeout", 60.0),
+            check_cmd_timeout_s=self.seconds("check_cmd_timeout", 30.0) or float("inf"),  # 0: none, as in confd's fork
+            reload_cmd_timeout_s=self.seconds("reload_cmd_timeout", 60.0) or float("inf"),
             min_reload_interval_s=self.seconds("min_reload_interval", 0.0),
             apply=apply,
             format=self.one_of("format", FORMATS, _FORMAT_OF.get(apply, "plain")),
@@ -247,10 +254,13 @@ class _Reader:
     def identity(self, key: str, name_key: str, look_up: Callable[[str], int]) -> int:
         """A uid or gid: the number if it is given, else that of the name; -1 for neither."""
         number, name = self.number(key, -1), self.text(name_key)
+        number = int(name) if number == -1 and name.isdecimal() else number
+        if not -1 <= number <= _LARGEST_ID:
+            raise self.fault(key, f"{key} has to be from 0 to {_LARGEST_ID}, not {number}")
         if number != -1 or not name:
             return number
         try:
-            return int(name) if name.isdecimal() else look_up(name)
+            return look_up(name)
         except KeyError:
             hint = f"Create it, or give {key} as a number."
             raise self.fault(name_key, f"{name_key} {name!r} is not known on this host", hint) from None

@@ -80,3 +80,7 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+async def test_without_a_limit_a_command_takes_its_time() -> None:
+    assert await run_shell("sleep 0.2; echo done", float("inf")) == "done\n"

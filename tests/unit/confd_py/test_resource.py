@@ -198,3 +198,19 @@ def test_unknown_keys_are_told_with_what_may_be_meant() -> None:
         "r.toml:4: reload_cmdd is not known and passed over; is reload_cmd meant?",
         "r.toml:5: zzz is not known and passed over",
     ]
+
+
+@pytest.mark.parametrize("line", ["uid = -5", "uid = 4294967295", "gid = 99999999999999999999", 'owner = "5000000000"'])
+def test_ids_that_no_file_can_have_are_refused(line: str) -> None:
+    with pytest.raises(ResourceFault, match=r"app\.toml:\d: [ug]id has to be from 0 to 4294967294, not "):
+        parse(line)
+
+
+def test_a_store_of_its_own_is_refused_not_passed_over() -> None:
+    with pytest.raises(ResourceFault, match=r"app\.toml:4: a resource with a \[backend\] of its own is not served"):
+        parse('[backend]\nbackend = "vault"')
+
+
+def test_a_time_limit_of_zero_is_none_as_in_the_fork() -> None:
+    found = parse('check_cmd_timeout = "0s"\nreload_cmd_timeout = 0')
+    assert (found.check_cmd_timeout_s, found.reload_cmd_timeout_s) == (float("inf"), float("inf"))
