@@ -50,6 +50,11 @@ class Applied:
     certificates: tuple[Mapping[str, Any], ...] = ()  # {"file", "names", "ends_at", "fault"}: what is served
 
 
+def why_not(state: Applied) -> str:
+    """Why a resource is not in effect; "" if it is."""
+    return state.error or ("" if state.applied_at else "nothing was applied yet")
+
+
 def file_of_one_run(target: Path, environ: Mapping[str, str]) -> Path:
     """Where `-onetime` notes a reload that it owes: not beside `dest`, where confd leaves nothing else."""
     folder = Path(environ.get("STATE_DIRECTORY") or "/var/lib/confd-py")

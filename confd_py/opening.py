@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 
 from confd_py.config import Config
@@ -10,6 +11,8 @@ from confd_py.errors import ConfigFault
 from confd_py.store import Store
 
 _log = logging.getLogger("confd-py")
+_LAST_PORT = 65535
+_ADDRESS = re.compile(r"(?:https?://)?(?:\[[\w:.%]+\]|[^\s:/\[\]]+)(?::([0-9]{1,5}))?/?", re.IGNORECASE)
 _DNS_TIMEOUT_S = 5.0
 _LOCAL = {"etcd": "127.0.0.1:2379", "etcdv3": "127.0.0.1:2379", "redis": "127.0.0.1:6379"}
 
@@ -39,6 +42,10 @@ def open_store(config: Config, environ: Mapping[str, str]) -> Store:
     files = (config.client_ca_keys, *(pair if all(pair) else ("", "")))  # as confd: half a pair counts for nothing
     secure = any(files)
     user = (config.username, config.password) if config.username else None
+    for node in nodes:
+        found = _ADDRESS.fullmatch(node)
+        if found is None or int(found[1] or 0) > _LAST_PORT:
+            raise ConfigFault(f"-node {node!r} is no address of etcd", hint="host:port, or https://host:port.")
     endpoints = [node if "://" in node else f"{'https' if secure else 'http'}://{node}" for node in nodes]
     if config.client_insecure:
         _log.warning("client-insecure: etcd's certificate is not verified")

@@ -82,12 +82,12 @@ def show(config: Config, environ: Mapping[str, str]) -> int:
             print(f"confd-py: {told['store']}\n    What is in effect stays so until it answers.", file=sys.stderr)
     for state in states:
         print(_line(state))
-        for line in (*state.error_details, state.hint):
+        for line in ("" if state.error else applied.why_not(state), *state.error_details, state.hint):
             if line:
                 print(f"    {line}")
     for fault in faults:
         _complain(fault)
-    return 1 if faults or any(state.error for state in states) else 0
+    return 1 if faults or any(map(applied.why_not, states)) else 0
 
 
 def _line(state: applied.Applied) -> str:

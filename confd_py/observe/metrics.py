@@ -13,16 +13,11 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from confd_py.applied import Applied
+from confd_py.applied import Applied, why_not
 from confd_py.errors import ConfdError, ConfigFault
 
 _ASKS_S = 5.0
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-def why_not(state: Applied) -> str:
-    """Why a resource is not in effect; "" if it is."""
-    return state.error or ("" if state.applied_at else "nothing was applied yet")
 
 
 _GAUGES: dict[str, tuple[str, Callable[[Applied], float]]] = {

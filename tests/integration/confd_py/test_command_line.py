@@ -102,6 +102,9 @@ def test_sync_only_runs_no_command(place: Place) -> None:
         (["-onetime", "-confdir", "/usr"], 1, "there is no directory /usr/conf.d"),
         (["-onetime", "-file", "/nonexistent.yaml"], 1, "/nonexistent.yaml cannot be read"),
         (["-onetime", "-config-file", "/dev/null/x"], 1, "/dev/null/x"),
+        (["-onetime", "-backend", "etcd", "-node", ""], 1, "-node '' is no address of etcd"),
+        (["-onetime", "-backend", "etcd", "-node", "http://[x"], 1, "-node 'http://[x' is no address of etcd"),
+        (["-onetime", "-backend", "etcd", "-node", "h:99999"], 1, "-node 'h:99999' is no address of etcd"),
     ],
 )
 def test_faults_are_one_clear_message(place: Place, words: list[str], code: int, told: str) -> None:
@@ -289,6 +292,13 @@ def test_a_socket_whose_path_is_too_long_is_told(place: Place) -> None:
     )  # fmt: skip
     assert (done.returncode, "None" in done.stderr) == (1, False)
     assert "AF_UNIX path too long\n    Name a short path that can be written." in done.stderr
+
+
+def test_status_of_what_was_never_applied_is_not_good(place: Place) -> None:
+    done = place.run("status", "-status-socket", str(place.folder / "none"))
+    assert done.returncode == 1
+    assert "t: revision=0 " in done.stdout
+    assert "nothing was applied yet" in done.stdout
 
 
 def test_what_fails_when_asked_once_is_told_once(place: Place) -> None:
