@@ -12,6 +12,8 @@ from runtime.model import Usage
 
 ROOT = Path("/sys/fs/cgroup")
 HYBRID_CONTROLLERS = ROOT / "unified" / "cgroup.controllers"
+DISKS = Path("/sys/block")
+_NO_LIMIT = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,20 @@ class Cgroups:
             _, controllers, place = Path("/proc/self/cgroup").read_text().splitlines()[-1].split(":", 2)
             hierarchy = controllers.removeprefix("name=") or ("" if self.unified else "unified")
             (self.root / hierarchy / place.lstrip("/") / "cgroup.procs").write_text(str(os.getpid()))
+
+    def count_disks(self, group: str, disks: Path = DISKS) -> None:
+        """Have reads and writes of all disks counted. Version 1 does so for every group, but only on disks where some
+        group was given a limit since boot, be it gone by now, or none at all as the one that `group` is given here.
+        The first one takes some 20 ms a disk."""
+        if self.unified:
+            return
+        counted = _text(self.root / "blkio" / "blkio.throttle.io_service_bytes_recursive").split()
+        for disk in sorted(disks.glob("*")):
+            number = _text(disk / "dev").strip()
+            if number and number not in counted and _text(disk / "size").strip() not in ("", "0"):
+                with contextlib.suppress(OSError):
+                    limits = self.root / "blkio" / group.lstrip("/") / "blkio.throttle.read_bps_device"
+                    limits.write_text(f"{number} {_NO_LIMIT}")
 
     def usage(self, group: str) -> Usage:
         """What it has used; all 0 if the group is gone."""

@@ -48,6 +48,7 @@ class OciEngine:
         # An ordinary user has no control groups, unless somebody delegates some: that is not asked for yet.
         self._flags = (f"--root={self._root}", *(("--cgroup-manager=disabled",) if paths.rootless else ()))
         hybrid = [HYBRID] if self._cgroups.hybrid_controllers and self._runtime.name == "crun" else []
+        self._disks_counted = paths.rootless  # there are no groups to count for
         self._mounts = {False: hybrid, True: [*hybrid, REMAPPED]}  # by whether ids are remapped
 
     @classmethod
@@ -71,6 +72,7 @@ class OciEngine:
         pid = self._create(name, bundle, log, streams)
         # Who they are is noted before anything runs: a process may end before the next line.
         launched = Launched(self._known(pid, name), self._known(int((bundle / "conmon.pid").read_text()), name))
+        self._count_disks(name)
         try:
             made()
         except BaseException:
@@ -113,6 +115,12 @@ class OciEngine:
         if profile is None:
             raise MissingProgram(str(SECCOMP[0]), "golang-github-containers-common")
         return EngineFacts(INIT, self._cgroups.swap_limited, profile, cgroups=not self._paths.rootless)
+
+    def _count_disks(self, name: str) -> None:
+        """Before anything is read: once, as the kernel remembers it."""
+        if not self._disks_counted:
+            self._cgroups.count_disks(self._paths.cgroup(name))
+            self._disks_counted = True
 
     def _create(self, name: str, bundle: Path, log: Path, streams: Streams) -> int:
         reader, writer = os.pipe()

@@ -106,6 +106,17 @@ def test_what_it_uses_is_counted(runtime_host: Host) -> None:
     assert runtime_host.containers.usage("c") is None
 
 
+def test_what_it_reads_and_writes_is_counted(runtime_host: Host) -> None:
+    script = (
+        "busybox dd if=/dev/zero of=/file bs=1M count=3 oflag=direct 2>/dev/null; busybox dd if=/file of=/dev/null "
+        "bs=1M iflag=direct 2>/dev/null; echo done; sleep 60"
+    )
+    run(runtime_host, "c", "/bin/sh", "-c", script)
+    becomes(lambda: texts(runtime_host, "c") == ["done"])
+    used = runtime_host.containers.usage("c")
+    assert used is not None and used.read_bytes >= 3 << 20 and used.written_bytes >= 3 << 20
+
+
 def _sends(address: str, count: int) -> bool:
     try:
         with socket.create_connection((address, 80), timeout=2.0) as connection:

@@ -88,6 +88,23 @@ def test_both_versions_tell_what_is_used(tmp_path: Path, files: dict[str, str]) 
     assert written(tmp_path, files).usage("/g") == USED
 
 
+DISKS = {"vda/dev": "254:0\n", "vda/size": "2048\n", "sda/dev": "8:0\n", "sda/size": "9\n", "loop0/dev": "7:0\n"}
+
+
+def test_version_1_is_made_to_count_disks_it_does_not_count_yet(tmp_path: Path) -> None:
+    disks = tree(tmp_path / "block", {**DISKS, "loop0/size": "0\n"})
+    limits = tmp_path / "blkio/g/blkio.throttle.read_bps_device"
+    groups = written(tmp_path, {"blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 1\nTotal 1\n", **V1})
+    groups.count_disks("/g", disks)
+    assert limits.read_text() == "254:0 18446744073709551615", "of all bits: which is no limit"
+    limits.unlink()
+    tree(tmp_path, {"blkio/blkio.throttle.io_service_bytes_recursive": "254:0 Read 0\n8:0 Read 1\nTotal 1\n"})
+    groups.count_disks("/g", disks)
+    written(tmp_path / "2", V2).count_disks("/g", disks)
+    assert not limits.exists() and not (tmp_path / "2/blkio").exists()
+    groups.count_disks("/gone", disks)
+
+
 def test_no_limit_and_no_group(tmp_path: Path) -> None:
     assert (
         written(tmp_path / "1", {**V1, "memory/g/memory.limit_in_bytes": "9223372036854771712\n"})
