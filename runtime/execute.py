@@ -141,4 +141,6 @@ def _scratch(root: Path) -> Iterator[Path]:
 
 def with_argv(process: dict[str, Any], argv: Sequence[str], *, terminal: bool = False) -> dict[str, Any]:
     """The container's own process (user, environment, capabilities) with another command."""
-    return {**process, "args": list(argv), "terminal": terminal}
+    # As in Docker, a command on a terminal knows that it is on one, also where the container itself has none.
+    known = [] if not terminal or any(line.startswith("TERM=") for line in process["env"]) else ["TERM=xterm"]
+    return {**process, "args": list(argv), "terminal": terminal, "env": [*process["env"], *known]}

@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from runtime import execute, logs
+from runtime.admission import check_ids, our_capabilities
 from runtime.attach import Attached
+from runtime.engines import bundle, power, user
 from runtime.errors import NotRunning, mapped
+from runtime.images.rootfs import read_inside
 from runtime.logs import Window
-from runtime.model import LogLine, State
+from runtime.model import LogLine, Manner, State
 from runtime.paths import HostPaths
-from runtime.ports import Containers, Engine
+from runtime.ports import AS_IT_IS, Containers, Engine
 
 
 class OciInside:
@@ -32,10 +35,10 @@ class OciInside:
         return execute.probe(self._engine, name, process, timeout_s, self._paths.bundle(name))
 
     @mapped()
-    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False, manner: Manner = AS_IT_IS) -> int:
         """Run a command inside on this process's own stdio, or on a terminal that is shown there; its exit code, 0 if
-        the person detached. Raises ContainerNotFound, NotRunning."""
-        process = execute.with_argv(self._process(name), argv, terminal=tty)
+        the person detached. Raises ContainerNotFound, NotRunning, InvalidSpec for a user that the container has not."""
+        process = self._in_manner(name, execute.with_argv(self._process(name), argv, terminal=tty), manner)
         if tty:
             return execute.on_terminal(self._engine, name, process, self._paths.bundle(name)) or 0
         return execute.interactive(self._engine, name, process, self._paths.bundle(name))
@@ -67,6 +70,25 @@ class OciInside:
         """The text of the last `n` lines it wrote. Raises ContainerNotFound."""
         self._containers.inspect(name)
         return [line.text for line in logs.last(self._paths.log(name), n)]
+
+    def _in_manner(self, name: str, process: dict[str, Any], manner: Manner) -> dict[str, Any]:
+        """The process, run otherwise than the container's own."""
+        whose, home = self._whose(name, manner.user) if manner.user else ({}, {})
+        own = dict(line.partition("=")[::2] for line in process["env"])
+        environment = {**own, **home, **manner.environment}
+        cwd = {"cwd": manner.working_dir} if manner.working_dir else {}
+        return {**process, **whose, **cwd, "env": [f"{key}={value}" for key, value in environment.items()]}
+
+    def _whose(self, name: str, wanted: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """User and power of a process that is another user's, and where that one is at home."""
+        container, rootfs = self._containers.inspect(name), self._paths.rootfs(name)
+        passwd, group = read_inside(rootfs, "/etc/passwd"), read_inside(rootfs, "/etc/group")
+        who = user.resolve(wanted, passwd, group, container.spec.group_add)
+        if container.idmap:
+            check_ids(container.spec, who, container.idmap)
+        home = {} if "HOME" in container.spec.environment else {"HOME": who.home}
+        most = power.capabilities(container.spec, our_capabilities())
+        return {"user": bundle.ids(who), "capabilities": power.sets(container.spec, who, most)}, home
 
     def _process(self, name: str) -> dict[str, Any]:
         """The process of the bundle. Raises ContainerNotFound, NotRunning."""

@@ -173,6 +173,15 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a command is run inside a container, where not as the container's own."""
+
+    user: str = ""  # user[:group], names or numbers
+    environment: dict[str, str] = field(default_factory=dict)  # besides the container's
+    working_dir: str = ""
+
+
+@dataclass(frozen=True)
 class Container:
     """A container as disk and kernel show it now. Times are seconds since the epoch."""
 

@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from runtime.model import Container, ContainerSpec, Fetching, Image, LogLine, Usage
+from runtime.model import Container, ContainerSpec, Fetching, Image, LogLine, Manner, Usage
 from runtime.process import Process
+
+AS_IT_IS = Manner()
 
 
 class Made(Protocol):
@@ -81,8 +83,9 @@ class Inside(Protocol):
         """Run a command: exit code (124 at the deadline), and the end of what it wrote.
         Raises ContainerNotFound, NotRunning."""
 
-    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
-        """Run a command on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning."""
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False, manner: Manner = AS_IT_IS) -> int:
+        """Run a command on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning, InvalidSpec
+        for a user that the container has not."""
 
     def attach(self, name: str) -> Attachment:
         """The streams of its first process, from now on. The caller closes it. Raises ContainerNotFound,

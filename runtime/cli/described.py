@@ -93,7 +93,7 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
         image=o["image"],
         entrypoint=None if o["entrypoint"] is None else tuple(shlex.split(o["entrypoint"])),
         command=o["command"] or None,
-        environment=dict(_variable(text) for text in o["env"]),
+        environment=dict(variable(text) for text in o["env"]),
         user=o["user"],
         working_dir=o["workdir"],
         read_only=o["read_only"],
@@ -202,6 +202,12 @@ def extra_host(text: str) -> tuple[str, str]:
     return found[1], found[2].strip("[]")
 
 
+def variable(text: str) -> tuple[str, str]:
+    """KEY=VALUE, or KEY, which has the value that it has here."""
+    key, given, value = text.partition("=")
+    return key, value if given else os.environ.get(key, "")
+
+
 def memory_file(kind: str, text: str) -> MemoryFile:
     """FILE[:TARGET]."""
     source, _, target = text.partition(":")
@@ -253,11 +259,6 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     if not given or not key:
         raise click.UsageError(f"{option} {text}: write KEY=VALUE")
     return key, value
-
-
-def _variable(text: str) -> tuple[str, str]:
-    key, given, value = text.partition("=")
-    return key, value if given else os.environ.get(key, "")
 
 
 def _word(image: str) -> str:

@@ -8,9 +8,10 @@ from datetime import datetime
 
 import click
 
-from runtime.cli import session
+from runtime.cli import described, session
 from runtime.cli.moments import moment_option, tail_option
 from runtime.cli.run import ended
+from runtime.model import Manner
 from runtime.terminal import converse
 
 name = click.argument("name", shell_complete=session.complete_names)
@@ -45,18 +46,33 @@ def logs(
             print(f"{when}{line.text}", file=sys.stderr if line.stream == "stderr" else sys.stdout, flush=follow)
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-i", "--interactive", is_flag=True, help="Accepted as in Docker: stdin is passed on anyway.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")
+@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Whom it runs as, if not as the container.")
+@click.option("-e", "--env", multiple=True, metavar="KEY[=VALUE]", help="A variable more; without =, ours.")
+@click.option("-w", "--workdir", default="", metavar="DIR", help="Where it starts.")
 @name
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
-def exec_(ctx: click.Context, interactive: bool, tty: bool, name: str, command: tuple[str, ...]) -> None:
+def exec_(
+    ctx: click.Context,
+    interactive: bool,
+    tty: bool,
+    user: str,
+    env: tuple[str, ...],
+    workdir: str,
+    name: str,
+    command: tuple[str, ...],
+) -> None:
     """Run COMMAND inside a container, as in `hecd-runtime exec -it web sh`; its exit code becomes ours."""
     if tty and not sys.stdin.isatty():
         raise click.UsageError("-t needs a terminal, and stdin is none")
+    if workdir and not workdir.startswith("/"):
+        raise click.UsageError(f"-w {workdir}: write an absolute path")
+    manner = Manner(user, dict(map(described.variable, env)), workdir)
     with session.opened(ctx) as host:
-        code = host.inside.exec_interactive(name, command[1:] if command[0] == "--" else command, tty)
+        code = host.inside.exec_interactive(name, command[1:] if command[0] == "--" else command, tty, manner)
     ctx.exit(code)
 
 

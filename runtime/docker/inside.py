@@ -19,7 +19,8 @@ from runtime.docker.peer import DockerPeer
 from runtime.errors import EngineAway, EngineRefused, NotRunning
 from runtime.execute import TAIL_BYTES, TIMED_OUT
 from runtime.logs import Window
-from runtime.model import Container, LogLine, State
+from runtime.model import Container, LogLine, Manner, State
+from runtime.ports import AS_IT_IS
 from runtime.process import kill_tree
 from runtime.terminal import converse
 
@@ -48,10 +49,10 @@ class DockerInside:
             return TIMED_OUT, f"{tail}\n(no answer within {timeout_s:g} s)".lstrip()
         return code, tail
 
-    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False) -> int:
+    def exec_interactive(self, name: str, argv: Sequence[str], tty: bool = False, manner: Manner = AS_IT_IS) -> int:
         """Run a command inside on this process's own stdio; its exit code. Raises ContainerNotFound, NotRunning,
         EngineAway."""
-        command = self._make(name, argv, tty=tty, stdin=True)
+        command = self._make(name, argv, tty=tty, stdin=True, manner=manner)
         with self._connection.hijack(f"/exec/{command}/start", {"Detach": False, "Tty": tty}) as wire:
             try:
                 resize = partial(self._resize, "exec", command)
@@ -102,14 +103,15 @@ class DockerInside:
 
         return read()
 
-    def _make(self, name: str, argv: Sequence[str], *, tty: bool, stdin: bool) -> str:
+    def _make(self, name: str, argv: Sequence[str], *, tty: bool, stdin: bool, manner: Manner = AS_IT_IS) -> str:
         """A command that is ready to be run."""
         container = self._inspect(name)
         if container.state is not State.RUNNING:
             raise NotRunning(name, container.state)
         try:
             with self._connection.asking() as api:
-                return str(api.exec_create(name, list(argv), stdin=stdin, tty=tty)["Id"])
+                how = {"user": manner.user, "environment": manner.environment, "workdir": manner.working_dir or None}
+                return str(api.exec_create(name, list(argv), stdin=stdin, tty=tty, **how)["Id"])
         except EngineRefused as err:
             state = self._inspect(name).state
             if state is State.RUNNING:

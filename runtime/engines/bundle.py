@@ -68,7 +68,7 @@ def process(spec: ContainerSpec, image: ImageConfig, around: Surroundings, args:
     user = around.user
     return {
         "terminal": spec.tty,
-        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "user": ids(user),
         "args": list(args),
         "cwd": spec.working_dir or image.working_dir or "/",
         "env": [f"{key}={value}" for key, value in _environment(spec, image, user).items()],
@@ -77,6 +77,11 @@ def process(spec: ContainerSpec, image: ImageConfig, around: Surroundings, args:
         "rlimits": _rlimits(spec.ulimits, around.open_files_limit),
         **({"oomScoreAdj": 0} if around.cgroup else {}),
     }
+
+
+def ids(user: User) -> dict[str, Any]:
+    """The user of a process."""
+    return {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
 
 
 def _rlimits(ulimits: tuple[Ulimit, ...], open_files_limit: int) -> list[dict[str, Any]]:

@@ -236,6 +236,19 @@ def test_exec_with_a_terminal(cli: Cli, root: Root) -> None:
     os.close(terminal)
 
 
+def test_exec_as_docker_users_type_it(cli: Cli, root: Root) -> None:
+    cli("run", "-d", "--name", "web", "-u", "app", IMAGE)
+    assert cli("exec", "-u", "0", "-e", "A=b", "-w", "/srv", "web", "sh", "-c", "id -u; echo $A; pwd").stdout == (
+        "0\nb\n/srv\n"
+    )
+    assert cli("exec", "web", "id", "-u").stdout == "1000\n"
+    refused = cli("exec", "--nosuch", "web", "true")
+    assert refused.returncode == 2 and "--nosuch" in refused.stderr
+    script = f"{shlex.join([*PROGRAM, f'--root={root.lib.parent.parent}'])} exec -t web sh -c 'echo $TERM'"
+    done = subprocess.run(["script", "-qec", script, "/dev/null"], capture_output=True, text=True, timeout=20)
+    assert "xterm" in done.stdout, done
+
+
 def test_ctrl_c_stops_what_runs_in_front(cli: Cli, root: Root) -> None:
     words = [*PROGRAM, f"--root={root.lib.parent.parent}", "run", "--rm", "--name", "front", IMAGE,
              "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done"]  # fmt: skip

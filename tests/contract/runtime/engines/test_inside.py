@@ -207,6 +207,29 @@ def test_a_command_lasts_no_longer_than_its_shell(host: Host) -> None:
     assert time.monotonic() - begun < 10.0
 
 
+SAYING = (
+    "import sys\nfrom pathlib import Path\nfrom runtime.host import Host\nfrom runtime.model import Manner\n"
+    "host = Host.open(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    "sys.exit(host.inside.exec_interactive('job', ['/bin/sh', '-c', sys.argv[3]], False, Manner(*eval(sys.argv[4]))))"
+)
+
+
+def test_a_command_may_be_another_users(host: Host, root: Root, engine: Engine) -> None:
+    run(host, "job", "/bin/sleep", "60", user="app", environment={"A": "one", "B": "two"})
+
+    def says(*manner: object) -> list[str]:
+        script = "id -u; id -g; busybox id -G; pwd; echo $HOME $A $B; busybox grep CapEff /proc/self/status"
+        argv = [sys.executable, "-c", SAYING, str(root.folder / "lib"), str(root.folder / "run"), script, repr(manner)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        return done.stdout.split("\n")[:-1] or [done.stderr]
+
+    power = f"CapEff:\t{0xA80425FB if engine.name == 'oci' else 0:016x}"  # there, such a container has none to give
+    assert says("root", {"B": "three"}, "/srv") == ["0", "0", "0", "/srv", "/root one three", power]
+    assert says("1234:extra")[:3] == ["1234", "2000", "2000"]
+    assert says("", {}, "/tmp")[:4] == ["1000", "1000", "1000 2000", "/tmp"], "the container's own"
+    assert "nobody-here" in says("nobody-here")[0]
+
+
 def test_nothing_runs_in_what_does_not_run(host: Host) -> None:
     finished(host, "job", "/bin/true")
     with pytest.raises(NotRunning):
