@@ -40,6 +40,7 @@ class Container:
     started_at: float = 0.0  # seconds since the epoch, by Docker's clock
     health: str = ""  # of its HEALTHCHECK: starting | healthy | unhealthy; "" has none
     stop_signal: int = 15
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)  # all that Docker tells
 
     @property
     def shared_network_of(self) -> str:
@@ -76,6 +77,7 @@ def read(document: Mapping[str, Any]) -> Container:
         started_at=_seconds(state.get("StartedAt") or ""),
         health="" if health == "none" else health,
         stop_signal=signal_number(str(config.get("StopSignal") or "")) or 15,
+        document=document,
     )
 
 

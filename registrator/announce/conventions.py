@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from registrator.announce import metadata, tags
+from registrator.announce import metadata, tags, tagtemplate
 from registrator.announce.container import ANYWHERE, Binding, Container
 from registrator.announce.metadata import Metadata
+from registrator.announce.tagtemplate import TemplateFault
 
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
@@ -67,15 +68,16 @@ def offer(container: Container, rules: Rules, network: Container | None = None) 
     if container.network_mode == "none":
         return Offer(notes=("it has no network",))
     ports = _ports(container)
+    forced, faults = _forced_tags(container, rules)
     open_ports = [port for port in ports if rules.internal or port.binding.port]
     notes = [f"port {port.inside} is not published on the host" for port in ports if port not in open_ports]
-    services, warnings = [], []
+    services, warnings = [], list(faults)
     for port in open_ports:
         said = metadata.about(container, port.inside)
         if (reason := _ignored(said, rules)) is not None:
             notes.append(f"port {port.inside}: {reason}")
             continue
-        service = _service(container, port, said, rules, network, grouped=len(open_ports) > 1)
+        service = _service(container, port, said, rules, network, forced, grouped=len(open_ports) > 1)
         if service.ip:
             services.append(service)
         else:
@@ -101,7 +103,14 @@ def _ignored(said: Metadata, rules: Rules) -> str | None:
 
 
 def _service(
-    container: Container, port: _Port, said: Metadata, rules: Rules, network: Container | None, *, grouped: bool
+    container: Container,
+    port: _Port,
+    said: Metadata,
+    rules: Rules,
+    network: Container | None,
+    forced: str,
+    *,
+    grouped: bool,
 ) -> Service:
     name = said.get("name") or default_name(container, rules)
     if grouped and "name" not in said.of_port:
@@ -115,10 +124,20 @@ def _service(
         port=_number(port.inside if rules.internal else port.binding.port),
         target=port.inside,
         protocol=port.protocol,
-        tags=tags.combine(said.get("tags"), rules.tags, "udp" if udp else ""),
+        tags=tags.combine(said.get("tags"), forced, "udp" if udp else ""),
         attributes={k: v for k, v in said.values.items() if k not in ("id", "tags", "name")},
         named=bool(said.get("name")),
     )
+
+
+def _forced_tags(container: Container, rules: Rules) -> tuple[str, tuple[str, ...]]:
+    """What -tags says of this container, and why it says nothing."""
+    if "{{" not in rules.tags:
+        return rules.tags, ()
+    try:
+        return tagtemplate.parse(rules.tags).filled(container.document), ()
+    except TemplateFault as err:
+        return "", (f"-tags are left out: {err}",)
 
 
 def default_name(container: Container, rules: Rules) -> str:

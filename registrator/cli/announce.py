@@ -16,11 +16,12 @@ from typing import Any
 import click
 
 from registrator import __version__, config
-from registrator.announce import uri
+from registrator.announce import tagtemplate, uri
 from registrator.announce.conventions import Rules
 from registrator.announce.drivers.docker import DockerSocket
 from registrator.announce.layout import HecdLayout, Layout, RegistratorLayout
 from registrator.announce.loop import Announcer, Settings
+from registrator.announce.tagtemplate import TemplateFault
 from registrator.cli import goflags, session
 from registrator.cli.goflags import Flag, FlagFault, HelpAsked, Value
 from registrator.config import Config, EtcdAccess
@@ -46,7 +47,7 @@ FLAGS = {
     "resync": Flag(0, "Seconds between two looks at everything (default 60; nothing is written if nothing changed)"),
     "retry-attempts": Flag(0, "How often to try again to reach the registry at the start; -1 for ever"),
     "retry-interval": Flag(2000, "Milliseconds between two attempts"),
-    "tags": Flag("", "Comma-separated tags for all services"),
+    "tags": Flag("", "Comma-separated tags for all services; a Go template of the container"),
     "ttl": Flag(0, "Seconds that records outlive the announcer (default 30)"),
     "ttl-refresh": Flag(0, "Taken as registrator takes it, of no effect: nothing is refreshed"),
     "useIpFromLabel": Flag("", "Label of a container that holds the address to register"),
@@ -142,6 +143,14 @@ def _check(flags: dict[str, Value]) -> None:
         raise HecdError("-retry-interval must be greater than 0")
     if flags["deregister"] not in ("always", "on-success"):
         raise HecdError('-deregister must be "always" or "on-success"')
+    _check_tags(str(flags["tags"]))
+
+
+def _check_tags(text: str) -> None:
+    try:
+        tagtemplate.parse(text)
+    except TemplateFault as err:
+        raise HecdError(f"-tags: {err}", hint="docs/registrator.md lists what a template may say.") from err
 
 
 def _check_address(ip: str) -> None:
@@ -178,10 +187,6 @@ def _layout(registry: uri.Registry, host: str, settings: Config) -> Layout:
 
 
 def _rules(options: Options, host: str) -> Rules:
-    tags = options.text("tags")
-    if "{{" in tags:
-        log.warning("-tags: templates are not filled in, these tags are left out: %s", tags)
-        tags = ""
     return Rules(
         host=host,
         ip=options.text("ip"),
@@ -189,7 +194,7 @@ def _rules(options: Options, host: str) -> Rules:
         internal=options.told("internal"),
         explicit=options.told("explicit"),
         ip_label=options.text("useIpFromLabel"),
-        tags=tags,
+        tags=options.text("tags"),
         compose=options.told("compose") or options.registry.scheme == "hecd",
     )
 

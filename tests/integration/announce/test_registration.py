@@ -194,3 +194,10 @@ def test_nothing_is_written_twice(host: Host) -> None:
     time.sleep(4.5)  # longer than the lease, and over several looks at everything
     assert host.entries() == before
     assert next(iter(before.values()))[2] != 0
+
+
+def test_tags_are_filled_in_from_what_docker_tells(host: Host) -> None:
+    made = host.dockerd.run("tagged", publish={80: 8080}, labels={"version": "7", "SERVICE_NAME": "shop"})
+    host.announce(f"-ip={IP}", '-tags={{strSlice .ID 0 12}},v{{index .Config.Labels "version"}}', to=HECD)
+    until(lambda: bool(host.records("shop")), told=host.log)
+    assert sorted(host.records("shop")[0]["tags"]) == sorted([made[:12], "v7"])
