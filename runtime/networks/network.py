@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
-from runtime.networks import cryptokey, kernel, membership, overlay, rules, topology, tunnel, wireguard
+from runtime.networks import cryptokey, flows, kernel, membership, overlay, rules, topology, tunnel, wireguard
 from runtime.networks.membership import Membership
 from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
@@ -216,6 +216,9 @@ class Network:
             if any("File exists" in line for line in err.details):
                 raise PortTaken(_words(ports), "another container") from err
             raise
+        for there, net in ((address, self.bridge.subnet), (address6, self.bridge.subnet6)):
+            if there and net:
+                flows.lead_to(ports, there, net)
         if self._outside:
             try:
                 self._outside.forward(ports, address)
@@ -227,6 +230,8 @@ class Network:
         for command in rules.unpublish(self._table, ports, address, address6):
             with contextlib.suppress(KernelRefused):
                 self._nft.run(command)
+        for there in filter(None, (address, address6)):
+            flows.lead_nowhere(ports, there)
 
     def _publishes(self, ports: tuple[PublishedPort, ...], address: str, address6: str) -> bool:
         """Whether these ports lead to this container: after a failed publish they may be another one's."""

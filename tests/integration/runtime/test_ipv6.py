@@ -142,6 +142,22 @@ def test_who_speaks_is_seen_and_who_leaves_is_masqueraded(runtime_host: Host, ro
                 assert outside.recvfrom(100)[1][0] == gateway
 
 
+def test_who_goes_on_sending_reaches_the_next_container_of_a_port(runtime_host: Host) -> None:
+    port = free_port()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.connect(("::1", port))
+        for name in ("first", "second"):
+            run(runtime_host, name, ports=(PublishedPort(port, 5353, "udp"),))
+            with in_thread(lambda name=name: _socket(str(runtime_host.paths.namespace(name)), 5353)) as server:
+                for _ in range(2):  # the first may only tell that nobody was there
+                    with contextlib.suppress(ConnectionRefusedError):
+                        client.send(name.encode())
+                assert server.recv(100) == name.encode()
+            runtime_host.containers.remove(name)
+            with contextlib.suppress(ConnectionRefusedError):
+                client.send(b"to nobody")
+
+
 def test_the_hosts_loopback_is_out_of_reach(runtime_host: Host, root: Root) -> None:
     """A container may not speak as what stands for ::1 on the way to published ports."""
     web = run(runtime_host, "web", ports=(PublishedPort(free_port(), 80, "udp"),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import secrets
 import socket
@@ -17,6 +18,7 @@ from runtime.errors import PortTaken
 from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
+from runtime.networks import flows
 from runtime.networks.nft import Nft
 from tests.fakes.ports import free_port
 from tests.integration.runtime.conftest import (
@@ -91,6 +93,39 @@ def test_udp_is_published(runtime_host: Host) -> None:
         said, sender = server.recvfrom(100)
         server.sendto(said.upper(), sender)
         assert client.recv(100) == b"PING"
+
+
+def test_who_goes_on_sending_reaches_the_next_container_of_a_port(runtime_host: Host) -> None:
+    """The kernel asks the rules for the first datagram of a flow only."""
+    port, other = free_range(2), free_port()
+
+    def serving(name: str) -> socket.socket:
+        container = run(runtime_host, name, ports=(PublishedPort(port, 53, "udp"),))
+        server = in_thread(lambda: _udp_server(str(runtime_host._paths.namespace(name)), container.address))
+        server.settimeout(2.0)
+        return server
+
+    run(runtime_host, "third", ports=(PublishedPort(other, 53, "udp"),))
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bystander,
+    ):
+        client.connect(("127.0.0.1", port))
+        bystander.sendto(b"to the third", ("127.0.0.1", other))
+        with serving("first") as first:
+            client.send(b"one")
+            assert first.recv(100) == b"one"
+        runtime_host.containers.remove("first")
+        with contextlib.suppress(ConnectionRefusedError):
+            client.send(b"to nobody")
+            client.send(b"to nobody")
+        with serving("second") as second, contextlib.suppress(ConnectionRefusedError):
+            client.send(b"two")
+            client.send(b"two")
+            assert second.recv(100) == b"two"
+    with flows._netlink() as wire:
+        assert len(flows._flows(wire, socket.AF_INET, other)) == 1, "others' flows stay"
+        assert [f.asked for f in flows._flows(wire, socket.AF_INET, port)] == [ipaddress.ip_address("127.0.0.1")]
 
 
 def test_a_range_is_published_and_withdrawn_whole(runtime_host: Host) -> None:
