@@ -24,9 +24,9 @@ _EXISTS = 17
 _NODAD = 0x02  # nobody else can have the address: it is of use at once
 
 
-def ensure_bridge(bridge: Bridge, owner: str) -> None:
-    """Make the bridge, or bring what is there to its address and up. Whoever comes first owns it: see `drop_bridge`.
-    Raises KernelRefused."""
+def ensure_bridge(bridge: Bridge, owner: str) -> bool:
+    """Make the bridge, or bring what is there to its address and up; whether it had another MTU. Whoever comes first
+    owns it: see `drop_bridge`. Raises KernelRefused."""
     with netlink(f"make the bridge {bridge.name}") as ip:
         # The fixed MAC matters: else the bridge takes a port's, which changes as containers come and go, and neighbours
         # send to the old one for seconds.
@@ -38,7 +38,8 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
         index = socket.if_nametoindex(bridge.name)
         ip.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
         link = ip.get_links(index)[0]
-        if link.get("mtu") != bridge.mtu:
+        differs = bool(link.get("mtu") != bridge.mtu)
+        if differs:
             ip.link("set", index=index, mtu=bridge.mtu)
         _hear_no_routers(bridge.name)
         if bridge.address6:
@@ -54,6 +55,7 @@ def ensure_bridge(bridge: Bridge, owner: str) -> None:
     set_value(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
     if bridge.address6:
         _forward_ipv6()
+    return differs
 
 
 def drop_bridge(name: str, owner: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
-from runtime.networks import cryptokey, flows, kernel, membership, overlay, rules, topology, tunnel, wireguard
+from runtime.networks import cryptokey, flows, kernel, membership, overlay, rules, topology, tunnel, wayout, wireguard
 from runtime.networks.membership import Membership
 from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
@@ -176,12 +176,17 @@ class Network:
 
     def _ensure(self, joined: Membership | None) -> Bridge:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""
-        bridge = replace(self.bridge, mtu=joined.mtu) if joined else self.bridge
+        bridge = replace(self.bridge, mtu=joined.mtu if joined else self._way_out_mtu())
         if self._checked != bridge or not self._exists:
             self._nft.run(rules.base(self._table, bridge, joined.overlay.network if joined else ""))
-            kernel.ensure_bridge(bridge, self._table)
+            if kernel.ensure_bridge(bridge, self._table) and not joined:  # `join` does it, and says so
+                kernel.fit_cables(bridge, self._paths.netns.iterdir())
             self._checked = bridge
         return bridge
+
+    def _way_out_mtu(self) -> int:
+        # Without root, slirp4netns is the way out, whose MTU of 65,520 is none of a network.
+        return min(wayout.mtu(), topology.MTU_BYTES) if self._paths.rootless else wayout.mtu()
 
     def _ensure_tunnel(self, wanted: Overlay, peers: Sequence[Peer]) -> tuple[str, int, list[str]]:
         """Name and MTU of the tunnel end that is wanted, and what was done, in words. One of the other kind goes."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 INTERFACE = "eth0"
 MTU_BYTES = 1500
+LEAST_MTU6_BYTES = 1280  # below, an interface has no IPv6
 # A container's namespace is its own: whoever runs there may listen on 80, and ping.
 LARGEST_GROUP = "2147483647"  # that may ping
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {LARGEST_GROUP}"}

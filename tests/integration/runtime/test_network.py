@@ -21,6 +21,7 @@ from runtime.model import PublishedPort
 from runtime.networks import flows
 from runtime.networks.nft import Nft
 from tests.fakes.ports import free_port
+from tests.integration.announce.namespace import own_network
 from tests.integration.runtime.conftest import (
     Root,
     answers,
@@ -28,6 +29,7 @@ from tests.integration.runtime.conftest import (
     cables,
     finished,
     free_subnet,
+    new_root,
     run,
     texts,
     traces,
@@ -126,6 +128,29 @@ def test_who_goes_on_sending_reaches_the_next_container_of_a_port(runtime_host: 
     with flows._netlink() as wire:
         assert len(flows._flows(wire, socket.AF_INET, other)) == 1, "others' flows stay"
         assert [f.asked for f in flows._flows(wire, socket.AF_INET, port)] == [ipaddress.ip_address("127.0.0.1")]
+
+
+def test_the_mtu_of_the_way_out_is_that_of_bridge_and_cables(tmp_path: Path, layout: Path) -> None:
+    def mtu(pid: int | None, name: str) -> int:
+        where = [] if pid is None else ["nsenter", f"--net=/proc/{pid}/ns/net"]
+        words = subprocess.run([*where, "ip", "-o", "link", "show", name], capture_output=True, text=True).stdout
+        return int(words.partition(" mtu ")[2].split()[0])
+
+    with own_network(), new_root(tmp_path, None) as root:
+        for line in ("link add up0 type bridge", "link set up0 mtu 1400", "addr add 192.0.2.7/24 dev up0",
+                     "link set up0 up",
+                     "route add default via 192.0.2.1 metric 5"):  # fmt: skip
+            subprocess.run(["ip", *line.split()], check=True)
+        host = root.open()
+        host.images.load(layout)
+        first = run(host, "first")
+        assert mtu(None, root.bridge) == mtu(first.pid, "eth0") == 1400
+        subprocess.run(["ip", "link", "set", "up0", "mtu", "9000"], check=True)
+        second = run(host, "second")
+        assert mtu(None, root.bridge) == mtu(first.pid, "eth0") == mtu(second.pid, "eth0") == 9000
+        subprocess.run(["ip", "link", "del", "up0"], check=True)
+        assert mtu(run(host, "third").pid, "eth0") == 1500
+        host.close()
 
 
 def test_a_range_is_published_and_withdrawn_whole(runtime_host: Host) -> None:
