@@ -100,7 +100,9 @@ def _script(folder: Path, uid: int) -> str:
     for name, text in texts.items():
         (folder / name).write_text(text)
     there = [f"[ -e /etc/{name} ] || : >/etc/{name}; mount --bind {folder}/{name} /etc/{name}" for name in texts]
-    return "\n".join([*there, *_opened(), "echo ready", "exec cat >/dev/null"])
+    # Hosts with udev let everybody open it, others do not.
+    tun = f"mknod -m 666 {folder}/tun c 10 200; mount --bind {folder}/tun /dev/net/tun"
+    return "\n".join([*there, tun, *_opened(), "echo ready", "exec cat >/dev/null"])
 
 
 def _opened() -> list[str]:

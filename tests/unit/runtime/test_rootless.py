@@ -20,6 +20,7 @@ def test_each_lack_has_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(rootless, "SUBUID", tmp_path / "subuid")
     monkeypatch.setattr(rootless, "SUBGID", tmp_path / "subgid")
     monkeypatch.setattr(rootless, "_user", lambda: "me")
+    monkeypatch.setattr(rootless, "TUN", tmp_path / "tun")
     (tmp_path / "subuid").write_text("me:100000:60000\nme:200000:5536\n")
     (tmp_path / "subgid").write_text("me:100000:65535\n")
     found = {need.what.removeprefix("without root: "): need for need in rootless.needs()}
@@ -29,7 +30,10 @@ def test_each_lack_has_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "apt-get install slirp4netns",
         "apt-get install uidmap",
         f"As root: echo me:262144:65536 >>{tmp_path}/subgid",
+        f"As root: modprobe tun; chmod 666 {tmp_path}/tun",
     ]
+    (tmp_path / "tun").touch()
+    assert [need.fine for need in rootless.needs()][-1]
 
 
 @pytest.mark.parametrize("limits", [Limits(cpus=1.0), Limits(memory_bytes=64 << 20), Limits(pids=9)])
