@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
-from runtime.networks import cryptokey, flows, kernel, membership, overlay, rules, topology, tunnel, wayout, wireguard
+from runtime.networks import (
+    cryptokey,
+    flows,
+    kernel,
+    membership,
+    overlay,
+    rules,
+    taken,
+    topology,
+    tunnel,
+    wayout,
+    wireguard,
+)
 from runtime.networks.membership import Membership
 from runtime.networks.nameserver import NameServer
 from runtime.networks.nft import Nft
@@ -28,7 +39,7 @@ class Network:
     def __init__(self, paths: HostPaths, bridge: Bridge) -> None:
         self.bridge = bridge
         self._paths = paths
-        self._table = f"hecd_{paths.id}"
+        self._table = f"{rules.TABLES}{paths.id}"
         self._checked: Bridge | None = None
         self._nft = Nft()
         self._outside = Outside(paths.keeper_socket) if paths.rootless else None
@@ -211,15 +222,13 @@ class Network:
             return
         if not address6 and (faults := rules.unserved(ports)):
             raise InvalidSpec(self.bridge.name, faults)
-        for port in ports:
-            _check_free(port, socket.AF_INET)
-            if address6:
-                _check_free(port, socket.AF_INET6)
+        families = (rules.FOUR, *((rules.SIX,) if address6 else ()))
+        taken.check(self._nft, self._table, ports, families)
         try:
             self._nft.run(rules.publish(self._table, ports, address, address6))
         except KernelRefused as err:
             if any("File exists" in line for line in err.details):
-                raise PortTaken(_words(ports), "another container") from err
+                raise PortTaken(taken.words(ports), "another container") from err
             raise
         for there, net in ((address, self.bridge.subnet), (address6, self.bridge.subnet6)):
             if there and net:
@@ -250,23 +259,3 @@ class Network:
             return self._nft.run(f"list table {kind} {self._table}")
         except KernelRefused:
             return ""
-
-
-def _check_free(port: PublishedPort, family: socket.AddressFamily) -> None:
-    """A published port would take a program's connections away from it, unseen."""
-    six = family is socket.AF_INET6
-    if not rules.serves(rules.SIX if six else rules.FOUR, port):
-        return
-    kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
-        if six:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            probe.bind((port.address or ("::" if six else "0.0.0.0"), port.published))  # noqa: S104 - it only looks
-        except OSError as err:
-            raise PortTaken(_words((port,)), "a program of this host") from err
-
-
-def _words(ports: tuple[PublishedPort, ...]) -> str:
-    return ", ".join(f"{p.published}/{p.protocol}" for p in ports)

@@ -20,6 +20,7 @@ class Family:
 
 FOUR = Family("ip", "ipv4_addr")
 SIX = Family("ip6", "ipv6_addr")
+TABLES = "hecd_"  # what the names of all roots' tables begin with
 _PROTOCOLS = ("tcp", "udp")
 
 

@@ -202,6 +202,29 @@ def test_a_taken_port_is_said_and_leaves_nothing(runtime_host: Host, root: Root)
     assert "hello" in answers("127.0.0.1", port), "the first keeps its port"
 
 
+def test_a_port_is_one_containers_whatever_its_root_and_address(
+    runtime_host: Host, tmp_path: Path, layout: Path
+) -> None:
+    port = free_port()
+    first = run(runtime_host, "first", ports=(PublishedPort(port, 80),))
+    with new_root(tmp_path / "other", None) as elsewhere:
+        other = elsewhere.open()
+        other.images.load(layout)
+        for address in ("", "127.0.0.1"):
+            with pytest.raises(PortTaken, match="a container of another root"):
+                run(other, "second", ports=(PublishedPort(port, 80, address=address),))
+        with pytest.raises(PortTaken, match="another container"):
+            run(runtime_host, "second", ports=(PublishedPort(port, 80, address="127.0.0.1"),))
+        runtime_host.containers.stop(first.name, 0.0)
+        runtime_host.containers.remove(first.name)
+        run(other, "second", ports=(PublishedPort(port, 80, address="127.0.0.1"), PublishedPort(port, 80, "udp")))
+        for host, by in ((runtime_host, "a container of another root"), (other, "another container")):
+            with pytest.raises(PortTaken, match=by):
+                run(host, "third", ports=(PublishedPort(port, 80),))
+        assert "hello" in answers("127.0.0.1", port)
+        other.close()
+
+
 def test_names_and_files_inside(runtime_host: Host) -> None:
     web = finished(
         runtime_host, "web.1", "/bin/sh", "-c", "cat /etc/hostname /etc/hosts; busybox hostname", hostname="web-1"
