@@ -96,11 +96,13 @@ def dual_root(tmp_path: Path) -> Iterator[Root]:
 def new_root(tmp_path: Path, subnet6: str | None) -> Iterator[Root]:
     bridge = f"hecdt{secrets.token_hex(3)}"
     found = Root(tmp_path / "root" / "lib", tmp_path / "root" / "run", free_subnet(), bridge, subnet6)
-    yield found
-    host = found.open()
-    for container in host.containers.list():
-        host.containers.remove(container.name)
-    host.close()
+    try:
+        yield found
+    finally:
+        host = found.open()
+        for container in host.containers.list():
+            host.containers.remove(container.name)
+        host.close()
     becomes(lambda: traces(found) == [], what=lambda: f"left: {traces(found)}")
     shutil.rmtree(tmp_path, ignore_errors=True)
 
