@@ -25,7 +25,9 @@ def check(nft: Nft, table: str, ports: tuple[PublishedPort, ...], families: tupl
         for other in _tables(nft, family) if asked else ():
             for port in asked:
                 if _leads(nft, family, other, port, same=other != table):
-                    who = "another container" if other == table else "a container of another root"
+                    # Its root may be gone: the table is what is left to look at, and to delete.
+                    elsewhere = f"a container of another root (nftables' table {family.name} {other})"
+                    who = "another container" if other == table else elsewhere
                     raise PortTaken(words((port,)), who)
 
 
