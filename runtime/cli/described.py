@@ -93,7 +93,7 @@ def spec_of(o: Mapping[str, Any]) -> ContainerSpec:
         image=o["image"],
         entrypoint=None if o["entrypoint"] is None else tuple(shlex.split(o["entrypoint"])),
         command=o["command"] or None,
-        environment=dict(variable(text) for text in o["env"]),
+        environment=variables(o["env"]),
         user=o["user"],
         working_dir=o["workdir"],
         read_only=o["read_only"],
@@ -202,10 +202,10 @@ def extra_host(text: str) -> tuple[str, str]:
     return found[1], found[2].strip("[]")
 
 
-def variable(text: str) -> tuple[str, str]:
-    """KEY=VALUE, or KEY, which has the value that it has here."""
-    key, given, value = text.partition("=")
-    return key, value if given else os.environ.get(key, "")
+def variables(texts: Sequence[str]) -> dict[str, str]:
+    """Of KEY=VALUE, and of KEY, which has the value that it has here; one that is not set here is left out."""
+    found = {key: value if given else os.environ.get(key) for key, given, value in (t.partition("=") for t in texts)}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def memory_file(kind: str, text: str) -> MemoryFile:

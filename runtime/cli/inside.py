@@ -70,7 +70,7 @@ def exec_(
         raise click.UsageError("-t needs a terminal, and stdin is none")
     if workdir and not workdir.startswith("/"):
         raise click.UsageError(f"-w {workdir}: write an absolute path")
-    manner = Manner(user, dict(map(described.variable, env)), workdir)
+    manner = Manner(user, described.variables(env), workdir)
     with session.opened(ctx) as host:
         code = host.inside.exec_interactive(name, command[1:] if command[0] == "--" else command, tty, manner)
     ctx.exit(code)

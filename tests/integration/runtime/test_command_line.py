@@ -242,6 +242,7 @@ def test_exec_as_docker_users_type_it(cli: Cli, root: Root) -> None:
         "0\nb\n/srv\n"
     )
     assert cli("exec", "web", "id", "-u").stdout == "1000\n"
+    assert cli("exec", "-e", "NOT_SET_HERE", "web", "sh", "-c", "echo ${NOT_SET_HERE-none}").stdout == "none\n"
     refused = cli("exec", "--nosuch", "web", "true")
     assert refused.returncode == 2 and "--nosuch" in refused.stderr
     script = f"{shlex.join([*PROGRAM, f'--root={root.lib.parent.parent}'])} exec -t web sh -c 'echo $TERM'"
