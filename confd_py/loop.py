@@ -229,7 +229,8 @@ class Service:
             dest.sweep(resource.dest, 60.0 + resource.check_cmd_timeout_s)  # another process may check one
         view = View(resource.keys, resource.prefix, _limits(resource), self._store.covers)
         source = resource.src.lstrip("/")
-        renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ)
+        where = resource.src_at
+        renderer = Renderer(self._folder / "templates", source, resource.format, view.keys, self._environ, where)
         parts = Parts(resource, view, renderer, self._applier(resource), self._store.lease_fate, config.noop)
         parts.onetime, parts.defined, parts.took_effect = config.onetime, defined, self._took_effect
         return Worker(parts)

@@ -38,12 +38,22 @@ _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError,
 class Renderer:
     """One template and what it includes, compiled once, over one set of keys that changes under it."""
 
-    def __init__(self, templates: Path, src: str, target: str, keys: KeySpace, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        templates: Path,
+        src: str,
+        target: str,
+        keys: KeySpace,
+        environ: Mapping[str, str],
+        named_at: str = "",
+    ) -> None:
+        """`named_at` is where `src` is written, FILE:LINE, for whoever has to mend it."""
         self._folder = templates
         self._src = src
         self._target = target
         self._keys = keys
         self._environ = environ
+        self._named_at = named_at
         self._including: list[str] = []
         self._rounds = Rounds()
         self._stale = False
@@ -72,6 +82,7 @@ class Renderer:
     def asks_network(self) -> bool:
         """Whether rendering may wait for name servers: for itself, or in what it includes."""
         if self._asks is None:
+            self._check_there()
             self._asks = _WAITING.search(_read(self._folder / self._src)) is not None
         return self._asks
 
@@ -83,6 +94,9 @@ class Renderer:
         self._rounds.begin()
         try:
             return self._render(self._src, None)
+        except TemplateFault:
+            self._check_there()
+            raise
         finally:
             self._json.turn()
             self._go_json.turn()
@@ -90,6 +104,11 @@ class Renderer:
     def give_up(self) -> None:
         """Have a rendering that is under way in another thread end soon."""
         self._rounds.stop()
+
+    def _check_there(self) -> None:
+        if not (template := self._folder / self._src).exists():
+            place = f"{self._named_at}: " if self._named_at else ""
+            raise TemplateFault(f"{place}there is no template {template}", hint="src is looked up in templates/.")
 
     def _functions(self, json: JsonCache, *, as_go: bool) -> dict[str, Any]:
         return function_table(self._keys, self._environ, json, as_go=as_go, include=self._include)

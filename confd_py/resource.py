@@ -91,6 +91,7 @@ class Resource:
     applied_file: Path = Path()
     haproxy: HaproxySettings = field(default_factory=HaproxySettings)
     nginx: NginxSettings = field(default_factory=NginxSettings)
+    src_at: str = field(default="", compare=False)  # file and line of `src`
     warnings: tuple[str, ...] = ()  # to be told once, with file and line
 
 
@@ -127,7 +128,7 @@ class _Reader:
         apply = self.one_of("apply", APPLIERS)
         balancer_file = apply in ("haproxy", "nginx")
         certificate = apply == "haproxy-cert"
-        self.warn_of_unknown({f.name.removesuffix("_s") for f in fields(Resource)} - {"name", "warnings"})
+        self.warn_of_unknown({f.name.removesuffix("_s") for f in fields(Resource)} - {"name", "src_at", "warnings"})
         own_prefix = join_path(prefix or self.text("prefix"))
         dest = Path(self.text("dest"))
         for key in ("src", "dest"):
@@ -138,6 +139,7 @@ class _Reader:
         return Resource(
             name=Path(self._path).name.removesuffix(".toml"),
             src=self.text("src"),
+            src_at=f"{self._path}:{line_of(self._text, 'src')}",
             dest=dest,
             keys=tuple(join_path(own_prefix, key) for key in self.texts("keys")),
             prefix=own_prefix,

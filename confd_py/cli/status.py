@@ -62,7 +62,8 @@ async def check(
 def render(resource: Resource, config: Config, view: View, environ: Mapping[str, str]) -> str:
     """The whole text that would be written."""
     templates = Path(config.confdir) / "templates"
-    text = Renderer(templates, resource.src.lstrip("/"), resource.format, view.keys, environ).render()
+    src, where = resource.src.lstrip("/"), resource.src_at
+    text = Renderer(templates, src, resource.format, view.keys, environ, where).render()
     if resource.apply == "nginx":
         return nginx.stamped(text, nginx.stamp_of(text), resource.nginx.status)
     return stamped(text, parse(text).stamp) if resource.apply == "haproxy" else text

@@ -70,6 +70,15 @@ def test_a_broken_resource_stops_no_other(place: Place) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["gone.j2", "gone.tmpl"])
+def test_a_template_that_is_not_there_is_named_by_who_names_it(place: Place, name: str) -> None:
+    path = place.folder / "conf.d" / "t.toml"
+    path.write_text(f'[template]\ndest = "{place.out}"\nsrc = "{name}"\nkeys = ["/"]\n')
+    done = place.run("-onetime")
+    told = f"{path}:3: there is no template {place.folder}/templates/{name}"
+    assert (done.returncode, told in done.stderr) == (1, True), done.stderr
+
+
 def test_files_that_begin_with_a_byte_order_mark(place: Place) -> None:
     path = place.folder / "conf.d" / "t.toml"
     path.write_text("\ufeff" + path.read_text())
