@@ -58,13 +58,21 @@ def test_a_signal_is_told_from_a_code(host: Host) -> None:
 
 
 def test_want_of_memory_is_told_apart(host: Host, engine: Engine) -> None:
+    # containerd keeps it from Docker where the control group is gone by the time that it looks: now and then.
+    tries = 5 if engine.name == "docker" else 1
+    told = any(_told_of_want_of_memory(host, f"greedy.{n}") for n in range(tries))
+    assert told == (engine.name != "podman")  # 4.3 never learns of it with cgroups of version 1
+
+
+def _told_of_want_of_memory(host: Host, name: str) -> bool:
     script = "x=0123456789abcdef; while :; do x=$x$x$x$x; done"
-    ended = finished(host, "greedy", "/bin/sh", "-c", script, limits=Limits(memory_bytes=16 << 20), within_s=30.0)
+    ended = finished(host, name, "/bin/sh", "-c", script, limits=Limits(memory_bytes=16 << 20), within_s=30.0)
     assert (ended.exit_code, ended.signal) == (137, "SIGKILL")
-    if engine.name == "podman":  # 4.3 never learns of it with cgroups of version 1
-        assert not ended.oom_killed
-    else:  # Docker may hear of it after the end
-        becomes(lambda: host.containers.inspect("greedy").oom_killed)
+    try:
+        becomes(lambda: host.containers.inspect(name).oom_killed, within_s=1.0)  # Docker may hear of it after the end
+    except AssertionError:
+        return False
+    return True
 
 
 def test_stop_kills_what_does_not_listen(host: Host) -> None:
