@@ -39,6 +39,7 @@ async def campaign(store: Store, name: str, lease: Lease) -> Leadership:
                 pass
             except RegistryUnavailable as err:
                 await asyncio.sleep(err.retry_after_s)
+                continue  # nothing need change for the next try
             else:
                 log.info("leading name=%s revision=%d", name, revision)
                 return Leadership(Created(schema.LEADER, revision))

@@ -55,7 +55,8 @@ class EtcdStore:
         while True:
             await self._mirror.changed(after)
             after = self._mirror.mark
-            if not rooms or after[0] != epoch or any(self._moved.get(room, 0) > revision for room in rooms):
+            told = not rooms or not revision or after[0] != epoch
+            if told or any(self._moved.get(room, 0) > revision for room in rooms):
                 return
 
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:

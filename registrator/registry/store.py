@@ -134,7 +134,7 @@ class Store(Protocol):
 
     async def changed(self, after: tuple[int, int], rooms: Collection[str] = ()) -> None:
         """Return as soon as there is a snapshot with another mark than `after`; with `rooms`, one in which something of
-        these is another, or of a later epoch."""
+        these is another, or of a later epoch, or the first of all."""
 
     async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         """Do all writes at once if all guards hold; the revision.

@@ -49,6 +49,20 @@ async def test_nobody_there_is_said_within_the_time_given() -> None:
             pass
 
 
+async def test_the_first_answer_is_heard_by_who_waits_for_rooms_that_are_empty(tmp_path: Path) -> None:
+    server = EtcdServer(tmp_path)
+    try:
+        async with open_store(EtcdAccess((server.endpoint,)), wait=False) as store:
+            waiting = asyncio.create_task(store.changed(store.snapshot().mark, ("claims",)))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            server.start()
+            await asyncio.wait_for(waiting, 20.0)
+            assert store.snapshot().cluster_id
+    finally:
+        server.kill()
+
+
 async def test_a_member_that_dies_is_left_for_the_next(tmp_path: Path) -> None:
     dead = EtcdServer(tmp_path / "dead")
     alive = EtcdServer(tmp_path / "alive").start()

@@ -69,6 +69,16 @@ async def test_a_new_leader_decides_nothing_before_it_has_seen_what_the_last_one
         await task
 
 
+async def test_a_place_that_an_outage_kept_from_us_is_asked_for_again_though_nothing_changes() -> None:
+    store = FakeStore()
+    lease = await store.lease(10)
+    store.away = True
+    waiting = asyncio.create_task(campaign(store, "c1", lease))
+    await asyncio.sleep(0.05)
+    store.away = False
+    await asyncio.wait_for(waiting, 2.0)
+
+
 async def test_an_order_to_run_is_never_written_over_another_one(tmp_path: Path) -> None:
     store = FakeStore()
     leadership = await campaign(store, "c1", await store.lease(10))
