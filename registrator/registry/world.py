@@ -127,7 +127,7 @@ class Reader:
     def read(self, snapshot: Snapshot) -> World:
         """The world at `snapshot`. A record that can't be read is left out and named in `faults`."""
         draft = _Draft(self._world)
-        for word in {*self._rooms, *snapshot.rooms}:
+        for word in {**self._rooms, **snapshot.rooms}:  # in one order, whatever the hashes of this process
             _compare(self._rooms.get(word, {}), snapshot.rooms.get(word, {}), draft)
         draft.join_parts(self._heads)
         draft.changed |= {
