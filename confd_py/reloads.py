@@ -13,7 +13,9 @@ from confd_py.errors import Deferred
 
 _JOIN_S = 0.005  # those that were told of the same change begin to write within this time
 _WRITERS_S = 1.0  # longer is not waited for a check that another resource runs
-_AT_ONCE, _PER_S = 2, 1.0  # a reload costs the reloaded program: two at once, then one a second
+# A reload costs the reloaded program, and leaves an old process or old workers behind: two at once, then three in four
+# seconds. At one a second the third of a storm of a second would come just before its end, and a fourth after it.
+RELOADS_AT_ONCE, RELOADS_PER_S = 2, 0.75
 
 
 class Bucket:
@@ -74,7 +76,7 @@ class Reloads:
             return 0.0
         since = self._last_s.get(command)
         early_s = 0.0 if since is None else since + min_interval_s - self._clock()
-        bucket = self._buckets.setdefault(command, Bucket(_AT_ONCE, _PER_S, self._clock))
+        bucket = self._buckets.setdefault(command, Bucket(RELOADS_AT_ONCE, RELOADS_PER_S, self._clock))
         return max(early_s, bucket.wait_s())
 
     async def _run(self, command: str, timeout_s: float) -> None:

@@ -16,12 +16,11 @@ from confd_py.haproxy.certificate_folder import CertificateFolder
 from confd_py.haproxy.config import HaproxyConfig, parse, stamped
 from confd_py.haproxy.delivery import Delivery
 from confd_py.haproxy.process import Process
-from confd_py.reloads import Bucket
+from confd_py.reloads import RELOADS_AT_ONCE, RELOADS_PER_S, Bucket
 from confd_py.resource import Resource
 
 _log = logging.getLogger("confd-py.haproxy")
 _SETTLE_S = 0.025  # admissions that end within this are part of the apply: one report instead of two
-_RELOADS_AT_ONCE, _RELOADS_PER_S = 2, 0.75  # each leaves an old process behind; servers need none
 _CALLED_AGAIN_S = 10.0  # for one that is away beside others: it is applied as soon as it answers
 
 
@@ -34,7 +33,7 @@ class HaproxyApplier:
         self._processes = [Process(resource, place) for place in resource.haproxy.places]
         self._certificates = _folder_of(resource)
         self._last_reload_s = -1e9
-        self._reloads = reloads or Bucket(_RELOADS_AT_ONCE, _RELOADS_PER_S)
+        self._reloads = reloads or Bucket(RELOADS_AT_ONCE, RELOADS_PER_S)
 
     @property
     def tally(self) -> Tally:

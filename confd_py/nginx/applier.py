@@ -17,11 +17,10 @@ from confd_py.nginx.config import stamp_of, stamped, words_of_check
 from confd_py.nginx.generation import find_master, hang_up, running_stamp
 from confd_py.nginx.listening import refuse_taken_ports
 from confd_py.nginx.reload import reload
-from confd_py.reloads import Bucket
+from confd_py.reloads import RELOADS_AT_ONCE, RELOADS_PER_S, Bucket
 from confd_py.resource import Resource
 
 _log = logging.getLogger("confd-py.nginx")
-_AT_ONCE, _PER_S = 2, 1.0  # each reload forks all workers anew, and the old ones stay behind long connections
 _LOOK_FOR_MASTER_S = 0.2
 
 
@@ -34,7 +33,7 @@ class NginxApplier:
         self._sync_only = sync_only
         self._limited = limited
         self._kept = Path(f"{resource.applied_file}.old")  # the last text that was in effect, while another is tried
-        self._bucket = Bucket(_AT_ONCE, _PER_S)
+        self._bucket = Bucket(RELOADS_AT_ONCE, RELOADS_PER_S)
         self._last_reload_s = -1e9
         self._reloads = 0
         self._wanted: tuple[int, str] | None = None  # in effect: master and stamp

@@ -19,6 +19,8 @@ from runtime.errors import (
 from runtime.stopping import KILL_TIMEOUT_S
 
 FOREIGN = "Another program made it in this engine: see `docker ps -a`, and take another name."
+_GONE = "no such process"  # Podman looks into /proc of what it holds for running: it learns of an end a moment later
+_ENDS_WITHIN_S = 5.0
 
 
 class Ours:
@@ -30,14 +32,19 @@ class Ours:
 
     def find(self, name: str) -> dict[str, Any] | None:
         """What the engine knows of a container, ours or not, by its whole name or id."""
-        try:
-            with self._connection.asking() as api:
-                found: dict[str, Any] = api.inspect_container(name)
-        except EngineRefused as err:
-            if err.status == 404:
-                return None
-            raise
-        return found if name in (found["Name"].lstrip("/"), found["Id"]) else None
+        deadline = time.monotonic() + _ENDS_WITHIN_S
+        while True:
+            try:
+                with self._connection.asking() as api:
+                    found: dict[str, Any] = api.inspect_container(name)
+            except EngineRefused as err:
+                if err.status == 404:
+                    return None
+                if _GONE not in err.words or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return found if name in (found["Name"].lstrip("/"), found["Id"]) else None
 
     def has(self, found: Mapping[str, Any]) -> bool:
         """Whether this root made it."""

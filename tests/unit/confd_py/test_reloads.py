@@ -9,7 +9,7 @@ import pytest
 
 from confd_py.commands import fill_reload
 from confd_py.errors import CommandFailed, Deferred
-from confd_py.reloads import Bucket, Reloads
+from confd_py.reloads import RELOADS_AT_ONCE, RELOADS_PER_S, Bucket, Reloads
 
 
 async def test_one_that_leaves_does_not_end_what_others_wait_for(tmp_path: Path) -> None:
@@ -61,6 +61,20 @@ def test_a_bucket_refills() -> None:
     assert bucket.wait_s() == pytest.approx(0.25)
     now_s = 0.3
     assert bucket.wait_s() == 0.0
+
+
+@pytest.mark.parametrize("lasts_s", [0.5, 1.0, 1.1, 1.3, 1.4, 2.0, 5.0, 9.9])
+def test_a_storm_of_a_second_takes_three_reloads(lasts_s: float) -> None:
+    now_s = 0.0
+    bucket = Bucket(RELOADS_AT_ONCE, RELOADS_PER_S, lambda: now_s)
+    reloads, owed = 0, False
+    while now_s <= lasts_s or owed:
+        owed = owed or now_s <= lasts_s
+        if bucket.wait_s() == 0.0:
+            bucket.take()
+            reloads, owed = reloads + 1, False
+        now_s += 0.01
+    assert reloads <= 3 * max(1.0, lasts_s)
 
 
 def test_foreign_braces_of_a_reload_stay() -> None:
