@@ -99,6 +99,7 @@ class Host:
         engine, records = OciEngine.open(paths), Records(paths)
         engine.surroundings()  # says what is missing now, not when the first container starts
         layers = Layers(paths.layers, paths.locks, lambda: settings.read(image_settings).largest_layer_bytes)
+        layers.ensure_mountpoints()
         store = ImageStore(paths.images, layers, paths.locks)
         volumes = Volumes(paths, records.mounting)
         life = Lifecycle(paths, records, store, addresses, network, engine, volumes)

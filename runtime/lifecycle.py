@@ -20,6 +20,7 @@ from runtime.confinement import Confinement
 from runtime.engines import bundle, power, user
 from runtime.engines.oci import MAPPED_ROOT
 from runtime.errors import ContainerExists, InvalidSpec, StillAlive
+from runtime.images.layers import MOUNTPOINTS
 from runtime.images.rootfs import Owners, as_on_disk, mount_rootfs, read_inside, unmount_rootfs
 from runtime.images.store import ImageStore
 from runtime.model import ContainerSpec, IdMap, Image, ImageConfig, Mount
@@ -190,8 +191,8 @@ class Lifecycle:
         self._paths.bundle(name).mkdir(exist_ok=True)
         pin = self._ensure_userns(name, record.idmap) if record.idmap else None
         owners = Owners(pin, *record.idmap.outside(0, 0)) if pin and record.idmap else None
-        mount_rootfs(self._paths.layers, record.layers, container, owners)
-        files = write_files(container, spec, record.address, self._network, record.address6)
+        mount_rootfs(self._paths.layers, (*record.layers, MOUNTPOINTS), container, owners)
+        files = write_files(self._paths.bundle(name), spec, record.address, self._network, record.address6)
         self._network.connect(name, record.address, spec.ports, pin, record.address6)
         self._network.tune(name, {k: v for k, v in spec.sysctls.items() if k.startswith("net.")})
         self._write_bundle(replace(record, spec=spec), image, files)
@@ -290,10 +291,10 @@ def _streams(spec: ContainerSpec) -> Streams:
 
 
 def write_files(
-    container: Path, spec: ContainerSpec, address: str, network: Network, address6: str = ""
+    bundle_directory: Path, spec: ContainerSpec, address: str, network: Network, address6: str = ""
 ) -> dict[str, str]:
     """The files that make the container's network usable: target → source."""
-    directory = container / "etc"
+    directory = bundle_directory / "etc"
     directory.mkdir(exist_ok=True)
     hostname = bundle.hostname(spec)
     candidates = [path.read_text() for path in RESOLV_FILES if path.exists()]

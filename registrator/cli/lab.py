@@ -171,7 +171,10 @@ def on(ctx: click.Context, host: str, command: tuple[str, ...]) -> None:
     if not Namespace(here.namespace(there)).exists:
         raise HecdError(f"{host} is switched off", hint=f"hecd lab heal {host}")
     words = Namespace(here.namespace(there)).command(argv)
-    os.execvpe(words[0], words, {**os.environ, **programs.environment(here, there)})  # noqa: S606
+    scripts = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    root = here.settings(there).root  # for hecd-runtime, which reads no settings of hecd's
+    environment = {**os.environ, "PATH": scripts, "HECD_ROOT": root, **programs.environment(here, there)}
+    os.execvpe(words[0], words, environment)  # noqa: S606
 
 
 def _lab(ctx: click.Context) -> Lab:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from runtime.engines import usage
@@ -79,12 +80,16 @@ class Cgroups:
                 directory.rmdir()
 
     def _directories(self, group: str) -> list[Path]:
-        """The memory controller's first."""
+        """Where the group is, or would be; the memory controller's first."""
         name = group.lstrip("/")
+        return [root / name for root in self._hierarchies]
+
+    @cached_property
+    def _hierarchies(self) -> tuple[Path, ...]:
         if self.unified:
-            return [self.root / name]
-        first = self.root / "memory" / name
-        return [first, *(path for path in self.root.glob(f"*/{name}") if path != first)]
+            return (self.root,)
+        memory = self.root / "memory"
+        return (memory, *sorted(path for path in self.root.iterdir() if path.is_dir() and path != memory))
 
 
 def _text(path: Path) -> str:

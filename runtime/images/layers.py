@@ -18,6 +18,10 @@ from runtime.state import held
 
 UNPACK = Path(__file__).with_name("unpack.py")
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}
+# What a container's own mounts cover, as a layer to lie below all others: a file system without them would have to be
+# given them, seven files of its own for each container, to be made and deleted.
+MOUNTPOINTS = "mountpoints"
+_DIRECTORIES, _FILES = ("dev", "etc", "proc", "sys"), ("etc/hostname", "etc/hosts", "etc/resolv.conf")
 NAME_LENGTH = 24  # of 32 base characters: 120 bits, and 125 layers fit into the 4096 bytes of mount options
 
 
@@ -44,8 +48,21 @@ class Layers:
                     raise
         return name
 
+    def ensure_mountpoints(self) -> None:
+        """Have the layer MOUNTPOINTS."""
+        layer = self._root / MOUNTPOINTS
+        for path in (layer, *(layer / name for name in _DIRECTORIES)):
+            if not path.exists():
+                path.mkdir(exist_ok=True)
+                path.chmod(0o755)  # whatever the umask
+        for path in (layer / name for name in _FILES):
+            if not path.exists():
+                path.touch()
+                path.chmod(0o644)
+
     def all(self) -> list[str]:
-        return [e.name for e in os.scandir(self._root) if not e.name.startswith(".")]
+        """The layers of images."""
+        return [e.name for e in os.scandir(self._root) if not e.name.startswith(".") and e.name != MOUNTPOINTS]
 
     def drop(self, name: str) -> None:
         """Delete a layer, whole or not at all as others see it."""

@@ -1,4 +1,4 @@
-"""Bridges, cables and namespaces, made in the kernel with netlink and no fork.
+"""Bridges and namespaces, made in the kernel with netlink and no fork.
 
 pyroute2 takes 0.1 to 0.4 s to import, so it is imported on first use. A netlink socket stays in the network namespace
 where it was opened, and belongs to one thread: each call opens its own.
@@ -7,21 +7,20 @@ where it was opened, and belongs to one thread: each call opens its own.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import KernelRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, largest_group, mount, setns, unmount, unshare
-from runtime.networks.topology import GROUP, INTERFACE, LARGEST_GROUP, SYSCTLS, Bridge, Link
+from runtime.networks.topology import GROUP, LARGEST_GROUP, SYSCTLS, Bridge
 from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
-_NODAD = 0x02  # nobody else can have the address: it is of use at once
+NODAD = 0x02  # nobody else can have the address: it is of use at once
 
 
 def ensure_bridge(bridge: Bridge, owner: str) -> bool:
@@ -41,14 +40,14 @@ def ensure_bridge(bridge: Bridge, owner: str) -> bool:
         differs = bool(link.get("mtu") != bridge.mtu)
         if differs:
             ip.link("set", index=index, mtu=bridge.mtu)
-        _hear_no_routers(bridge.name)
+        hear_no_routers(bridge.name)
         if bridge.address6:
-            _prepare_ipv6(bridge.name)
+            prepare_ipv6(bridge.name)
         ip.link("set", index=index, group=GROUP, state="up")
         if bridge.address6:
-            ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=_NODAD)
+            ip.addr("replace", index=index, address=bridge.address6, prefixlen=bridge.prefix6, flags=NODAD)
             # Deprecated from the first: nobody speaks as this one unless the rules say so.
-            ip.addr("replace", index=index, address=bridge.loop6, prefixlen=128, flags=_NODAD, preferred=0)
+            ip.addr("replace", index=index, address=bridge.loop6, prefixlen=128, flags=NODAD, preferred=0)
         if not link.get("ifalias"):
             ip.link("set", index=index, ifalias=owner)
     set_value("net/ipv4/ip_forward", "1")
@@ -98,59 +97,6 @@ def drop_namespace(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def plug(link: Link, namespace: Path) -> None:
-    """Connect the namespace with the bridge, and bring it up. Raises KernelRefused."""
-    fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with netlink(f"connect {link.address}") as ip:
-            # The inner end is born inside, under its final name; the outer one as a port of the bridge, and up.
-            peer = {"ifname": INTERFACE, "net_ns_fd": fd, "mtu": link.bridge.mtu, "address": link.mac}
-            master = socket.if_nametoindex(link.bridge.name)
-            mtu = link.bridge.mtu
-            ip.link("add", ifname=link.host_name, kind="veth", mtu=mtu, master=master, state="up", peer=peer)
-            if link.hairpin:
-                ip.brport("set", index=socket.if_nametoindex(link.host_name), mode=1)
-    finally:
-        os.close(fd)
-    in_thread(lambda: _bring_up(link, namespace))
-
-
-def is_namespace_of(pid: int, path: Path) -> bool:
-    """Whether the namespace pinned at `path` is that of the process."""
-    try:
-        return os.path.ismount(path) and path.stat().st_ino == Path(f"/proc/{pid}/ns/net").stat().st_ino
-    except OSError:
-        return False
-
-
-def plug_foreign(link: Link, pid: int, path: Path) -> None:
-    """Connect the namespace that somebody else made for process `pid`, then pin it at `path`: what is pinned is
-    connected. Raises KernelRefused."""
-    there = Path(f"/proc/{pid}/ns/net")
-    if there.stat().st_ino == Path("/proc/self/ns/net").stat().st_ino:
-        raise KernelRefused(f"process {pid} has no network namespace of its own")
-    in_thread(lambda: _unplug(there))
-    plug(link, there)
-    path.touch()
-    mount(str(there), str(path), "", MS_BIND)
-
-
-def fit_cables(bridge: Bridge, namespaces: Iterable[Path]) -> int:
-    """Bring every cable to the MTU of the bridge; how many were not. Raises KernelRefused."""
-    with netlink(f"fit the cables of {bridge.name}") as ip:
-        ports = [(link["index"], link.get("mtu")) for link in ip.get_links(master=socket.if_nametoindex(bridge.name))]
-        # An end that got more than it takes would drop it: the end in the host grows first, and shrinks last.
-        for index in [index for index, mtu in ports if mtu < bridge.mtu]:
-            ip.link("set", index=index, mtu=bridge.mtu)
-        wrong = [index for index, mtu in ports if mtu != bridge.mtu]
-        for namespace in namespaces if wrong else ():
-            with contextlib.suppress(FileNotFoundError):  # the container was removed meanwhile
-                in_thread(functools.partial(_fit, bridge.mtu, namespace))
-        for index in [index for index, mtu in ports if mtu > bridge.mtu]:
-            ip.link("set", index=index, mtu=bridge.mtu)
-    return len(wrong)
-
-
 def set_values(namespace: Path, values: Mapping[str, str]) -> None:
     """Write sysctls, named with dots, of a network namespace. Raises KernelRefused."""
 
@@ -182,37 +128,12 @@ def _make_namespace(path: Path, values: Mapping[str, str]) -> None:
     mount("/proc/thread-self/ns/net", str(path), "", MS_BIND)
 
 
-def _unplug(namespace: Path) -> None:
-    setns(str(namespace))
-    if has_link(INTERFACE):  # half made, before a crash
-        with netlink(f"unplug {namespace}") as ip:
-            ip.link("del", index=socket.if_nametoindex(INTERFACE))
-
-
-def _bring_up(link: Link, namespace: Path) -> None:
-    setns(str(namespace))
-    with netlink(f"bring {link.address} up") as ip:
-        index = socket.if_nametoindex(INTERFACE)
-        ip.link("set", index=1, state="up")
-        ip.addr("add", index=index, address=link.address, prefixlen=link.bridge.prefix)
-        _hear_no_routers(INTERFACE)
-        if link.address6:
-            _prepare_ipv6(INTERFACE)
-        else:
-            leave_without_ipv6(INTERFACE)
-        ip.link("set", index=index, state="up")
-        ip.route("add", dst="0.0.0.0/0", gateway=link.bridge.address)
-        if link.address6:
-            ip.addr("add", index=index, address=link.address6, prefixlen=link.bridge.prefix6, flags=_NODAD)
-            ip.route("add", dst="::/0", gateway=link.bridge.address6, oif=index)
-
-
-def _hear_no_routers(interface: str) -> None:
+def hear_no_routers(interface: str) -> None:
     """Any container could say that it is one, and have what others send by IPv6, in networks of IPv4 only, too."""
     _set_ipv6(interface, "accept_ra", "0")
 
 
-def _prepare_ipv6(interface: str) -> None:
+def prepare_ipv6(interface: str) -> None:
     """Before it is up: have IPv6 there, and the link-local address at once, as a bridge needs it to find containers for
     others (else they would wait 2 s)."""
     for name in ("disable_ipv6", "accept_dad"):
@@ -229,14 +150,6 @@ def _forward_ipv6() -> None:
         if (settings / interface / "accept_ra").read_text().strip() == "1":
             set_value(f"net/ipv6/conf/{interface}/accept_ra", "2")
     set_value("net/ipv6/conf/all/forwarding", "1")
-
-
-def _fit(mtu: int, namespace: Path) -> None:
-    if not os.path.ismount(namespace):
-        return
-    setns(str(namespace))
-    with netlink(f"set the MTU in {namespace.name}") as ip:
-        ip.link("set", index=socket.if_nametoindex(INTERFACE), mtu=mtu)
 
 
 @contextlib.contextmanager

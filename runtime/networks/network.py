@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime.errors import InvalidSpec, KernelRefused, MissingProgram, PortTaken, mapped
 from runtime.model import PublishedPort
 from runtime.networks import (
+    cables,
     cryptokey,
     flows,
     kernel,
@@ -65,7 +66,7 @@ class Network:
             try:
                 kernel.ensure_namespace(namespace, userns, ipv6=bool(address6))
                 token, publishes = os.urandom(6).hex(), bool(ports)
-                kernel.plug(topology.link(bridge, address, token, publishes=publishes, address6=address6), namespace)
+                cables.plug(topology.link(bridge, address, token, publishes=publishes, address6=address6), namespace)
                 self._publish(ports, address, address6)
             except BaseException:
                 kernel.drop_namespace(namespace)
@@ -89,14 +90,14 @@ class Network:
         """Connect the namespace that somebody else made for process `pid`. Fine if it is connected. Raises
         KernelRefused."""
         namespace = self._paths.namespace(name)
-        if kernel.is_namespace_of(pid, namespace):
+        if cables.is_namespace_of(pid, namespace):
             return
         with held(self._paths.locks / "network", shared=True):
             bridge = self._ensure(membership.read(self._paths))
             kernel.drop_namespace(namespace)  # an earlier run's
             token, six = os.urandom(6).hex(), bridge.own(address6)
             link = topology.link(bridge, address, token, publishes=publishes, address6=six)
-            kernel.plug_foreign(link, pid, namespace)
+            cables.plug_foreign(link, pid, namespace)
 
     def disconnect(
         self, name: str, address: str = "", ports: tuple[PublishedPort, ...] = (), address6: str = ""
@@ -127,7 +128,7 @@ class Network:
             membership.write(self._paths, joined)
             self._checked = None  # somebody may have flushed it
             bridge = self._ensure(joined)
-            if count := kernel.fit_cables(bridge, self._paths.netns.iterdir()):
+            if count := cables.fit(bridge, self._paths.netns.iterdir()):
                 done.append(f"{count} cables brought to an MTU of {bridge.mtu}")
             wanted_entries = overlay.entries(good, bridge, encrypted=wanted.encrypted)
             return done + tunnel.ensure_entries(name, wanted_entries) + refused
@@ -142,7 +143,7 @@ class Network:
                 tunnel.drop_tunnel(overlay.link_name(self._paths.id, encrypted=encrypted))
             membership.forget(self._paths)
             if self._exists:
-                kernel.fit_cables(self._ensure(None), self._paths.netns.iterdir())
+                cables.fit(self._ensure(None), self._paths.netns.iterdir())
 
     @property
     def peers(self) -> Sequence[Peer]:
@@ -191,7 +192,7 @@ class Network:
         if self._checked != bridge or not self._exists:
             self._nft.run(rules.base(self._table, bridge, joined.overlay.network if joined else ""))
             if kernel.ensure_bridge(bridge, self._table) and not joined:  # `join` does it, and says so
-                kernel.fit_cables(bridge, self._paths.netns.iterdir())
+                cables.fit(bridge, self._paths.netns.iterdir())
             self._checked = bridge
         return bridge
 

@@ -1,9 +1,9 @@
-"""How fast containers come and go, beside Docker's SDK on the same machine: python -m tests.bench.runtime (as root).
+"""How fast containers come and go, beside Docker on the same machine: python -m tests.bench.runtime (as root).
 
 It starts a dockerd of its own (overlay2, in a network namespace of its own) and measures in pairs, one of ours and one
-of Docker's by turns, with busybox httpd below an init: milliseconds from the call until the port answers; stop and
-remove; many with 8 workers; the next version of an image whose base is here, pulled and unpacked; where our time goes,
-by step; many at once, and the memory that they take on our side.
+of Docker's SDK by turns, with busybox httpd below an init: milliseconds from the call until the port answers; stop and
+remove; many with 8 workers, also with `docker run -d`; the next version of an image whose base is here, pulled and
+unpacked; where our time goes, by step; many at once, and the memory that they take on our side.
 
 What either keeps until a reboot lies in memory, as /run does on a host with systemd: before ext4 makes a file, it looks
 at each that was deleted in the last five minutes, so that a run would be the slower the more ran before it.
@@ -17,12 +17,14 @@ import secrets
 import shutil
 import socket
 import statistics
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ from tests.integration.runtime.oci_registry import FakeRegistry
 SERVE = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/"]
 IMAGE = "hecd/bench:1"
 WORKERS = 8
+ALONE_S, AMONG_MANY_S = 0.0005, 0.01  # how often a port is tried: eight that ask all the time take a processor's half
 STEPS: list[tuple[str, object, str]] = [
     ("create: address, layers, record", lifecycle, "mount_rootfs"),
     ("create: files in etc", lifecycle, "write_files"),
@@ -63,13 +66,13 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=100, help=f"containers with {WORKERS} workers")
     parser.add_argument("--at-once", type=int, default=200, help="containers that start and live at once")
     given = parser.parse_args()
-    with own_network(), opened() as host, dockerd() as client:
-        for side in (Ours(host), Dockers(client)):
+    with own_network(), opened() as host, dockerd() as (client, address):
+        ours, dockers, typed = Ours(host), Dockers(client), Typed(address)
+        for side in (ours, dockers, typed):
             side.up("warm")
             side.gone("warm")
-        ours, dockers = Ours(host), Dockers(client)
         in_pairs(ours, dockers, given.count)
-        in_parallel(ours, dockers, given.parallel)
+        in_parallel({"ours": ours, "Docker SDK": dockers, "docker run -d": typed}, given.parallel)
         next_versions(host, client)
         by_step(host, given.count)
         at_once(host, given.at_once)
@@ -81,9 +84,9 @@ class Ours:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def up(self, name: str) -> None:
+    def up(self, name: str, pace_s: float = ALONE_S) -> None:
         self._host.containers.create(ContainerSpec(name, IMAGE, command=tuple(SERVE)))
-        until_it_answers(self._host.containers.start(name).address)
+        until_it_answers(self._host.containers.start(name).address, pace_s=pace_s)
 
     def gone(self, name: str) -> None:
         self._host.containers.stop(name)
@@ -96,15 +99,35 @@ class Dockers:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def up(self, name: str) -> None:
+    def up(self, name: str, pace_s: float = ALONE_S) -> None:
         container = self._client.containers.run(IMAGE, SERVE, name=name, detach=True, init=True)
         container.reload()
-        until_it_answers(container.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
+        until_it_answers(container.attrs["NetworkSettings"]["Networks"]["bridge"]["IPAddress"], pace_s=pace_s)
 
     def gone(self, name: str) -> None:
         container = self._client.containers.get(name)
         container.stop()
         container.remove()
+
+
+class Typed:
+    """The same as one types it: `docker run -d`, `docker stop`, `docker rm`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def up(self, name: str, pace_s: float = ALONE_S) -> None:
+        self._docker("run", "-d", "--init", "--name", name, IMAGE, *SERVE)
+        found = self._docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name)
+        until_it_answers(found.strip(), pace_s=pace_s)
+
+    def gone(self, name: str) -> None:
+        self._docker("stop", name)
+        self._docker("rm", name)
+
+    def _docker(self, *words: str) -> str:
+        argv = ["docker", "-H", self._address, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def in_pairs(ours: Ours, dockers: Dockers, count: int) -> None:
@@ -121,20 +144,21 @@ def in_pairs(ours: Ours, dockers: Dockers, count: int) -> None:
         print(f"{words:32} ours {spread(mine)}   Docker SDK {spread(theirs)}   {ratio:.1f} times")
 
 
-def in_parallel(ours: Ours, dockers: Dockers, count: int) -> None:
+def in_parallel(sides: dict[str, Ours | Dockers | Typed], count: int) -> None:
     names = [f"many.{i}" for i in range(count)]
-    rates: dict[str, list[float]] = defaultdict(list)
+    rates: dict[str, dict[str, float]] = defaultdict(dict)
     with ThreadPoolExecutor(WORKERS) as pool:
-        for side, made in (("ours", ours), ("docker", dockers)):
-            for work in (made.up, made.gone):
+        for side, made in sides.items():
+            up = partial(made.up, pace_s=AMONG_MANY_S)
+            for words, work in (("up", up), ("gone", made.gone)):
                 took_s = timed(lambda work=work: list(pool.map(work, names))) / 1000
-                rates[side].append(count / took_s)
-    for at, words in enumerate(("up", "gone")):
-        mine, theirs = rates["ours"][at], rates["docker"][at]
-        print(
-            f"{count} with {WORKERS} workers, {words:18} ours {mine:.1f}/s   Docker SDK {theirs:.1f}/s   "
-            f"{mine / theirs:.1f} times"
+                rates[words][side] = count / took_s
+    for words, by_side in rates.items():
+        told = "   ".join(
+            f"{side} {rate:.1f}/s" + (f" ({by_side['ours'] / rate:.1f} times)" if side != "ours" else "")
+            for side, rate in by_side.items()
         )
+        print(f"{count} with {WORKERS} workers, {words:18} {told}")
 
 
 def next_versions(host: Host, client: Any) -> None:
@@ -175,7 +199,7 @@ def at_once(host: Host, count: int) -> None:
     def up(name: str) -> float:
         def work() -> None:
             host.containers.create(ContainerSpec(name, IMAGE, command=tuple(SERVE), restart=Restart("always")))
-            until_it_answers(host.containers.start(name).address, within_s=60.0, pace_s=0.02)  # hundreds ask
+            until_it_answers(host.containers.start(name).address, within_s=60.0, pace_s=0.02)
 
         return timed(work)
 
@@ -236,7 +260,7 @@ def watched(owner: object, name: str, took: list[float]) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def until_it_answers(address: str, within_s: float = 20.0, pace_s: float = 0.0005) -> None:
+def until_it_answers(address: str, within_s: float = 20.0, pace_s: float = ALONE_S) -> None:
     deadline = time.monotonic() + within_s
     while True:
         with socket.socket() as connection:
@@ -293,8 +317,8 @@ def in_memory(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def dockerd() -> Iterator[Any]:
-    """A client of a dockerd that has the same image."""
+def dockerd() -> Iterator[tuple[Any, str]]:
+    """A client of a dockerd that has the same image, and its address."""
     daemon = Dockerd(storage="overlay2")
     with in_memory(daemon.folder / "exec"), in_memory(daemon.folder / "state"):
         daemon.start()
@@ -302,7 +326,7 @@ def dockerd() -> Iterator[Any]:
             daemon.load_image()
             client = docker.DockerClient(base_url=daemon.host, version="auto", timeout=60)
             client.images.get("hecd-test/web").tag(*IMAGE.split(":"))
-            yield client
+            yield client, daemon.host
             client.close()
         finally:
             daemon.stop()

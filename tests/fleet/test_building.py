@@ -188,6 +188,7 @@ def test_a_command_on_a_host_is_in_its_network_and_has_its_settings(small: LabHe
     assert small.hosts["h2"]["address"] in cards
     assert small.hosts["h1"]["address"] not in cards
     assert "h2" in small.lab("on", "h2", "hecd", "nodes").out
+    assert "hecd/sample" in small.lab("on", "h2", "hecd-runtime", "image", "ls").out
     assert small.lab("on", "h1", "sh", "-c", "exit 7").code == 7
 
 

@@ -29,7 +29,7 @@ PLACES = [
     "runtime.lifecycle:mount_rootfs:after",
     "runtime.networks.kernel:ensure_bridge:before",
     "runtime.networks.kernel:ensure_namespace:after",
-    "runtime.networks.kernel:plug:after",
+    "runtime.networks.cables:plug:after",
     "runtime.networks.network:Network._publish:after",
     "runtime.state:Records.commit:before",
     "runtime.state:Records.commit:after",

@@ -27,7 +27,7 @@ CREATE = [
     "runtime.networks.nft:Nft.run",
     "runtime.networks.kernel:ensure_bridge",
     "runtime.networks.kernel:ensure_namespace",
-    "runtime.networks.kernel:plug",
+    "runtime.networks.cables:plug",
     "runtime.networks.network:Network._publish",
     "runtime.networks.kernel:set_values",
     "runtime.volumes:_fill",

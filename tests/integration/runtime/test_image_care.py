@@ -13,6 +13,7 @@ import pytest
 from runtime.errors import BuildFailed, ImageInUse, ImageNotFound, InvalidImage, MissingProgram
 from runtime.host import Host
 from runtime.images.build import build_image, tar_of
+from runtime.images.layers import MOUNTPOINTS
 from runtime.model import ContainerSpec, ImageConfig, State
 from tests.integration.runtime.conftest import BASE, IMAGE, SERVE, Root, finished, run, texts
 
@@ -45,6 +46,17 @@ def test_what_is_saved_others_read(runtime_host: Host, tmp_path: Path, transport
         assert runtime_host.images.load(copied)[0].config == image.config
     finished(runtime_host, "c", "/bin/cat", "/srv/index.html")
     assert texts(runtime_host, "c") == ["hello"]
+
+
+def test_a_container_has_no_files_of_its_own_but_what_it_writes(runtime_host: Host, tmp_path: Path) -> None:
+    build_image(tmp_path / "l", "t/bare:1", [{"bin/busybox": Path("/bin/busybox")}])
+    runtime_host.images.load(tmp_path / "l")
+    runtime_host.images.gc(unused=True, older_than_s=3600.0)  # what all mounts lie on is no image's, and stays
+    words = ("/bin/busybox", "sh", "-c", "cd /bin; echo 1 >/new; ./busybox cat /etc/hostname")
+    finished(runtime_host, "c", *words, image="t/bare:1")
+    assert texts(runtime_host, "c") == ["c"]
+    upper = runtime_host.paths.container("c") / "upper"
+    assert sorted(path.name for path in upper.rglob("*")) == ["new"]
 
 
 def test_what_is_saved_comes_back(runtime_host: Host, tmp_path: Path) -> None:
@@ -95,7 +107,7 @@ def test_rm_says_who_is_in_the_way(runtime_host: Host, root: Root, layout: Path)
     runtime_host.containers.remove("web")
     assert runtime_host.images.remove(IMAGE).images == (digest,)
     assert runtime_host.images.list() == []
-    assert os.listdir(root.lib / "layers") == []
+    assert os.listdir(root.lib / "layers") == [MOUNTPOINTS]
     with pytest.raises(ImageNotFound):
         runtime_host.images.remove(IMAGE)
 

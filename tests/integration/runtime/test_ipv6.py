@@ -20,7 +20,8 @@ from runtime.errors import PortTaken
 from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
-from runtime.networks.kernel import drop_namespace, ensure_namespace, netlink, plug
+from runtime.networks.cables import plug
+from runtime.networks.kernel import drop_namespace, ensure_namespace, netlink
 from runtime.networks.nft import Nft
 from runtime.networks.topology import Bridge, Link
 from tests.fakes.ports import free_port
