@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from registrator.agent import announcer as voice
 from registrator.agent import converge
 from registrator.agent.announcer import Announcer
 from registrator.agent.converge import Action, BeginDrain, Kill, Remove, Start, Stop
 from registrator.agent.copy import Copy
+from registrator.agent.patience import asked
 from registrator.agent.ports import Ending, Engine, Prober, Seen
 from registrator.errors import EngineAway, EngineFault
 from registrator.health.verdict import Health, check_of, judge, pace_s
@@ -28,7 +29,6 @@ from registrator.registry.trust import Trust
 from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
-R = TypeVar("R")
 
 STABLE_AFTER_S = 60.0  # an instance that ran so long starts its back-off anew
 
@@ -57,7 +57,7 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled. Containers run on after that."""
         self._read()
-        for seen in await self._asked(self.engine.containers):
+        for seen in await asked(self.engine.containers):
             self._adopt(seen)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.announcer.hold_lease())
@@ -195,7 +195,7 @@ class Agent:
     async def _start(self, name: InstanceName) -> None:
         copy = self.copies[name]
         try:
-            seen = await self._asked(self.engine.start, name, copy.release)
+            seen = await asked(self.engine.start, name, copy.release)
         except EngineFault as err:
             reason, wait_s = " ".join([err.brief, *err.details[:1]]), err.retry_after_s or 0.0
             self._fell(name, reason, (), restarts=copy.restarts + 1, at_least_s=wait_s)
@@ -205,36 +205,19 @@ class Agent:
 
     async def _signal(self, name: InstanceName, signal: str) -> None:
         try:
-            await self._asked(self.engine.signal, name, signal)
+            await asked(self.engine.signal, name, signal)
         except EngineFault as err:
             log.warning("signal failed instance=%s reason=%s", name, err)
 
     async def _remove(self, name: InstanceName) -> None:
         try:
-            await self._asked(self.engine.remove, name)
+            await asked(self.engine.remove, name)
         except EngineFault as err:
             log.warning("remove failed instance=%s reason=%s", name, err)
             self._update(name, retry_at=time.monotonic() + 1.0)
             await asyncio.sleep(1.0)
             return
         del self.copies[name]
-
-    async def _asked(self, call: Callable[..., R], *arguments: Any) -> R:
-        """What the engine answers, however long it is away: an outage of it is no fault of an instance, and what runs
-        goes on. Raises EngineFault for everything else."""
-        away = False
-        while True:
-            try:
-                answer = await asyncio.to_thread(call, *arguments)
-            except EngineAway as err:
-                if not away:
-                    log.warning("engine away reason=%s hint=%s", err.brief, err.hint)
-                away = True
-                await asyncio.sleep(err.retry_after_s)
-                continue
-            if away:
-                log.info("engine back")
-            return answer
 
     # -- what happens by itself -----------------------------------------------------------------------------------
 
@@ -259,7 +242,7 @@ class Agent:
     async def _watch(self, name: InstanceName) -> None:
         """Hear of its end, and probe it until then."""
         try:
-            fd = await self._asked(self.engine.exit_fd, name)
+            fd = await asked(self.engine.exit_fd, name)
         except EngineFault as err:
             log.warning("container can't be watched instance=%s reason=%s", name, err)
             fd = None
@@ -279,7 +262,7 @@ class Agent:
         stable = copy.phase == "up" and now - copy.since > STABLE_AFTER_S
         self._update(name, phase="ending", health=Health(), since=now)  # out of the load balancers at once
         try:
-            ending = await self._asked(self.engine.ending, name)
+            ending = await asked(self.engine.ending, name)
         except EngineFault as err:  # somebody took the container away
             ending = Ending(err.brief)
         self._fell(name, ending.reason, ending.log_tail, restarts=1 if stable else copy.restarts + 1)

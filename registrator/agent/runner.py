@@ -6,15 +6,16 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from registrator.agent import run as decider
+from registrator.agent.patience import asked
 from registrator.agent.ports import Ending, Engine, OneOffs, SeenRun
 from registrator.agent.run import Action, Begin, Conclude, Remove, Watch
-from registrator.errors import Conflict, EngineAway, EngineFault, HecdError
+from registrator.errors import Conflict, EngineFault, HecdError
 from registrator.model.hook import Result, Run
 from registrator.model.names import InstanceName, NodeName
 from registrator.registry import schema
@@ -24,7 +25,6 @@ from registrator.registry.trust import Trust, doubt
 from registrator.registry.world import World
 
 log = logging.getLogger(__name__)
-R = TypeVar("R")
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Runner:
 
     async def run(self) -> None:
         """Work until cancelled. Containers run on after that."""
-        self.seen = {seen.run.run: seen for seen in await self._asked(self.once.runs)}
+        self.seen = {seen.run.run: seen for seen in await asked(self.once.runs)}
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             while True:
@@ -132,7 +132,7 @@ class Runner:
         guard = Unchanged(schema.key_of(run), self.world.revisions[schema.key_of(run)])
         try:
             await self._say(run, "preparing", guard=guard)
-            await self._asked(self.once.prepare, release)
+            await asked(self.once.prepare, release)
             await self._say(run, "starting", guard=guard)
         except EngineFault as err:
             await self._say(run, "failed", _brief(err))
@@ -140,7 +140,7 @@ class Runner:
         except Conflict:
             return  # the order is another one by now
         try:
-            self.seen[run.run] = await self._asked(self.once.start_run, run, release)
+            self.seen[run.run] = await asked(self.once.start_run, run, release)
         except EngineFault as err:
             await self._say(run, "failed", _brief(err))
 
@@ -186,15 +186,15 @@ class Runner:
     async def _stop(self, seen: SeenRun, over: asyncio.Task[None]) -> None:
         name, settings = InstanceName(seen.run.run), seen.release.settings
         with suppress(EngineFault):
-            await self._asked(self.engine.signal, name, settings.stop_signal)
+            await asked(self.engine.signal, name, settings.stop_signal)
         await asyncio.wait({over}, timeout=settings.stop_grace_s)
         if not over.done():
-            await self._asked(self.engine.signal, name, "SIGKILL")
+            await asked(self.engine.signal, name, "SIGKILL")
 
     async def _exit(self, name: str) -> None:
         """Return when its container has ended."""
         try:
-            fd = await self._asked(self.engine.exit_fd, InstanceName(name))
+            fd = await asked(self.engine.exit_fd, InstanceName(name))
         except EngineFault:
             return  # somebody took the container away
         if fd is None:
@@ -212,7 +212,7 @@ class Runner:
             await self._say(run, "failed", reason)
             return
         try:
-            ending = await self._asked(self.engine.ending, InstanceName(run.run))
+            ending = await asked(self.engine.ending, InstanceName(run.run))
         except EngineFault as err:
             ending = Ending(err.brief)
         before = self._result(run.run)
@@ -222,7 +222,7 @@ class Runner:
         await self._say(run, "passed" if good else "failed", "" if good else told, ending.log_tail)
 
     async def _remove(self, name: str) -> None:
-        await self._asked(self.engine.remove, InstanceName(name))
+        await asked(self.engine.remove, InstanceName(name))
         self.seen.pop(name, None)
         self._why.pop(name, None)
         if (result := self._result(name)) is not None:
@@ -251,14 +251,6 @@ class Runner:
             self._said[run.run] = (revision, result)
             log.info("%s %s reason=%s", state, run.run, reason)
             return
-
-    async def _asked(self, call: Callable[..., R], *arguments: Any) -> R:
-        """What the engine answers, however long it is away. Raises EngineFault for everything else."""
-        while True:
-            try:
-                return await asyncio.to_thread(call, *arguments)
-            except EngineAway as err:
-                await asyncio.sleep(err.retry_after_s)
 
 
 def _brief(err: EngineFault) -> str:
