@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-async def becomes(what: Callable[[], bool], within_s: float = 10.0, told: Callable[[], object] = lambda: "") -> float:
+async def becomes(what: Callable[[], bool], within_s: float = 30.0, told: Callable[[], object] = lambda: "") -> float:
     """The seconds until `what` was true; fails, saying `told`, if it is not within `within_s`."""
     begun = time.monotonic()
     while not what():
@@ -16,7 +16,7 @@ async def becomes(what: Callable[[], bool], within_s: float = 10.0, told: Callab
     return time.monotonic() - begun
 
 
-async def answers(what: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> float:
+async def answers(what: Callable[[], Awaitable[bool]], within_s: float = 30.0) -> float:
     """As becomes, for something that has to be asked."""
     begun = time.monotonic()
     while not await what():

@@ -27,17 +27,17 @@ class RedisServer:
         words += ["--notify-keyspace-events", "KA"] if self._notify else []
         words += ["--requirepass", self._password] if self._password else []
         self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 30
         while "PONG" not in self.cli("ping", check=False):
             if time.monotonic() > deadline_s:
-                raise AssertionError("redis-server did not start within 5 s")
+                raise AssertionError("redis-server did not start within 30 s")
             time.sleep(0.02)
         return self
 
     def cli(self, *words: str, check: bool = True) -> str:
         secret = ["-a", self._password, "--no-auth-warning"] if self._password else []
         argv = ["redis-cli", "-p", str(self.port), *secret, *words]
-        return subprocess.run(argv, capture_output=True, text=True, check=check, timeout=10).stdout.strip()
+        return subprocess.run(argv, capture_output=True, text=True, check=check, timeout=60).stdout.strip()
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
