@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.confd_py.conftest import Ring
+from tests.integration.confd_py.parts import SOON_S
 
 
 class App(ThreadingHTTPServer):
@@ -111,7 +112,7 @@ def ask(
     headers: dict[str, str] | None = None, chunked: bool = False, socket_path: str = "", tls: bool = False,
 ) -> Answer:  # fmt: skip
     """One request on its own connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON_S)
     try:
         if tls:
             connection.sock = secure(port, host.partition(":")[0])
@@ -178,7 +179,7 @@ class Holder:
             threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
 
     def _pass_on(self, client: socket.socket) -> None:
-        self._opened.wait(10)
+        self._opened.wait(SOON_S)
         with client, socket.socket(socket.AF_UNIX) as onward:
             onward.connect(str(self._run / f"onward-{self._id}.sock"))
             onward.sendall(client.recv(65536))
@@ -211,7 +212,7 @@ def secure(port: int, name: str, *, alpn: str = "http/1.1", version: ssl.TLSVers
     context.set_alpn_protocols(alpn.split())
     if version is not None:
         context.minimum_version = context.maximum_version = version
-    with closing_if_it_fails(socket.create_connection(("127.0.0.1", port), 5)) as plain:
+    with closing_if_it_fails(socket.create_connection(("127.0.0.1", port), SOON_S)) as plain:
         return context.wrap_socket(plain, server_hostname=name)
 
 
@@ -249,7 +250,7 @@ def in_http2(port: int, method: str, body: bytes = b"") -> int:
 
     pairs = ((b":method", method.encode()), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"h.example"))
     head = b"".join(literal(name, value) for name, value in pairs)
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", port), SOON_S) as sock:
         data = frame(1, 4 | (not body), 1, head) + (frame(0, 1, 1, body) if body else b"")
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + data)
         stream = sock.makefile("rb")

@@ -59,7 +59,8 @@ class Ring:
     def service_record(self, name: str = "web", *, port: int = 0, **traffic: object) -> tuple[str, object]:
         """Key and value."""
         published = {"published": port or self.port, "target": 80, "mode": "http", "hostnames": []}
-        check = {"path": "/health", "interval_s": 1.0, "timeout_s": 1.0, "rise": 1, "fall": 2}
+        # All instances are one process, which may stand still: only what refuses or says no is down at once.
+        check = {"path": "/health", "interval_s": 1.0, "timeout_s": 5.0, "rise": 1, "fall": 2}
         record = {"service": name, "release": 1, "replicas": 2}
         whole = {"ports": [published], "balance": "roundrobin", "drain_timeout_s": 10.0, "check": check, **traffic}
         return f"/hecd/services/{name}", {**record, "traffic": whole}

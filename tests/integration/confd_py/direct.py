@@ -13,7 +13,7 @@ from confd_py.haproxy.applier import HaproxyApplier
 from confd_py.reloads import Bucket
 from confd_py.resource import HaproxySettings, Place, Resource
 from tests.fakes.ports import free_port
-from tests.integration.confd_py.parts import HAPROXY, Haproxy
+from tests.integration.confd_py.parts import HAPROXY, SOON_S, Haproxy
 
 HEAD = """\
 global
@@ -64,7 +64,7 @@ class Direct:
     async def apply(self, backends: Backends, generation: int = 0) -> None:
         await self.applier.apply(self.text(backends, generation))
 
-    async def settled(self, within_s: float = 10.0) -> None:
+    async def settled(self, within_s: float = SOON_S) -> None:
         """Returns when nobody is on the way in or out any more."""
         deadline_s = time.monotonic() + within_s
         while self.applier.tally.pending_admissions or self.applier.tally.pending_removals:
@@ -73,7 +73,7 @@ class Direct:
 
     def generation(self) -> int:
         """The one that a new connection is answered by."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SOON_S)
         client.request("GET", "/generation")
         return int(client.getresponse().read())
 

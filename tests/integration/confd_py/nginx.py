@@ -64,7 +64,7 @@ class Nginx:
 
     def generation(self) -> tuple[str, ...]:
         """Pid and stamp, as a worker tells them; () if none does."""
-        client = http.client.HTTPConnection("127.0.0.1", self.status_port, timeout=2)
+        client = http.client.HTTPConnection("127.0.0.1", self.status_port, timeout=SOON_S)
         try:
             client.request("GET", "/")
             return tuple(client.getresponse().read().decode().split())
@@ -118,7 +118,7 @@ class NginxRing(Ring):
     def answer(
         self, host: str = "x", port: int = 0, method: str = "GET", headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, str]:
-        client = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        client = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=SOON_S)
         try:
             client.request(method, "/", headers={"host": host, "connection": "close", **(headers or {})})
             answer = client.getresponse()

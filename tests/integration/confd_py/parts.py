@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,7 +25,8 @@ from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "templates" / "haproxy"
-SOON_S = 8.0  # where no time is promised: machines stall; shorter than the check of everything, every 10 s
+SOON_S = 30.0  # where no time is promised: machines stand still
+HEARD_S = 8.0  # for edits of files: whoever does not hear of them looks at everything every 10 s
 HAPROXY = os.environ.get("HECD_TEST_HAPROXY", "haproxy")  # the program that these tests run
 
 
@@ -52,6 +54,7 @@ class Web(threading.Thread):
         self.hits: Counter[str] = Counter()
         self.checks: Counter[str] = Counter()
         self.delay_s: dict[str, float] = {}
+        self.held: set[str] = set()  # these answer no request until they are taken out of it
         self.sick: set[str] = set()
         self.failing: set[str] = set()  # these answer every request with 500
         self.start()
@@ -62,17 +65,17 @@ class Web(threading.Thread):
     def open(self, name: str, port: int = 0) -> str:
         """Start one; its "ip:port"."""
         future = asyncio.run_coroutine_threadsafe(self._open(name, port), self._loop)
-        return future.result(5)
+        return future.result(SOON_S)
 
     def close(self, name: str) -> None:
         """Kill one: listening socket and connections."""
-        asyncio.run_coroutine_threadsafe(self._close(name), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._close(name), self._loop).result(SOON_S)
 
     def stop(self) -> None:
         for name in list(self._servers):
             self.close(name)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self.join(5)
+        self.join(SOON_S)
 
     async def _open(self, name: str, port: int) -> str:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,6 +98,8 @@ class Web(threading.Thread):
         (self.checks if check else self.hits)[name] += 1
         if not check:
             await asyncio.sleep(self.delay_s.get(name, 0.0))
+            while name in self.held:
+                await asyncio.sleep(0.005)
         status = b"503 Sick" if check and name in self.sick else b"200 OK"
         status = b"500 Broken" if not check and name in self.failing else status
         body = name.encode()
@@ -185,7 +190,7 @@ class Haproxy:
 
     def _ask(self, name: str, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(5)
+            sock.settimeout(SOON_S)
             sock.connect(str(self.run / name))
             sock.sendall(command.encode() + b"\n")
             data = b""
@@ -215,11 +220,17 @@ class Confd:
     def __init__(self, folder: Path, balancer: Balancer, endpoint: str, templates: Path = TEMPLATES) -> None:
         self.confdir = folder / "confd"
         shutil.copytree(templates, self.confdir)
+        self.check_every("600s")  # tests are of what follows a change by itself, and not of the check of everything
         self.log = folder / "confd-py.log"
         self._balancer = balancer
         self._endpoint = endpoint
         self.environ: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+
+    def check_every(self, interval: str) -> None:
+        """How often what runs is compared with what is wanted though nothing changed."""
+        for toml in (self.confdir / "conf.d").glob("*.toml"):
+            toml.write_text(re.sub(r'(?<=\ncheck_interval = )".*"', f'"{interval}"', toml.read_text()))
 
     def start(self) -> None:
         argv = [sys.executable, "-m", "confd_py", "-watch", "-backend", "etcdv3", "-node", f"http://{self._endpoint}"]
@@ -269,9 +280,12 @@ class Confd:
 
     def _gone(self) -> int:
         assert self._process is not None
-        code = self._process.wait(10)
+        code = self._process.wait(SOON_S)
         self._process = None
         return code
+
+
+_PATIENT_S = 20.0  # a request that takes longer has failed; the load and its servers are one process
 
 
 class Load(threading.Thread):
@@ -297,7 +311,7 @@ class Load(threading.Thread):
 
     def end(self) -> None:
         self._ending.set()
-        self.join(10)
+        self.join(2 * _PATIENT_S)
 
     async def _all(self) -> None:
         await asyncio.gather(*(self._client(keep=index < self._kept) for index in range(self._connections)))
@@ -310,7 +324,7 @@ class Load(threading.Thread):
             begun_s = time.perf_counter()
             what = f"{'stale ' if streams and streams[0].at_eof() else ''}{'POST' if post else 'GET'}"
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(_PATIENT_S):
                     if streams is None:
                         streams = await asyncio.open_connection("127.0.0.1", self._port)
                     closing = await self._request(*streams, what, keep=keep)

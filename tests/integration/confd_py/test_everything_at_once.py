@@ -28,10 +28,10 @@ class Releases:
 
     def retire(self) -> None:
         number = self.present.pop(self.dice.randrange(len(self.present)))
-        self.ring.until_serving(*self.present, number, seconds=10)
-        self.ring.until_applied(self.ring.instance(number, state="draining"), 10)
+        self.ring.until_serving(*self.present, number)
+        self.ring.until_applied(self.ring.instance(number, state="draining"))
         within(SOON_S, "no stream is left", lambda: self._sessions(number) == "0")
-        self.ring.until_applied(self.ring.withdraw(number), 10)
+        self.ring.until_applied(self.ring.withdraw(number))
         self.ring.web.close(f"web.{number}")
 
     def _sessions(self, number: int) -> str:
@@ -62,9 +62,9 @@ def test_everything_at_once(ring: Ring) -> None:
             else:
                 ring.confd.kill()
                 ring.confd.start()
-        ring.until_applied(releases.add(), 15)
-        ring.until_serving(*releases.present, seconds=10)
+        ring.until_applied(releases.add())
+        ring.until_serving(*releases.present)
     assert running.failures == []
     assert running.sent > 1000
     names = {f"web.{number}" for number in releases.present}
-    within(10, "what was retired is gone", lambda: set(ring.haproxy.servers()) == names)
+    within(SOON_S, "what was retired is gone", lambda: set(ring.haproxy.servers()) == names)

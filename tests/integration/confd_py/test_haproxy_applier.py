@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.confd_py.direct import Backends, Direct, running
-from tests.integration.confd_py.parts import Web
+from tests.integration.confd_py.parts import SOON_S, Web
 
 SPREADING = {
     "random": ("balance random",),
@@ -57,7 +57,7 @@ async def test_every_server_added_to_an_empty_backend_gets_requests(
 def ask_often(port: int, times: int) -> Counter[str]:
     served: Counter[str] = Counter()
     for number in range(times):
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON_S)
         client.request("GET", f"/{number}", headers={"x-client": str(number)})
         served[client.getresponse().read().decode()] += 1
         client.close()
@@ -121,7 +121,7 @@ async def test_random_pairs_of_configurations(direct: Direct, web: Web, tmp_path
     @given(pairs(addresses))
     def examples(pair: tuple[Configuration, Configuration]) -> None:
         for wanted in pair:
-            asyncio.run_coroutine_threadsafe(step(wanted), loop).result(60)
+            asyncio.run_coroutine_threadsafe(step(wanted), loop).result(180)
 
     async with running(direct, {"main": ()}):
         await asyncio.to_thread(examples)

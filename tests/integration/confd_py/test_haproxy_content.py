@@ -65,7 +65,7 @@ class Site:
         self.ring.etcd.etcdctl("put", "--", key, value)
 
     def looked_up(self, key: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+        with socket.create_connection(("127.0.0.1", self.port), SOON_S) as sock:
             sock.sendall(f"GET / HTTP/1.0\r\nx-key: {key}\r\n\r\n".encode())
             data = b""
             while chunk := sock.recv(65536):
@@ -76,7 +76,7 @@ class Site:
         """SHA-1 of the certificate that a new connection is shown."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection(("127.0.0.1", self.tls), 5) as sock, context.wrap_socket(sock) as tls:
+        with socket.create_connection(("127.0.0.1", self.tls), SOON_S) as sock, context.wrap_socket(sock) as tls:
             return hashlib.sha1(tls.getpeercert(binary_form=True) or b"").hexdigest()
 
     def state(self, dest: Path) -> Callable[[str], object]:
@@ -218,7 +218,7 @@ def test_changes_that_race_reloads_all_land(site: Site) -> None:
             )
         site.put("/routes/a", f"v{step}")
         site.put("/certs/site", site.good[step % 2])
-    within(10, "the last value", lambda: site.looked_up("a") == "v79")
+    within(SOON_S, "the last value", lambda: site.looked_up("a") == "v79")
     within(SOON_S, "the last certificate", lambda: site.served() == sha1(site.good[1]))
     time.sleep(0.3)
     assert (site.looked_up("a"), site.served()) == ("v79", sha1(site.good[1]))

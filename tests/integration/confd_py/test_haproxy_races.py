@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from confd_py.haproxy.config import parse, stamped
 from confd_py.haproxy.reload import Reloader
 from confd_py.haproxy.runtime import Runtime
 from tests.integration.confd_py.direct import Direct, running
-from tests.integration.confd_py.parts import Web, load, within
+from tests.integration.confd_py.parts import SOON_S, Web, load, within
 
 
 @pytest.fixture
@@ -65,12 +66,13 @@ class Race:
                 await asyncio.sleep(0.001)
 
     async def _tell(self, name: str) -> None:
-        for _ in range(20):
+        end_s = time.monotonic() + SOON_S
+        while time.monotonic() < end_s:
             try:
                 await self._runtime.converge(parse(f"backend {name}\n    {self._lines[name]}\n"), [name])
                 return
             except HaproxyAway:
-                continue
+                await asyncio.sleep(0.005)
         raise AssertionError(f"{name} was never taken")
 
     def _text(self) -> str:
@@ -104,7 +106,7 @@ async def test_reloads_close_to_those_of_somebody_else_all_land(direct: Direct) 
             await asyncio.sleep(0.002 * 125 ** dice.random())
             await direct.apply({"main": ()}, generation)
             # The old process may take a connection more in the moment before it is told to leave.
-            within(1, f"{generation} is answered", lambda wanted=generation: direct.generation() == wanted)
+            within(SOON_S, f"{generation} is answered", lambda wanted=generation: direct.generation() == wanted)
     assert direct.applier.tally.reloads - before == 50
 
 

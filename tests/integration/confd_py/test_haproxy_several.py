@@ -31,7 +31,8 @@ class Pair:
             old = f'\n{key} = "${{HECD_HAPROXY_RUN:-/run/haproxy}}/{name}"'
             assert old in text
             text = text.replace(old, f"\n{key} = {[f'{run}/{name}' for run in runs]}")
-        toml.write_text(text.replace('check_interval = "10s"', 'check_interval = "300ms"'))
+        toml.write_text(text)
+        ring.confd.check_every("300ms")
 
     def start(self) -> None:
         for haproxy in (self.first, self.second):
@@ -74,7 +75,7 @@ def test_both_follow_without_a_failed_request(pair: Pair) -> None:
         ring.until_applied(ring.service("api", port=free_port()))
         assert int(str(ring.confd.state()["reloads"])) == reloads + 2
         time.sleep(0.2)
-        ring.until_applied(ring.withdraw(1), 20)
+        ring.until_applied(ring.withdraw(1))
     assert running.failures == []
     assert running.sent > 100
     pair.until_serving(2, 3)
@@ -85,10 +86,11 @@ def test_one_that_is_away_is_named_and_comes_back(pair: Pair) -> None:
     pair.second.stop()
     revision = ring.instance(3)
     within(SOON_S, "the first serves", lambda: pair.first.serving() == {"web.1", "web.2", "web.3"})
-    state = within(SOON_S, "told", lambda: ring.confd.state()["error"] and ring.confd.state())
-    assert isinstance(state, dict)
+    words = f"{socket}: no HAProxy answers"
+    within(SOON_S, "told", lambda: words in str(ring.confd.state().get("error_details")), ring.confd.told)
+    state = ring.confd.state()
     assert state["behind"] == [socket]
-    assert f"{socket}: no HAProxy answers" in " ".join(state["error_details"])
+    assert isinstance(state["error_details"], list)
     assert f"{pair.first.run}/admin.sock: in step" in state["error_details"]
     assert not ring.confd.applied(revision)
     pair.second.start()
@@ -103,17 +105,23 @@ def test_one_that_hangs_holds_up_nobody(pair: Pair) -> None:
     os.kill(worker, signal.SIGSTOP)
     try:
         ring.instance(3)
-        within(2, "the first serves", lambda: "web.3" in pair.first.serving())
-        within(15, "it is named", lambda: ring.confd.state()["behind"] == [str(pair.second.run / "admin.sock")])
-        for number in range(4, 8):
-            begun = time.monotonic()
-            ring.instance(number)
-            within(1, "the first serves at once", lambda n=number: f"web.{n}" in pair.first.serving())
-            assert time.monotonic() - begun < 1
+        within(4.5, "the first serves", lambda: "web.3" in pair.first.serving())  # an answer is waited for for 5 s
+        within(SOON_S, "it is named", lambda: ring.confd.state()["behind"] == [str(pair.second.run / "admin.sock")])
+        took_s = [served_after_s(pair, number) for number in range(4, 8)]
+        # Were it waited for, all but the first would take 5 s; a single one may meet a machine that stands still.
+        assert sorted(took_s)[2] < 1, took_s
     finally:
         os.kill(worker, signal.SIGCONT)
-    ring.until_applied(ring.withdraw(7), 15)
+    ring.until_applied(ring.withdraw(7))
     pair.until_serving(1, 2, 3, 4, 5, 6)
+
+
+def served_after_s(pair: Pair, number: int) -> float:
+    """How long it takes until the first HAProxy serves one that is announced now."""
+    pair.ring.instance(number)
+    begun_s = time.monotonic()
+    within(SOON_S, "the first serves", lambda: f"web.{number}" in pair.first.serving())
+    return time.monotonic() - begun_s
 
 
 def test_drift_in_either_is_repaired(pair: Pair) -> None:
@@ -130,9 +138,9 @@ def test_what_both_refuse_leaves_the_old_file(pair: Pair) -> None:
     whole = template.read_text()
     template.write_text(whole.replace("    stats timeout 1h", "    stats socket /nonexistent-for-hecd/x"))
     ring.service("api", port=free_port())
-    within(20, "the fault is told", lambda: "the reload failed" in str(ring.confd.state()["error"]))
+    within(SOON_S, "the fault is told", lambda: "the reload failed" in str(ring.confd.state()["error"]))
     assert pair.first.config.read_text() == good
     assert len(ring.confd.state()["behind"]) == 2
     template.write_text(whole)
-    ring.until_applied(ring.instance(3), 25)
+    ring.until_applied(ring.instance(3))
     pair.until_serving(1, 2, 3)

@@ -17,7 +17,7 @@ from tests.integration.confd_py.parts import SOON_S, load, within
 
 
 def status(port: int, host: str = "x") -> int:
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON_S)
     client.request("GET", "/", headers={"host": host})
     return client.getresponse().status
 
@@ -49,7 +49,7 @@ def test_hostnames_share_a_port(ring: Ring) -> None:
     ring.until_applied(ring.instance(1))
     ring.until_serving(1)
     for host, name in (("API.example:99", "api.1"), ("a.wild.example", "api.1"), ("other.example", "web.1")):
-        client = http.client.HTTPConnection("127.0.0.1", ring.port, timeout=5)
+        client = http.client.HTTPConnection("127.0.0.1", ring.port, timeout=SOON_S)
         client.request("GET", "/", headers={"host": host})
         assert client.getresponse().read().decode() == name, host
 
@@ -148,15 +148,15 @@ def test_changes_that_race_reloads_all_land(ring: Ring) -> None:
         else:
             present.add(number)
             revision = ring.instance(number, address=dice.choice(addresses))
-    ring.until_applied(revision, 20)
-    ring.until_serving(*present, seconds=10)
-    seen = ring.haproxy.servers()
-    assert {name: seen[name][0] for name in seen} == {f"web.{n}": ring.addresses[f"web.{n}"] for n in present}
+    ring.until_applied(revision)
+    ring.until_serving(*present)
+    wanted = {f"web.{n}": ring.addresses[f"web.{n}"] for n in present}
+    # One that is removed is there, and gets nothing, until its last check is over.
+    within(SOON_S, "nobody else is left", lambda: {n: s[0] for n, s in ring.haproxy.servers().items()} == wanted)
 
 
 def test_a_reload_by_somebody_else_is_noticed(idle_ring: Ring) -> None:
-    toml = idle_ring.confd.confdir / "conf.d" / "haproxy.toml"
-    toml.write_text(toml.read_text().replace('check_interval = "10s"', 'check_interval = "200ms"'))
+    idle_ring.confd.check_every("200ms")
     idle_ring.start()
     idle_ring.service()
     idle_ring.until_applied(idle_ring.instance(1))
@@ -175,17 +175,18 @@ def test_a_port_in_use_is_told_and_tried_again(ring: Ring) -> None:
     ring.until_serving(1)
     good = ring.haproxy.config.read_text()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        port = free_port()  # one that no connection is given: HAProxy is to get it afterwards
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        revision = ring.service("api", port=taken.getsockname()[1])
-        fault = within(10, "the fault is told", lambda: ring.confd.state().get("error"))
-        assert f"cannot listen on port {taken.getsockname()[1]}: Address already in use" in str(fault)
+        revision = ring.service("api", port=port)
+        fault = within(SOON_S, "the fault is told", lambda: ring.confd.state().get("error"))
+        assert f"cannot listen on port {port}: Address already in use" in str(fault)
         assert ring.haproxy.config.read_text() == good
         assert status(ring.port) == 200
         # Servers of what runs still follow.
         ring.instance(2)
         ring.until_serving(1, 2)
-    ring.until_applied(revision, 20)
+    ring.until_applied(revision)
 
 
 def test_a_failed_start_of_the_new_process_puts_the_old_file_back(ring: Ring) -> None:
@@ -200,35 +201,48 @@ def test_a_failed_start_of_the_new_process_puts_the_old_file_back(ring: Ring) ->
         whole.replace("    stats timeout 1h", "    stats timeout 1h\n    stats socket /nonexistent-for-hecd/x")
     )
     revision = ring.service("api", port=free_port())
-    within(20, "the fault is told", lambda: "the reload failed" in str(ring.confd.state().get("error")))
+    within(SOON_S, "the fault is told", lambda: "the reload failed" in str(ring.confd.state().get("error")))
     assert ring.haproxy.config.read_text() == good
     assert status(ring.port) == 200
     template.write_text(whole)
-    ring.until_applied(revision, 25)
+    ring.until_applied(revision)
     ring.until_serving(1)
 
 
 def test_a_drain_counts_only_when_no_old_process_can_use_the_server(ring: Ring) -> None:
     """A client that was idle during a reload still talks to the old process, which takes no orders any more."""
-    ring.service()
+    patient = {"idle_s": 100.0}  # the old process is to keep its client until it asks again
+    ring.service(timeouts=patient)
     ring.until_applied(ring.instance(1))
     ring.until_serving(1)
-    client = http.client.HTTPConnection("127.0.0.1", ring.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", ring.port, timeout=SOON_S)
     client.request("GET", "/")
     assert client.getresponse().read() == b"web.1"
-    ring.until_applied(ring.service(balance="leastconn"))
+    ring.until_applied(ring.service(balance="leastconn", timeouts=patient))
     ring.instance(2)
     ring.until_serving(1, 2)
     revision = ring.instance(1, state="draining")
-    within(2, "held", lambda: ring.confd.state()["held_by_old_processes"] == ["web.80/web.1"])
+    within(SOON_S, "held", lambda: ring.confd.state()["held_by_old_processes"] == ["web.80/web.1"])
     assert ring.haproxy.serving() == {"web.2"}
     time.sleep(0.3)
     assert not ring.confd.applied(revision)
     client.request("GET", "/")
     assert client.getresponse().read() == b"web.1"
-    ring.until_applied(revision, 3)
+    ring.until_applied(revision)
     # What was not in use before needs no such wait.
-    ring.until_applied(ring.instance(3), 2)
+    ring.until_applied(ring.instance(3))
+
+
+def test_instances_do_not_wait_for_a_reload_that_is_due(idle_ring: Ring) -> None:
+    idle_ring.confd.environ["HECD_MIN_RELOAD_INTERVAL"] = "120s"
+    idle_ring.start()
+    idle_ring.service()
+    idle_ring.until_applied(idle_ring.instance(1))
+    idle_ring.until_serving(1)
+    idle_ring.service(balance="leastconn")
+    revision = idle_ring.instance(2)
+    idle_ring.until_serving(1, 2)
+    assert not idle_ring.confd.applied(revision)
 
 
 def test_haproxy_restarted_comes_back_in_step(ring: Ring) -> None:
@@ -240,7 +254,7 @@ def test_haproxy_restarted_comes_back_in_step(ring: Ring) -> None:
     ring.haproxy.stop()
     ring.instance(3)
     within(SOON_S, "the file follows", lambda: "web.3" in ring.haproxy.config.read_text())
-    assert "no HAProxy answers" in str(within(SOON_S, "told", lambda: ring.confd.state()["error"]))
+    within(SOON_S, "told", lambda: "no HAProxy answers" in str(ring.confd.state()["error"]), ring.confd.told)
     ring.haproxy.start()
     ring.until_serving(1, 2, 3)
     revision = ring.withdraw(1)
@@ -262,7 +276,7 @@ def test_confd_killed_in_the_middle_again_and_again(ring: Ring) -> None:
             time.sleep(0.005 * number)
             ring.confd.kill()
             ring.confd.start()
-        ring.until_applied(ring.withdraw(2), 10)
+        ring.until_applied(ring.withdraw(2))
         ring.until_serving(1, 3, 4, 5, 6, 7)
     assert running.failures == []
 
@@ -292,9 +306,9 @@ def test_a_full_disk_leaves_the_old_file(idle_ring: Ring, tmp_path: Path) -> Non
         within(SOON_S, "told", lambda: "could not be written: No space left on device" in log.read_text())
         assert idle_ring.haproxy.config.read_text() == good
         assert idle_ring.haproxy.serving() == {"web.1"}
-        within(2, "nothing half written stays", lambda: not [p for p in small.iterdir() if p.name.startswith(".")])
+        within(SOON_S, "nothing half written stays", lambda: not [p for p in small.iterdir() if p.name.startswith(".")])
         filler.unlink()
-        idle_ring.until_applied(revision, 15)
+        idle_ring.until_applied(revision)
         idle_ring.until_serving(1, 2)
     finally:
         idle_ring.stop()

@@ -26,7 +26,7 @@ def serving(ring: Ring, *names: str) -> None:
     """Wait until all these instances get requests."""
     for name in names:
         backend = f"{name.rpartition('.')[0]}.80"
-        within(10, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
+        within(SOON_S, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
 
 
 ROUTES = (
@@ -50,7 +50,7 @@ def routed(ring: Ring, hosts: Sequence[str]) -> Sequence[str]:
     ring.service("deep", ports=[port(ring, hostnames=hosts, paths=["/api/v2"])])
     ring.service("web", ports=[port(ring, hostnames=hosts)])
     last = ring.service("other", ports=[port(ring, hostnames=["*.example"], paths=["/api/v2/x"])])
-    ring.until_applied(last, 15.0)
+    ring.until_applied(last)
     return ("api.1", "deep.1", "web.1", "other.1")
 
 
@@ -120,7 +120,7 @@ def test_clients_stay_with_their_instance_until_it_drains(ring: Ring) -> None:
             for _ in range(30):
                 answer = ask(ring.port, headers={"Cookie": mine["web.3"]})
                 assert answer.by in ("web.1", "web.2") and cookie_of(answer) == mine[answer.by]
-            waiting.join(5)
+            waiting.join(SOON_S)
             assert [answer.by for answer in slow] == ["web.3"]
             assert third.hits == hits
             ring.until_applied(ring.withdraw(3))
@@ -167,7 +167,7 @@ def test_a_hold_holds_clients_with_a_cookie_too_and_they_find_their_instance_aga
         ring.until_applied(ring.delete("/hecd/holds/web/operator"))
         holder.open()
         for thread in asks:
-            thread.join(5)
+            thread.join(SOON_S)
         assert [answer.by for answer in answers] == ["web.2"] * 5
         assert {cookie_of(answer) for answer in answers} == {""}
     assert ring.confd.state()["reloads"] == reloads
@@ -232,7 +232,7 @@ def test_timeouts(ring: Ring) -> None:
         waiting.join(1.5)  # longer than an instance may take: who waits in a hold waits for none
         ring.until_applied(ring.delete("/hecd/holds/web/operator"))
         holder.open()
-        waiting.join(5)
+        waiting.join(SOON_S)
         assert [answer.status for answer in answers] == [200]
 
 
@@ -263,7 +263,7 @@ def test_only_reads_are_asked_again_elsewhere(ring: Ring) -> None:
 def at_once(count: int, what: Callable[[], int]) -> list[int]:
     """What so many callers get that begin together."""
     with ThreadPoolExecutor(count) as pool:
-        return [future.result(15) for future in [pool.submit(what) for _ in range(count)]]
+        return [future.result(SOON_S) for future in [pool.submit(what) for _ in range(count)]]
 
 
 def hold(ring: Ring) -> None:
@@ -280,8 +280,8 @@ def asked(ring: Ring, count: int) -> Counter[int]:
 
 def test_an_instance_that_fails_again_and_again_is_out_for_a_while(idle_ring: Ring) -> None:
     """Also when confd-py looks after servers that are down meanwhile."""
-    ring, settings = idle_ring, idle_ring.confd.confdir / "conf.d" / "haproxy.toml"
-    settings.write_text(settings.read_text().replace('check_interval = "10s"', 'check_interval = "500ms"'))
+    ring = idle_ring
+    ring.confd.check_every("500ms")
     ring.start()
     ring.until_applied(ring.service(outliers={"errors": 3, "for_s": 3.0}))
     reloads = ring.confd.state()["reloads"]
@@ -329,13 +329,13 @@ def test_a_new_instance_gets_its_share_slowly(ring: Ring) -> None:
     ring.until_applied(ring.service(slow_start_s=6.0))
     reloads = ring.confd.state()["reloads"]
     with apps(ring, "web.1") as (first,):
-        within(12, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
+        within(SOON_S, "warm", lambda: throttle(ring, "web.1") == "" and "web.1" in ring.haproxy.serving())
         with apps(ring, "web.2") as (second,):
             within(SOON_S, "it begins", lambda: throttle(ring, "web.2"))
             assert int(throttle(ring, "web.2")) < 60
             asked(ring, 30)
             assert second.hits < first.hits / 2
-            within(12, "warm", lambda: throttle(ring, "web.2") == "")
+            within(SOON_S, "warm", lambda: throttle(ring, "web.2") == "")
             first.hits = second.hits = 0
             asked(ring, 30)
             assert (first.hits, second.hits) == (15, 15)
