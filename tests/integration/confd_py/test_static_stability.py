@@ -27,25 +27,26 @@ def test_a_deleted_record_goes_at_once_even_the_last(ring: Ring) -> None:
     deploy(ring, ttl_s=60)
     ring.withdraw(1)
     ring.until_applied(ring.withdraw(2))
-    within(1, "nothing serves", lambda: ring.haproxy.serving() == set())
+    within(SOON_S, "nothing serves", lambda: ring.haproxy.serving() == set())
 
 
 def test_an_expired_lease_keeps_its_servers_for_the_grace(idle_ring: Ring) -> None:
-    grace(idle_ring, 4)
+    grace(idle_ring, 9)
     idle_ring.start()
     lease = deploy(idle_ring, ttl_s=60)
     with load(idle_ring.port) as running:
+        begun = time.monotonic()  # of the grace, at the earliest
         idle_ring.etcd.etcdctl("lease", "revoke", lease)
-        begun = time.monotonic()
-        within(2, "kept", lambda: len(idle_ring.confd.state()["ghosts"]) == 2)  # type: ignore[arg-type]
+        within(6, "kept", lambda: len(idle_ring.confd.state()["ghosts"]) == 2)  # type: ignore[arg-type]
         assert "leases expired" in str(idle_ring.confd.state()["doubt"])
         while time.monotonic() - begun < 3:
-            assert idle_ring.haproxy.serving() == {"web.1", "web.2"}
+            serving = idle_ring.haproxy.serving()
+            assert serving == {"web.1", "web.2"} or time.monotonic() - begun > 9
             time.sleep(0.1)
         idle_ring.instance(2)  # its agent is back
     assert running.failures == []
     idle_ring.until_serving(2)
-    within(2, "no doubt is left", lambda: idle_ring.confd.state()["doubt"] is None)
+    within(SOON_S, "no doubt is left", lambda: idle_ring.confd.state()["doubt"] is None)
 
 
 def test_etcd_away_stops_nothing_and_a_dead_server_goes(ring: Ring) -> None:
@@ -75,7 +76,7 @@ def test_etcd_wiped_keeps_the_last_good_configuration(idle_ring: Ring) -> None:
         idle_ring.etcd.kill()
         idle_ring.etcd.wipe()
         idle_ring.etcd.start()
-        within(8, "doubt", lambda: "lost its history" in str(idle_ring.confd.state().get("doubt")))
+        within(SOON_S, "doubt", lambda: "lost its history" in str(idle_ring.confd.state().get("doubt")))
         time.sleep(2)
         assert idle_ring.haproxy.serving() == {"web.1", "web.2"}
         # One is announced again and the other is not: after the grace it goes.
@@ -100,7 +101,7 @@ def test_confd_restarted_before_a_wiped_etcd_remembers(ring: Ring) -> None:
         assert ring.confd.stop() == 0
         ring.etcd.start()
         ring.confd.start()
-        within(8, "doubt", lambda: "lost its history" in str(ring.confd.state().get("doubt")))
+        within(SOON_S, "doubt", lambda: "lost its history" in str(ring.confd.state().get("doubt")))
         time.sleep(0.5)
         assert ring.haproxy.serving() == {"web.1", "web.2"}
     assert running.failures == []
@@ -115,7 +116,7 @@ def test_a_restored_backup_brings_back_no_old_records(idle_ring: Ring) -> None:
     idle_ring.start()
     deploy(idle_ring, ttl_s=60)
     memory = Path(f"{idle_ring.confd.state()['dest']}.applied.view")
-    within(2, "what is in view is remembered", lambda: "web.2" in memory.read_text())
+    within(SOON_S, "what is in view is remembered", lambda: "web.2" in memory.read_text())
     idle_ring.etcd.kill()
     idle_ring.etcd.wipe()
     idle_ring.confd.kill()  # or it might see the record come, and rightly take it for an announcement
