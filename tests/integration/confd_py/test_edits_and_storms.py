@@ -16,7 +16,7 @@ import pytest
 
 import etcdkit
 from tests.fakes.etcd_server import EtcdServer
-from tests.integration.confd_py.parts import ROOT, SOON_S, within
+from tests.integration.confd_py.parts import HEARD_S, ROOT, SOON_S, within
 
 
 class Daemon:
@@ -43,7 +43,7 @@ class Daemon:
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(10)
+            self._process.wait(SOON_S)
             self._process = None
 
     def state(self, name: str) -> dict[str, object]:
@@ -54,7 +54,7 @@ class Daemon:
             return {}
         return found
 
-    def becomes(self, path: Path, text: str, within_s: float = 8.0) -> None:
+    def becomes(self, path: Path, text: str, within_s: float = SOON_S) -> None:
         within(within_s, f"{path.name} is {text!r}", lambda: path.exists() and path.read_text() == text)
 
     def lines(self, path: Path) -> int:
@@ -87,16 +87,23 @@ def test_edits_take_effect_within_a_second(daemon: Daemon) -> None:
     out = daemon.resource("a", '{{getv "/app/name"}}')
     daemon.start()
     daemon.becomes(out, "web")
+    took_s = []
+    for number in range(5):
+        begun_s = time.monotonic()
+        replaced(daemon.folder / "templates/a.tmpl", f'[{number} {{{{getv "/app/name"}}}}]')
+        daemon.becomes(out, f"[{number} web]", HEARD_S)
+        took_s.append(time.monotonic() - begun_s)
+    assert sorted(took_s)[2] < 1.0, took_s  # a single one may meet a disk that stands still
     replaced(daemon.folder / "templates/a.tmpl", '[{{getv "/app/name"}}]')
-    daemon.becomes(out, "[web]", 1.0)
+    daemon.becomes(out, "[web]", HEARD_S)
     second = daemon.resource("b", '{{getv "/other/name"}}', keys="/other")
-    daemon.becomes(second, "api", 1.5)
+    daemon.becomes(second, "api", HEARD_S)
     replaced(daemon.folder / "conf.d/b.toml", "[template\n")
     daemon.etcd.etcdctl("put", "/other/name", "db")
     daemon.becomes(second, "db")
-    within(2, "the fault is told", lambda: "b.toml:1:10: this is not TOML" in daemon.log.read_text())
+    within(HEARD_S, "the fault is told", lambda: "b.toml:1:10: this is not TOML" in daemon.log.read_text())
     (daemon.folder / "conf.d/b.toml").unlink()
-    within(2, "it is gone", lambda: "a resource is gone" in daemon.log.read_text())
+    within(HEARD_S, "it is gone", lambda: "a resource is gone" in daemon.log.read_text())
     daemon.etcd.etcdctl("put", "/other/name", "late")
     daemon.etcd.etcdctl("put", "/app/name", "done")
     daemon.becomes(out, "[done]")
@@ -108,10 +115,10 @@ def test_a_broken_template_keeps_the_file_until_it_is_mended(daemon: Daemon) -> 
     daemon.start()
     daemon.becomes(out, "web")
     replaced(daemon.folder / "templates/a.tmpl", "{{nope}}")
-    within(2, "the fault is told", lambda: 'a.tmpl:1:2: function "nope" not defined' in daemon.log.read_text())
+    within(HEARD_S, "the fault is told", lambda: 'a.tmpl:1:2: function "nope" not defined' in daemon.log.read_text())
     assert out.read_text() == "web"
     replaced(daemon.folder / "templates/a.tmpl", "mended")
-    daemon.becomes(out, "mended", 1.0)
+    daemon.becomes(out, "mended", HEARD_S)
 
 
 @pytest.mark.parametrize("harm", ["edit", "remove", "replace", "chmod"])
@@ -119,14 +126,14 @@ def test_dest_is_put_back(daemon: Daemon, harm: str) -> None:
     out = daemon.resource("a", '{{getv "/app/name"}}', 'mode = "0640"\n')
     daemon.start()
     daemon.becomes(out, "web")
-    within(2, "it is in effect", lambda: daemon.state("a").get("sha256"))
+    within(SOON_S, "it is in effect", lambda: daemon.state("a").get("sha256"))
     time.sleep(0.2)
     if harm == "chmod":
         out.chmod(0o600)
-        within(1.5, "its mode is back", lambda: out.stat().st_mode & 0o777 == 0o640)
+        within(HEARD_S, "its mode is back", lambda: out.stat().st_mode & 0o777 == 0o640)
         return
     {"edit": lambda: out.write_text("mine"), "remove": out.unlink, "replace": lambda: replaced(out, "mine")}[harm]()
-    daemon.becomes(out, "web", 1.5)
+    daemon.becomes(out, "web", HEARD_S)
 
 
 def test_a_storm_makes_few_renders_and_fewer_reloads(daemon: Daemon) -> None:
@@ -134,29 +141,30 @@ def test_a_storm_makes_few_renders_and_fewer_reloads(daemon: Daemon) -> None:
     out = daemon.resource("a", '{{getv "/app/name"}}', f'reload_cmd = "echo r >> {reloads}"\n')
     daemon.start()
     daemon.becomes(out, "web")
-    within(2, "the first reload", lambda: daemon.lines(reloads) == 1)
+    within(SOON_S, "the first reload", lambda: daemon.lines(reloads) == 1)
     time.sleep(1.5)  # quiet: what was rationed is there again
     before = int(str(daemon.state("a")["renders"]))
 
-    async def storm() -> float:
+    async def storm() -> None:
         client = etcdkit.Client([daemon.etcd.endpoint])
         begun_s = time.monotonic()
         for number in range(1000):
             await client.put("/app/name", str(number).encode())
             await asyncio.sleep(max(0.0, begun_s + number / 1000 - time.monotonic()))
         await client.close()
-        return time.monotonic() - begun_s
 
-    lasted_s = asyncio.run(storm())
-    daemon.becomes(out, "999", 3.0)
+    begun_s = time.monotonic()
+    asyncio.run(storm())
+    daemon.becomes(out, "999")
     within(
         SOON_S,
         "the last reload",
         lambda: not daemon.state("a")["reload_owed"] and daemon.state("a")["error"] is None,
     )
-    renders = int(str(daemon.state("a")["renders"])) - before
-    assert renders <= 10 * max(1.0, lasted_s), (renders, lasted_s)
-    assert daemon.lines(reloads) - 1 <= 3 * max(1.0, lasted_s), (daemon.lines(reloads), lasted_s)
+    renders, took_s = int(str(daemon.state("a")["renders"])) - before, time.monotonic() - begun_s
+    # Four at once, then four a second; of reloads two at once, then three in four seconds.
+    assert renders <= 4 + 4 * took_s, (renders, took_s)
+    assert daemon.lines(reloads) - 1 <= 2 + 0.75 * took_s, (daemon.lines(reloads), took_s)
 
 
 def test_one_reload_serves_two_resources(daemon: Daemon) -> None:
@@ -167,7 +175,7 @@ def test_one_reload_serves_two_resources(daemon: Daemon) -> None:
     daemon.start()
     daemon.becomes(first, "web")
     daemon.becomes(second, "web")
-    within(2, "a reload", lambda: daemon.lines(reloads) >= 1)
+    within(SOON_S, "a reload", lambda: daemon.lines(reloads) >= 1)
     daemon.etcd.etcdctl("put", "/app/name", "next")
     within(SOON_S, "both are reloaded", lambda: "nextnext\n" in reloads.read_text())
     time.sleep(0.5)
@@ -180,9 +188,11 @@ def test_a_process_killed_before_its_reload_leaves_it_owed(daemon: Daemon) -> No
     out = daemon.resource("a", "one", f'reload_cmd = "echo first > {done}"\n')
     daemon.start()
     daemon.becomes(done, "first\n")
-    within(2, "it is in effect", lambda: daemon.state("a").get("revision"))
+    within(SOON_S, "it is in effect", lambda: daemon.state("a").get("revision"))
+    daemon.resource("a", "one", slow)  # first: the change of the file is to meet this command, and not the one before
+    within(HEARD_S, "it is another one", lambda: "a resource is changed" in daemon.log.read_text())
     daemon.resource("a", "two", slow)
-    daemon.becomes(out, "two")
+    daemon.becomes(out, "two", HEARD_S)
     daemon.end(signal.SIGKILL)
     subprocess.run(["pkill", "-9", "-f", f"sleep 30; echo r > {done}"], check=False)
     daemon.resource("a", "two", f'reload_cmd = "echo second > {done}"\n')
@@ -191,16 +201,20 @@ def test_a_process_killed_before_its_reload_leaves_it_owed(daemon: Daemon) -> No
 
 
 def test_a_hanging_command_holds_up_no_other_resource(daemon: Daemon) -> None:
-    daemon.resource("a", '{{getv "/app/name"}}', 'check_cmd = "sleep 60"\ncheck_cmd_timeout = "1s"\n')
+    hangs = "sleep 60.0625"  # nobody else's
+    daemon.resource("a", '{{getv "/app/name"}}', f'check_cmd = "{hangs}"\ncheck_cmd_timeout = "6s"\n')
     out = daemon.resource("b", '{{getv "/app/name"}}')
     daemon.start()
-    daemon.becomes(out, "web", 2.0)
-    within(SOON_S, "the hanging one is told", lambda: "took longer than 1 s and was killed" in daemon.log.read_text())
+    daemon.becomes(out, "web")
+    told = "took longer than 6 s and was killed"
+    assert told not in daemon.log.read_text(), "it was waited for"
     daemon.etcd.etcdctl("put", "/app/name", "next")
-    daemon.becomes(out, "next", 1.0)
+    daemon.becomes(out, "next")
+    assert told not in daemon.log.read_text(), "it was waited for"
+    within(SOON_S, "the hanging one is told", lambda: told in daemon.log.read_text())
     daemon.end()
-    left = subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True, text=True, check=False).stdout
-    assert not left
+    words = ["pgrep", "-f", f"^{hangs}$"]
+    within(SOON_S, "nothing is left of it", lambda: not subprocess.run(words, capture_output=True, check=False).stdout)
     assert sorted(path.name for path in daemon.out.iterdir() if path.name.startswith(".")) == []
 
 
@@ -222,7 +236,7 @@ def test_a_full_disk_leaves_the_old_file(daemon: Daemon) -> None:
         assert (small / "a").read_text() == "web"
         assert sorted(os.listdir(small)) == ["a", "filler"]
         filler.unlink()
-        daemon.becomes(small / "a", "x" * 20_000, 12.0)
+        daemon.becomes(small / "a", "x" * 20_000)
     finally:
         daemon.end(signal.SIGKILL)
         subprocess.run(["umount", str(small)], check=True)
@@ -249,7 +263,7 @@ def test_etcd_away_at_the_start_is_waited_for(daemon: Daemon) -> None:
     time.sleep(1.0)
     assert not out.exists()
     daemon.etcd.start()
-    daemon.becomes(out, "web", 5.0)
+    daemon.becomes(out, "web")
 
 
 def test_many_expired_at_once_are_kept_and_told(daemon: Daemon) -> None:
@@ -271,14 +285,14 @@ def test_many_expired_at_once_are_kept_and_told(daemon: Daemon) -> None:
 
 
 def test_debounce_waits_for_the_last_of_several(daemon: Daemon) -> None:
-    out = daemon.resource("a", '{{getv "/app/name"}}', 'debounce = "400ms"\n')
+    out = daemon.resource("a", '{{getv "/app/name"}}', 'debounce = "4s"\n')  # longer than a put stands still
     daemon.start()
     daemon.becomes(out, "web")
     for number in range(5):
         daemon.etcd.etcdctl("put", "/app/name", str(number))
         time.sleep(0.1)
         assert out.read_text() == "web"
-    daemon.becomes(out, "4", 2.0)
+    daemon.becomes(out, "4")
 
 
 @pytest.mark.parametrize("mounted", [False, True])
@@ -316,17 +330,22 @@ def test_in_step_two_seconds_after_a_store_with_another_past_answers(daemon: Dae
     daemon.becomes(out, "/app/late=19 /app/name=web ")
     if loss == "emptied":
         daemon.etcd.etcdctl("del", "--prefix", "/")
-        daemon.becomes(out, "", 2.0)
+        daemon.becomes(out, "")
         return
-    daemon.etcd.kill()
-    if loss == "restored":
-        daemon.etcd.restore(daemon.folder / "backup")
-    else:
-        daemon.etcd.wipe()
-    daemon.etcd.start()  # returns when it answers
-    daemon.becomes(out, "/app/name=web " if loss == "restored" else "", 2.0)
-    daemon.etcd.etcdctl("put", "/app/name", "again")
-    daemon.becomes(out, "/app/name=again ", 1.0)
+    took_s = []
+    for _ in range(3):
+        daemon.etcd.kill()
+        if loss == "restored":
+            daemon.etcd.restore(daemon.folder / "backup")
+        else:
+            daemon.etcd.wipe()
+        daemon.etcd.start()  # returns when it answers
+        begun_s = time.monotonic()
+        daemon.becomes(out, "/app/name=web " if loss == "restored" else "")
+        took_s.append(time.monotonic() - begun_s)
+        daemon.etcd.etcdctl("put", "/app/name", "again")
+        daemon.becomes(out, "/app/name=again ")
+    assert sorted(took_s)[1] < 2.0, took_s  # a single one may meet a disk that stands still
 
 
 async def put_all(daemon: Daemon, values: dict[str, str]) -> None:
@@ -342,15 +361,15 @@ def test_a_change_touches_only_the_resources_that_read_it(daemon: Daemon) -> Non
     ]
     asyncio.run(put_all(daemon, {f"/many/{out.name[1:]}/a": out.name for out in outs}))
     daemon.start()
-    within(10, "all are told", lambda: all(daemon.state(out.name).get("sha256") for out in outs))
+    within(SOON_S, "all are told", lambda: all(daemon.state(out.name).get("sha256") for out in outs))
     before = [daemon.state(out.name)["renders"] for out in outs]
     times = [out.stat().st_mtime_ns for out in outs]
     daemon.etcd.etcdctl("put", "/many/007/b", "more")
-    daemon.becomes(outs[7], "r007 more ", 2.0)
-    within(2, "told", lambda: daemon.state("r007")["renders"] == int(str(before[7])) + 1)
+    daemon.becomes(outs[7], "r007 more ")
+    within(SOON_S, "told", lambda: daemon.state("r007")["renders"] == int(str(before[7])) + 1)
     daemon.etcd.etcdctl("put", "/other/name", "nobody reads it")
     daemon.etcd.etcdctl("put", "/many/008/b", "last")
-    daemon.becomes(outs[8], "r008 last ", 2.0)  # all that came before it was looked at
+    daemon.becomes(outs[8], "r008 last ")  # all that came before it was looked at
     rest = [index for index in range(200) if index not in (7, 8)]
     assert [daemon.state(outs[index].name)["renders"] for index in rest] == [before[index] for index in rest]
     assert [outs[index].stat().st_mtime_ns for index in rest] == [times[index] for index in rest]
