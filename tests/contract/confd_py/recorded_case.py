@@ -37,7 +37,7 @@ def run(case: Mapping[str, Any], folder: Path, etcd: str, argv: Sequence[str], e
     words = [_fill(word, folder, etcd) for word in case["args"]]
     variables = {**environ, **{name: _fill(value, folder, etcd) for name, value in case.get("env", {}).items()}}
     done = subprocess.run(
-        [*argv, *words], cwd=folder, env=variables, capture_output=True, text=True, timeout=30, check=False
+        [*argv, *words], cwd=folder, env=variables, capture_output=True, text=True, timeout=90, check=False
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Outcome(done.returncode, _seen(folder))

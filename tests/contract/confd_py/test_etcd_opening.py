@@ -170,7 +170,8 @@ async def test_a_user_who_may_read_two_paths_only(plain: EtcdServer) -> None:
         assert sorted(change.key for change in batches[0].changes) == ["/app/port", "/zone/name"]
         for key, value in (("/app/port", "1"), ("/zone/name", "z"), ("/other", "unseen"), ("/app/port", "2")):
             await asyncio.to_thread(plain.etcdctl, "put", key, value, user="root:secret")
-        await until(lambda: len(batches) == 4)
+        # A reader that stands still for a moment may be told of several at once.
+        await until(lambda: sum(len(batch.changes) for batch in batches[1:]) == 3)
         assert [(c.key, c.new.value) for batch in batches[1:] for c in batch.changes] == [
             ("/app/port", "1"),
             ("/zone/name", "z"),
@@ -214,7 +215,7 @@ async def test_srv_records_that_are_not_there(names: DnsServer) -> None:
     assert "-srv-domain" in caught.value.hint
 
 
-async def until(probe: object, seconds: float = 10.0) -> None:
+async def until(probe: object, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not probe():  # type: ignore[operator]
             await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ async def test_it_has_what_was_there_and_what_comes(client: Client) -> None:
         first = mirror.snapshot()
         assert {k: e.value for k, e in first.entries.items()} == {"/m1/old": b"1"} and mirror.connected
         await client.put("/m1/new", b"2")
-        await asyncio.wait_for(mirror.changed((first.epoch, first.revision)), 5)
+        await asyncio.wait_for(mirror.changed((first.epoch, first.revision)), 30)
         second = mirror.snapshot()
         assert second.entries["/m1/new"].value == b"2" and second.revision > first.revision
         assert (second.epoch, second.cluster_id) == (first.epoch, first.cluster_id)
@@ -77,7 +77,7 @@ async def test_listeners_hear_every_change_in_order_before_those_who_wait(client
 
 
 async def test_a_key_whose_lease_ended_vanishes_and_the_change_names_the_lease(client: Client) -> None:
-    async with Mirror(client, "/m5/") as mirror, Lease(client, 5) as lease:
+    async with Mirror(client, "/m5/") as mirror, Lease(client, 30) as lease:
         await mirror.ready()
         await client.put("/m5/a", b"1", lease.id)
         await becomes(lambda: "/m5/a" in mirror.snapshot().entries)
@@ -86,7 +86,7 @@ async def test_a_key_whose_lease_ended_vanishes_and_the_change_names_the_lease(c
         await client.revoke(lease.id)
         await becomes(lambda: not mirror.snapshot().entries)
         assert [(c.key, c.new, c.old.lease if c.old else 0) for c in heard] == [("/m5/a", None, lease.id)]
-        await asyncio.wait_for(lease.lost(), 5)
+        await asyncio.wait_for(lease.lost(), 30)
 
 
 async def test_ten_thousand_keys_are_mirrored(client: Client) -> None:
@@ -102,9 +102,10 @@ async def test_ten_thousand_keys_are_mirrored(client: Client) -> None:
 
 
 async def test_it_waits_for_an_etcd_that_is_not_there_yet() -> None:
-    async with Client([f"127.0.0.1:{free_port()}"], timeout_s=0.3) as client, Mirror(client, "/") as mirror:
+    async with Client([f"127.0.0.1:{free_port()}"], timeout_s=2.0) as client, Mirror(client, "/") as mirror:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(mirror.ready(), 1.0)
+        await becomes(lambda: "refused" in str(mirror.last_error), told=lambda: mirror.last_error)
         snapshot = mirror.snapshot()
         assert (snapshot.cluster_id, snapshot.revision, dict(snapshot.entries)) == (0, 0, {})
-        assert not mirror.connected and mirror.last_error is not None and "refused" in mirror.last_error.brief
+        assert not mirror.connected

@@ -21,7 +21,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     server = EtcdServer(tmp_path).start()
     try:
-        async with open_store(EtcdAccess((server.endpoint,)), ready_within_s=10.0) as opened:
+        async with open_store(EtcdAccess((server.endpoint,)), ready_within_s=30.0) as opened:
             yield opened
     finally:
         server.kill()

@@ -131,7 +131,7 @@ def test_closing_ends_a_stream_that_says_nothing(docker: DockerSocket, monkeypat
         reader.join(timeout=0.1)
         assert reader.is_alive()
         events.close()
-        reader.join(timeout=5.0)
+        reader.join(timeout=15.0)
         assert not reader.is_alive()
     finally:
         hold.set()

@@ -67,7 +67,7 @@ async def test_compaction_while_cut_off_costs_a_mirror_nothing_and_is_told_a_wat
         )
         etcd.start()
         with pytest.raises(Compacted):
-            await asyncio.wait_for(anext(batches), 10)
+            await asyncio.wait_for(anext(batches), 30)
         await becomes(lambda: not mirror.snapshot().entries)
         assert mirror.snapshot().epoch == 0
 
@@ -80,7 +80,7 @@ async def test_a_watch_goes_on_where_it_was_after_a_restart(etcd: EtcdServer, cl
         elsewhere(etcd, ("put", "/k/a", "2"), ("put", "/other", "x"), ("del", "/k/a"))
         etcd.start()
         while len(seen) < 3:
-            seen += [revision for _, _, revision in (await asyncio.wait_for(anext(batches), 10)).events]
+            seen += [revision for _, _, revision in (await asyncio.wait_for(anext(batches), 30)).events]
     assert seen == [first, first + 1, first + 3]
 
 
@@ -101,7 +101,7 @@ async def test_a_wiped_store_is_a_reset_and_lists_what_vanished(etcd: EtcdServer
         now = mirror.snapshot()
         assert now.revision < before.revision and not now.entries and len(before.entries) == 5
         with pytest.raises(HistoryBroke):
-            await asyncio.wait_for(anext(batches), 10)
+            await asyncio.wait_for(anext(batches), 30)
         await client.put("/k/new", b"2")
         await becomes(lambda: list(mirror.snapshot().entries) == ["/k/new"])
 
@@ -144,7 +144,7 @@ async def test_a_frozen_member_is_noticed_and_heard_again(etcd: EtcdServer, clie
     async with Mirror(client, "/k/") as mirror:
         await mirror.ready()
         etcd.freeze()
-        await becomes(lambda: not mirror.connected, within_s=8)
+        await becomes(lambda: not mirror.connected)
         etcd.thaw()
         await becomes(lambda: mirror.connected)
         await client.put("/k/a", b"2", repeatable=True)
@@ -153,7 +153,7 @@ async def test_a_frozen_member_is_noticed_and_heard_again(etcd: EtcdServer, clie
 
 
 async def test_what_may_have_happened_is_not_done_twice(etcd: EtcdServer) -> None:
-    async with Client([etcd.endpoint], timeout_s=2.0) as client:
+    async with Client([etcd.endpoint], timeout_s=5.0) as client:
         await client.get("/connect")
         etcd.freeze()
         with pytest.raises(Unavailable) as away:
@@ -170,7 +170,7 @@ async def test_what_surely_did_not_happen_is_tried_again(etcd: EtcdServer, clien
     await asyncio.sleep(0.3)
     assert not asked.done()
     etcd.start(wait=False)
-    assert (await asyncio.wait_for(asked, 10)).succeeded
+    assert (await asyncio.wait_for(asked, 30)).succeeded
 
 
 async def test_a_client_that_has_nothing_to_ask_is_not_hung_up_on(
