@@ -26,6 +26,7 @@ APPLETS = ("sh", "httpd", "sleep", "test", "touch", "rm", "kill")
 # only until a signal comes.
 STAY = "while :; do sleep 600 & wait; done"
 SERVE = f"trap 'sleep 1; exit 0' TERM; httpd -p $0 -h /srv; {STAY}"
+SLOW_TO_END = SERVE.replace("sleep 1", "sleep 6")  # long enough for a machine that stands still meanwhile
 
 
 class Dockerd:
@@ -51,10 +52,10 @@ class Dockerd:
             f"--containerd={self.folder}/containerd.sock",
         ]  # fmt: skip
         self._process = self._begin(argv)
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while True:
             try:
-                self.api = docker.APIClient(base_url=self.host, version="auto", timeout=20)
+                self.api = docker.APIClient(base_url=self.host, version="auto", timeout=60)
                 return self
             except (docker.errors.DockerException, requests.RequestException):
                 alive = self._process.poll() is None and time.monotonic() < deadline
@@ -148,10 +149,10 @@ class Dockerd:
             with suppress(docker.errors.DockerException, requests.RequestException):
                 self.empty()
             self._process.terminate()
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=60)
         assert self._containerd is not None
         self._containerd.terminate()
-        self._containerd.wait(timeout=30)
+        self._containerd.wait(timeout=60)
         for pid in self._left():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

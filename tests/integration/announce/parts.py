@@ -23,7 +23,7 @@ HOST = "host1"
 PREFIX = "/services"
 
 
-def until(what: Callable[[], bool], within_s: float = 10.0, told: Callable[[], object] = lambda: "") -> None:
+def until(what: Callable[[], bool], within_s: float = 40.0, told: Callable[[], object] = lambda: "") -> None:
     """Wait until it is true; fail, saying `told`, if it is not within `within_s`."""
     deadline = time.monotonic() + within_s
     while not what():
@@ -64,7 +64,7 @@ class Host:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
 
-    def ended(self, within_s: float = 20.0) -> int:
+    def ended(self, within_s: float = 60.0) -> int:
         """Wait until it ends by itself; the exit code."""
         assert self._process is not None
         return self._process.wait(timeout=within_s)
@@ -88,7 +88,7 @@ class Host:
         """HECD's records of the instances of `service`."""
         return [json.loads(value) for value in self.stored(f"/hecd/instances/{service}/").values()]
 
-    def becomes(self, keys: dict[str, str], prefix: str = PREFIX, within_s: float = 10.0) -> None:
+    def becomes(self, keys: dict[str, str], prefix: str = PREFIX, within_s: float = 40.0) -> None:
         """Wait until just `keys` stand below `prefix`."""
         until(lambda: self.stored(prefix) == keys, within_s, lambda: f"{self.stored(prefix)}\n{self.log()}")
 
@@ -96,7 +96,7 @@ class Host:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(how)
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     def close(self) -> None:
         if self._process is not None:
@@ -130,7 +130,7 @@ def changes(etcd: EtcdServer, prefix: str) -> Iterator[Changes]:
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 40.0
         while not ready.wait(0.05):
             assert time.monotonic() < deadline, "the watch tells nothing"
             etcd.etcdctl("put", f"{prefix}ready", "1")

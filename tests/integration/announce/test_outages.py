@@ -58,7 +58,7 @@ def test_while_etcd_is_away_containers_come_and_go_and_then_it_is_in_step(host: 
     host.dockerd.api.remove_container("goes", force=True)
     host.dockerd.run("new", publish={80: 8082})
     host.etcd.start()
-    host.becomes({key("stays"): f"{IP}:8080", key("new"): f"{IP}:8082"}, within_s=20.0)
+    host.becomes({key("stays"): f"{IP}:8080", key("new"): f"{IP}:8082"})
     assert host.entries()[key("stays")] == before[key("stays")]
 
 
@@ -69,11 +69,11 @@ def test_an_etcd_that_lost_everything_is_told_all_again(host: Host) -> None:
     host.etcd.kill()
     host.etcd.wipe()
     host.etcd.start()
-    host.becomes({key("shop"): f"{IP}:8080"}, within_s=20.0)
+    host.becomes({key("shop"): f"{IP}:8080"})
 
 
 def test_a_lease_that_is_lost_is_replaced(host: Host) -> None:
-    host.announce(f"-ip={IP}", "-ttl=3", "-ttl-refresh=1")
+    host.announce(f"-ip={IP}", "-ttl=15", "-ttl-refresh=1")
     host.dockerd.run("shop", publish={80: 8080})
     host.becomes({key("shop"): f"{IP}:8080"})
     lease = host.entries()[key("shop")][2]

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from tests.integration.announce.dockerd import EXPOSING, STAY, deaths
+from tests.integration.announce.dockerd import EXPOSING, SLOW_TO_END, STAY, deaths
 from tests.integration.announce.parts import HOST, PREFIX, Host, changes, until
 
 IP = "127.0.0.1"
@@ -18,7 +18,7 @@ def serves(endpoint: str) -> None:
     """Wait until GET / at `endpoint` is answered well: it is announced when it runs, and may not listen yet."""
 
     def answers() -> bool:
-        connection = http.client.HTTPConnection(endpoint, timeout=5)
+        connection = http.client.HTTPConnection(endpoint, timeout=20)
         try:
             connection.request("GET", "/")
             return connection.getresponse().status == 200
@@ -78,29 +78,29 @@ def test_a_container_in_the_network_of_another_is_reached_there(host: Host) -> N
 
 def test_docker_stop_drains_before_the_container_dies(host: Host) -> None:
     host.announce(f"-ip={IP}", to=HECD)
-    name = host.dockerd.run("shop", publish={80: 8080}, environment=["SERVICE_NAME=shop"])
+    name = host.dockerd.run("shop", publish={80: 8080}, script=SLOW_TO_END, environment=["SERVICE_NAME=shop"])
     until(lambda: [r["state"] for r in host.records("shop")] == ["running"], told=host.log)
     with changes(host.etcd, "/hecd/instances/") as heard, deaths(host.dockerd) as died:
-        host.dockerd.api.stop(name, timeout=10)
+        host.dockerd.api.stop(name, timeout=30)
         until(lambda: len(heard.lines) == 2 and name in died, told=lambda: heard.lines)
     (drained_at, _, _, drained), (_, last, _, _) = heard.lines
     assert '"state":"draining"' in drained and '"health":"healthy"' in drained and last == "DELETE"
-    assert died[name] - drained_at > 0.5  # it takes a second to end
+    assert died[name] - drained_at > 0.5  # it takes six seconds to end
 
 
 def test_docker_stop_removes_registrators_key_before_the_container_dies(host: Host) -> None:
     host.announce(f"-ip={IP}")
-    name = host.dockerd.run("shop", publish={80: 8080})
+    name = host.dockerd.run("shop", publish={80: 8080}, script=SLOW_TO_END)
     until(lambda: bool(host.stored()), told=host.log)
     with changes(host.etcd, f"{PREFIX}/") as heard, deaths(host.dockerd) as died:
-        host.dockerd.api.stop(name, timeout=10)
+        host.dockerd.api.stop(name, timeout=30)
         until(lambda: len(heard.lines) == 1 and name in died, told=lambda: heard.lines)
     assert heard.lines[0][1] == "DELETE" and died[name] - heard.lines[0][0] > 0.5
 
 
 def test_a_stop_signal_of_its_own_drains_and_others_do_not(host: Host) -> None:
     host.announce(f"-ip={IP}", to=HECD)
-    script = f"trap 'sleep 1; exit 0' USR1; trap : HUP; trap : WINCH; httpd -p $0 -h /srv; {STAY}"
+    script = f"trap 'sleep 60; exit 0' USR1; trap : HUP; trap : WINCH; httpd -p $0 -h /srv; {STAY}"
     host.dockerd.run("shop", publish={80: 8080}, script=script, stop_signal="SIGUSR1")
     until(lambda: [r["state"] for r in host.records("web")] == ["running"], told=host.log)
     before = host.entries("/hecd/instances/")
@@ -118,7 +118,7 @@ def test_one_that_is_killed_behind_dockers_back_goes_at_once(host: Host) -> None
     name = host.dockerd.run("shop", publish={80: 8080})
     until(lambda: bool(host.stored()), told=host.log)
     os.kill(host.dockerd.pid(name), signal.SIGKILL)
-    host.becomes({}, within_s=5.0)
+    host.becomes({})
 
 
 def test_a_failed_one_stays_where_only_success_deregisters(host: Host) -> None:
@@ -187,11 +187,11 @@ def test_a_name_that_is_none_is_refused_aloud(host: Host) -> None:
 
 
 def test_nothing_is_written_twice(host: Host) -> None:
-    host.announce(f"-ip={IP}", "-ttl", "3", "-ttl-refresh", "1", "-resync", "1")
+    host.announce(f"-ip={IP}", "-ttl", "6", "-ttl-refresh", "1", "-resync", "1")
     host.dockerd.run("shop", publish={80: 8080})
     until(lambda: bool(host.stored()), told=host.log)
     before = host.entries()
-    time.sleep(4.5)  # longer than the lease, and over several looks at everything
+    time.sleep(7.5)  # longer than the lease, and over several looks at everything
     assert host.entries() == before
     assert next(iter(before.values()))[2] != 0
 

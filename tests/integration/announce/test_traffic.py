@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.fakes.ports import free_port
+from tests.integration.announce.dockerd import SLOW_TO_END
 from tests.integration.announce.parts import PREFIX, Host, until
 from tests.integration.confd_py.parts import Confd, Haproxy
 
@@ -22,7 +23,7 @@ CONFD = str(Path(sys.executable).with_name("confd-py"))
 
 def hecd(host: Host, *words: str) -> str:
     argv = [HECD, "--root", str(host.folder / "root"), "--etcd", host.etcd.endpoint, *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -35,7 +36,7 @@ def requests(port: int) -> Iterator[list[int]]:
 
     def ask() -> None:
         while not ending.is_set():
-            connection = http.client.HTTPConnection(IP, port, timeout=5)
+            connection = http.client.HTTPConnection(IP, port, timeout=20)
             try:
                 connection.request("GET", "/")
                 statuses.append(connection.getresponse().status)
@@ -51,7 +52,7 @@ def requests(port: int) -> Iterator[list[int]]:
     finally:
         ending.set()
         for thread in threads:
-            thread.join(timeout=10)
+            thread.join(timeout=40)
 
 
 def test_no_request_is_lost_when_an_announced_container_is_stopped(host: Host) -> None:
@@ -59,12 +60,12 @@ def test_no_request_is_lost_when_an_announced_container_is_stopped(host: Host) -
     confd = Confd(host.folder, haproxy, host.etcd.endpoint)
     try:
         host.announce(f"-ip={IP}", to="hecd://{}")
-        names = [host.dockerd.run(f"web.{n}", publish={80: 8080 + n}) for n in range(2)]
+        names = [host.dockerd.run(f"web.{n}", publish={80: 8080 + n}, script=SLOW_TO_END) for n in range(2)]
         until(lambda: len(host.records("web")) == 2, told=host.log)
         assert (
             "web is announced and not served"
             in subprocess.run(
-                [HECD, "--etcd", host.etcd.endpoint, "status"], capture_output=True, text=True, timeout=30
+                [HECD, "--etcd", host.etcd.endpoint, "status"], capture_output=True, text=True, timeout=60
             ).stdout
         )
         hecd(host, "serve", "web", f"{port}:80")
@@ -74,7 +75,7 @@ def test_no_request_is_lost_when_an_announced_container_is_stopped(host: Host) -
         until(lambda: len(haproxy.serving("web.80")) == 2, told=lambda: haproxy.servers("web.80"))
         with requests(port) as statuses:
             until(lambda: len(statuses) > 100, told=lambda: statuses)
-            host.dockerd.api.stop(names[0], timeout=10)
+            host.dockerd.api.stop(names[0], timeout=30)
             until(lambda: len(haproxy.servers("web.80")) == 1, told=lambda: haproxy.servers("web.80"))
             before = len(statuses)
             until(lambda: len(statuses) > before + 100, told=lambda: statuses)
@@ -101,5 +102,5 @@ def test_a_confd_template_for_registrators_keys_goes_on_unchanged(host: Host) ->
         host.dockerd.run(f"web.{number}", publish={80: 8080 + number})
     until(lambda: len(host.stored()) == 2, told=host.log)
     argv = [CONFD, "-onetime", "-backend=etcdv3", f"-node={host.etcd.url}", f"-confdir={host.folder / 'confd'}"]
-    subprocess.run(argv, check=True, timeout=30, env={**os.environ}, capture_output=True)
+    subprocess.run(argv, check=True, timeout=60, env={**os.environ}, capture_output=True)
     assert out.read_text() == f"upstream web {{\n  server {IP}:8080;\n  server {IP}:8081;\n}}\n"
