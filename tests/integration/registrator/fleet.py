@@ -41,6 +41,7 @@ from tests.integration.confd_py.parts import SOON_S, Confd, Haproxy, Web, within
 WEB = ServiceName("web")
 N1 = NodeName("n1")
 TARGET = 80
+PATIENT_S = 60.0  # where no time is promised: machines stand still
 
 
 class Edge:
@@ -140,7 +141,7 @@ class Fleet:
             await asyncio.sleep(0.02)
         raise AssertionError(f"not within {within_s:g} s: {what}; {self.world.rollouts.get(WEB)}")
 
-    async def until_ended(self, release: int, within_s: float) -> None:
+    async def until_ended(self, release: int, within_s: float = PATIENT_S) -> None:
         def ended() -> bool:
             rollout = self.world.rollouts.get(WEB)
             return rollout is not None and rollout.release == release and rollout.state in ENDED

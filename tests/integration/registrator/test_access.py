@@ -28,7 +28,7 @@ def guarded(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 async def test_a_user_with_the_right_password_gets_in(guarded: EtcdServer) -> None:
-    async with open_store(EtcdAccess((guarded.endpoint,), user=("root", "secret")), ready_within_s=10.0) as store:
+    async with open_store(EtcdAccess((guarded.endpoint,), user=("root", "secret")), ready_within_s=30.0) as store:
         revision = await store.commit([Put("/hecd/a", b"1")])
         while store.snapshot().revision < revision:
             await store.changed(store.snapshot().mark)
@@ -38,7 +38,7 @@ async def test_a_user_with_the_right_password_gets_in(guarded: EtcdServer) -> No
 @pytest.mark.parametrize("user", [None, ("root", "wrong"), ("nobody", "secret")])
 async def test_a_stranger_is_refused_with_a_reason(guarded: EtcdServer, user: tuple[str, str] | None) -> None:
     with pytest.raises(RegistryRefused) as caught:
-        async with open_store(EtcdAccess((guarded.endpoint,), user=user), ready_within_s=10.0):
+        async with open_store(EtcdAccess((guarded.endpoint,), user=user), ready_within_s=30.0):
             pass
     assert caught.value.hint
 
@@ -56,8 +56,8 @@ async def test_the_first_answer_is_heard_by_who_waits_for_rooms_that_are_empty(t
             waiting = asyncio.create_task(store.changed(store.snapshot().mark, ("claims",)))
             await asyncio.sleep(0.05)
             assert not waiting.done()
-            server.start()
-            await asyncio.wait_for(waiting, 20.0)
+            await asyncio.to_thread(server.start)
+            await asyncio.wait_for(waiting, 40.0)
             assert store.snapshot().cluster_id
     finally:
         server.kill()
@@ -67,8 +67,8 @@ async def test_a_member_that_dies_is_left_for_the_next(tmp_path: Path) -> None:
     dead = EtcdServer(tmp_path / "dead")
     alive = EtcdServer(tmp_path / "alive").start()
     try:
-        async with open_store(EtcdAccess((dead.endpoint, alive.endpoint)), ready_within_s=10.0) as store:
-            async with asyncio.timeout(10.0):
+        async with open_store(EtcdAccess((dead.endpoint, alive.endpoint)), ready_within_s=30.0) as store:
+            async with asyncio.timeout(30.0):
                 assert await store.commit([Put("/hecd/a", b"1")]) > 0
     finally:
         alive.kill()

@@ -11,9 +11,9 @@ import pytest
 
 from registrator.model.service import Update
 from registrator.model.traffic import Sticky
-from tests.integration.registrator.fleet import Fleet, fleet
+from tests.integration.registrator.fleet import PATIENT_S, Fleet, fleet
 
-UPDATE = Update(parallelism=0, monitor_s=1.0, deadline_s=20.0, strategy="blue-green", keep_s=600.0)
+UPDATE = Update(parallelism=0, monitor_s=1.0, deadline_s=60.0, strategy="blue-green", keep_s=600.0)
 
 
 @pytest.fixture(params=[None, Sticky("SID")], ids=["without cookies", "sticky"])
@@ -22,7 +22,7 @@ async def two(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[F
     async with fleet(tmp_path) as here:
         here.sticky = request.param
         await here.deploy(1, 4, UPDATE)
-        await here.until_ended(1, 15.0)
+        await here.until_ended(1)
         yield here
 
 
@@ -32,28 +32,28 @@ async def test_all_requests_go_over_and_back_at_once_whoever_leads_and_none_fail
         two.control("c2")
         two.startable = lambda order: order.release == 1 or order.instance in ("web.5", "web.6")
         await two.deploy(2, 4, UPDATE)
-        await two.until(lambda: len(two.instances(2)) == 2, 15.0, "half of the new set is there")
+        await two.until(lambda: len(two.instances(2)) == 2, PATIENT_S, "half of the new set is there")
         assert await served(two) == {1}
         assert two.rollout.state == "warming"
         two.kill("c1")
         two.startable = lambda order: True
-        await two.until(lambda: two.rollout.state == "monitoring", 15.0, "the next leader switched")
+        await two.until(lambda: two.rollout.state == "monitoring", PATIENT_S, "the next leader switched")
         two.control("c1")
         two.kill("c2")
-        await two.until_ended(2, 15.0)
+        await two.until_ended(2)
         assert two.rollout.state == "done"
         assert len(two.instances(1)) == 4, "the old set is kept"
         assert await served(two) == {2}
 
         both = {*two.instances(1), *two.instances(2)}
         await two.want(1)
-        await two.until(lambda: switched(two, 1), 15.0, "back, by every edge")
+        await two.until(lambda: switched(two, 1), PATIENT_S, "back, by every edge")
         assert await served(two) == {1}
-        await two.until_ended(1, 15.0)
+        await two.until_ended(1)
         assert {*two.instances(1), *two.instances(2)} == both, "none was started or stopped for it"
 
         await two.deploy(1, 4, replace(UPDATE, keep_s=1.0))
-        await two.until(lambda: not two.instances(2), 15.0, "its time is over")
+        await two.until(lambda: not two.instances(2), PATIENT_S, "its time is over")
     assert two.sent > 500
     assert two.failures == []
     assert {edge.name: edge.confd.state()["reloads"] for edge in two.edges} == reloads
@@ -66,8 +66,9 @@ def switched(two: Fleet, release: int) -> bool:
 
 
 async def served(two: Fleet) -> set[int]:
-    """The releases that get requests from now on, for half a second."""
+    """The releases that get requests from now on, for half a second and for 50 of them at least."""
     before = two.hits
     await asyncio.sleep(0.5)
+    await two.until(lambda: sum(two.hits.values()) >= sum(before.values()) + 50, PATIENT_S, "there are requests")
     releases = {str(i.instance): int(i.release) for i in two.world.instances.values()}
     return {releases[name] for name, count in two.hits.items() if count > before[name]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from registrator.model.canary import Step
 from registrator.model.instance import Assignment
 from registrator.model.service import Update
-from tests.integration.registrator.fleet import Fleet, fleet
+from tests.integration.registrator.fleet import PATIENT_S, Fleet, fleet
 
 RATE = 1000.0
-USUAL = Update(parallelism=0, monitor_s=0.5, canary=(Step(1, 3.0), Step(25, 2.0)), deadline_s=15.0)
+USUAL = Update(parallelism=0, monitor_s=0.5, canary=(Step(1, 3.0), Step(25, 2.0)), deadline_s=60.0)
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def two(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Four instances of release 1 behind two load balancers."""
     async with fleet(tmp_path) as here:
         await here.deploy(1, 4, USUAL)
-        await here.until_ended(1, 15.0)
+        await here.until_ended(1)
         assert here.rollout.state == "done"
         yield here
 
@@ -33,7 +34,7 @@ async def test_a_release_that_only_fails_harms_one_request_in_a_thousand(two: Fl
     before = set(two.instances(1))
     async with two.load(RATE):
         await two.deploy(2, 4, USUAL)
-        await two.until_ended(2, 20.0)
+        await two.until_ended(2)
         await asyncio.sleep(1.0)
     assert two.rollout.state == "rolled-back"
     assert "requests failed" in two.rollout.reason
@@ -46,7 +47,7 @@ async def test_a_release_that_is_slow_is_turned_back_and_nobody_fails(two: Fleet
     two.behave = lambda order: slow(two, order)
     async with two.load(RATE):
         await two.deploy(2, 4, USUAL)
-        await two.until_ended(2, 20.0)
+        await two.until_ended(2)
     assert two.rollout.state == "rolled-back"
     assert "p99 is" in two.rollout.reason or "requests pile up" in two.rollout.reason  # whichever is seen first
     assert two.failures == []
@@ -54,25 +55,26 @@ async def test_a_release_that_is_slow_is_turned_back_and_nobody_fails(two: Fleet
 
 async def test_a_good_release_gets_its_exact_share_and_is_promoted_though_the_leader_is_killed(two: Fleet) -> None:
     two.control("c2")
+    counted = replace(USUAL, canary=(Step(1, 8.0), Step(25, 6.0)))  # shares are counted while a step lasts
     async with two.load(RATE):
-        await two.deploy(2, 4, USUAL)
-        await two.until(lambda: step(two) == 0 and opened(two), 15.0, "one percent")
+        await two.deploy(2, 4, counted)
+        await two.until(lambda: step(two) == 0 and opened(two), PATIENT_S, "one percent")
         before = two.hits
         await asyncio.sleep(2.0)
         assert share_since(two, before) == pytest.approx(1.0, abs=0.2)
         two.kill("c1")
-        await two.until(lambda: step(two) == 1 and opened(two), 15.0, "another one leads, and a quarter is given")
+        await two.until(lambda: step(two) == 1 and opened(two), PATIENT_S, "another one leads, and a quarter is given")
         assert two.world.leader == "c2"
         before = two.hits
         await asyncio.sleep(1.5)
         assert share_since(two, before) == pytest.approx(25.0, abs=0.2)
-        await two.until_ended(2, 15.0)
+        await two.until_ended(2)
     assert two.rollout.state == "done", two.rollout.reason
     assert two.failures == []
     assert not two.instances(1) and len(two.instances(2)) == 4
     for edge in two.edges:
         servers = edge.haproxy.servers
-        await two.until(lambda s=servers: usual(s()), 5.0, "old servers go when their last check is over")
+        await two.until(lambda s=servers: usual(s()), PATIENT_S, "old servers go when their last check is over")
         assert edge.confd.state()["reloads"] == 1, "for the new port, and none for the release"
 
 

@@ -41,7 +41,7 @@ class Beside:
         writer.close()
 
     async def ask(self, name: str = "web.80") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while True:
                 try:
                     return await asyncio.open_unix_connection(str(self.folder / "hold" / f"{name}.sock"))
@@ -77,7 +77,7 @@ async def test_they_wait_go_on_in_their_order_and_are_answered(tmp_path: Path) -
         await asyncio.sleep(0.2)
         assert haproxy.arrived == []  # HAProxy does not answer: that is no reason to let them go
         haproxy.weight = "0 (initial 0)"
-        answers = await asyncio.wait_for(asyncio.gather(*(reader.readline() for reader, _ in asked)), 10.0)
+        answers = await asyncio.wait_for(asyncio.gather(*(reader.readline() for reader, _ in asked)), 30.0)
         assert answers == haproxy.arrived == [b"%d\n" % n for n in range(120)]
         for _, writer in asked:
             writer.close()
@@ -91,7 +91,7 @@ async def test_a_body_larger_than_what_is_kept_comes_whole(tmp_path: Path) -> No
         await asyncio.sleep(0.1)
         assert not sending.done()  # it is not read without end while it waits
         haproxy.weight = "0 (initial 0)"
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             assert await reader.readexactly(len(body) + 6) == b"first\n" + body
         await sending
         writer.close()
@@ -114,7 +114,7 @@ async def test_a_client_that_left_is_not_sent_on_and_one_more_backend_is_found(t
         haproxy.configure("web.80", "api.80")
         _, other = await haproxy.ask("api.80")
         haproxy.weight = "0 (initial 0)"
-        assert await asyncio.wait_for(reader.readline(), 10.0) == b"here\n"
+        assert await asyncio.wait_for(reader.readline(), 30.0) == b"here\n"
         assert haproxy.arrived == [b"here\n"]
         writer.close()
         other.close()

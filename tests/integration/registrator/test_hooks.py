@@ -19,9 +19,9 @@ from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.store import Lease
 from registrator.registry.trust import Trust
 from tests.fakes.engine import FakeOneOffs
-from tests.integration.registrator.fleet import Fleet, fleet
+from tests.integration.registrator.fleet import PATIENT_S, Fleet, fleet
 
-USUAL = Update(parallelism=0, monitor_s=0.5, deadline_s=15.0)
+USUAL = Update(parallelism=0, monitor_s=0.5, deadline_s=60.0)
 MIGRATE = Hooks(Hook(("./migrate",), timeout_s=60.0))
 N2, RUN = NodeName("n2"), "web.2.pre-deploy.1"
 
@@ -54,7 +54,7 @@ class Migrating:
             found = self.here.world.results.get(RUN)
             return found is not None and found.state == state
 
-        await self.here.until(there, 15.0, f"{RUN} is {state}")
+        await self.here.until(there, PATIENT_S, f"{RUN} is {state}")
         return self.here.world.results[RUN]
 
     @property
@@ -67,7 +67,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Migrating]:
     """Release 1 serves, and has no hooks."""
     async with fleet(tmp_path) as here, open_store(EtcdAccess((here.etcd.endpoint,))) as store:
         await here.deploy(1, 3, USUAL)
-        await here.until_ended(1, 15.0)
+        await here.until_ended(1)
         migrating = Migrating(here, store, tmp_path)
         await migrating.join()
         yield migrating
@@ -82,7 +82,7 @@ async def test_the_next_leader_goes_on_and_it_runs_once_also_while_etcd_is_away(
         await made.until("running")
         here.control("c2")
         here.kill("c1")
-        await here.until(lambda: here.world.leader == "c2", 15.0, "another one leads")
+        await here.until(lambda: here.world.leader == "c2", PATIENT_S, "another one leads")
         assert here.rollout.state == "preparing"
         assert set(here.instances(1)) == before and not here.instances(2)
         await asyncio.to_thread(here.etcd.kill)
@@ -90,7 +90,7 @@ async def test_the_next_leader_goes_on_and_it_runs_once_also_while_etcd_is_away(
         await asyncio.sleep(0.3)
         await asyncio.to_thread(here.etcd.start)
         await made.until("passed")
-        await here.until_ended(2, 20.0)
+        await here.until_ended(2)
     assert here.rollout.state == "done"
     assert here.rollout.prepared == (2,)
     assert made.starts == [f"start {RUN}"]
@@ -104,7 +104,7 @@ async def test_one_whose_node_is_lost_fails_the_release_and_is_stopped_when_it_c
     await here.deploy(2, 3, USUAL, MIGRATE)
     await made.until("running")
     await made.leave()
-    await here.until_ended(2, 20.0)
+    await here.until_ended(2)
     assert here.rollout.state == "rolled-back"
     assert "n2 was lost while it ran: what became of it is not known" in here.rollout.reason
     assert set(here.instances(1)) == before

@@ -11,12 +11,12 @@ import pytest
 
 from registrator.model.canary import JUDGED_BY, Step
 from registrator.model.service import Update
-from tests.integration.registrator.fleet import Fleet, fleet
+from tests.integration.registrator.fleet import PATIENT_S, Fleet, fleet
 
 RATE = 400.0
-ROLLING = Update(parallelism=1, delay_s=1.0, monitor_s=3.0, deadline_s=20.0)
+ROLLING = Update(parallelism=1, delay_s=1.0, monitor_s=3.0, deadline_s=60.0)
 SWITCHED = replace(ROLLING, parallelism=0, delay_s=0.0, strategy="blue-green", judge=JUDGED_BY)
-TRIED = replace(SWITCHED, monitor_s=0.2, canary=(Step(25, 1.2),))
+TRIED = replace(SWITCHED, monitor_s=0.2, canary=(Step(25, 5.0),))  # its share is counted meanwhile
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def two(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Four instances of release 1 behind two load balancers."""
     async with fleet(tmp_path) as here:
         await here.deploy(1, 4, replace(ROLLING, monitor_s=0.1))
-        await here.until_ended(1, 15.0)
+        await here.until_ended(1)
         yield here
 
 
@@ -38,16 +38,16 @@ async def test_what_only_fails_is_turned_back_by_itself_and_what_is_good_gets_it
         for release, update in ((2, SWITCHED), (3, ROLLING)):
             before = failed(two)
             await two.deploy(release, 4, update)
-            await two.until_ended(release, 15.0)
+            await two.until_ended(release)
             assert two.rollout.state == "rolled-back"
             assert "requests failed; of the old release 0 of" in two.rollout.reason
             assert len(two.instances(1)) == 4
             harmed.append(failed(two) - before)
         await two.deploy(4, 4, TRIED)
-        await two.until(lambda: step_is_open(two), 15.0, "all of the new set are warm and get a quarter")
+        await two.until(lambda: step_is_open(two), PATIENT_S, "all of the new set are warm and get a quarter")
         assert len(two.instances(4)) == len(two.instances(1)) == 4
         share = await share_of(two, 4, 0.8)
-        await two.until_ended(4, 15.0)
+        await two.until_ended(4)
         assert (two.rollout.state, len(two.instances(1))) == ("done", 4), "the old set is kept"
     print(f"harmed, of {two.sent} at {RATE:g}/s: {harmed[0]} after the switch, {harmed[1]} while it rolled")
     assert {failure["kind"] for failure in two.failures} == {"status 500"}
