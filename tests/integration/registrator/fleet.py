@@ -228,7 +228,7 @@ async def fleet(folder: Path) -> AsyncIterator[Fleet]:
             await asyncio.to_thread(edge.start)
             edges.append(edge)
         store = await stack.enter_async_context(open_store(EtcdAccess((etcd.endpoint,))))
-        lease = await store.lease(10)
+        lease = await store.lease(30)
         made = Fleet(folder, store, lease, etcd, edges, web, free_port())
         await store.commit([schema.put(Node(N1, ("worker",)), lease.id)])
         tasks = [asyncio.create_task(made.hands()), *(asyncio.create_task(_report(made, e, lease)) for e in edges)]

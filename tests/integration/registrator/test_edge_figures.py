@@ -43,7 +43,7 @@ def ring(tmp_path: Path) -> Iterator[Ring]:
 async def reporting(ring: Ring) -> AsyncIterator[EtcdStore]:
     """The edge's part of an agent, in this process."""
     async with open_store(EtcdAccess((ring.etcd.endpoint,))) as store:
-        lease = await store.lease(10)
+        lease = await store.lease(30)
         balancer = HaproxyBalancer(ring.haproxy.run / "admin.sock", Path(f"{ring.haproxy.config}.applied"))
         reporter = EdgeReporter(store, balancer, AnswerLog(ring.haproxy.run / "log.sock"), E1)
         task = asyncio.create_task(reporter.run(lambda: lease))

@@ -37,7 +37,7 @@ class Migrating:
 
     async def join(self) -> None:
         """The agent of n2 begins."""
-        self.lease = await self.store.lease(5)
+        self.lease = await self.store.lease(30)
         await self.store.commit([schema.put(Node(N2, ("worker",), features=(FEATURE,)), self.lease.id)])
         runner = Runner(self.store, self.engine, self.engine, N2, Trust(self.folder / "trust"))
         self.agent = asyncio.create_task(runner.run())
