@@ -89,7 +89,7 @@ def test_a_lab_serves_and_goes_without_a_trace(small: LabHere) -> None:
     here = marks.left()
     assert all(here.values()), f"this test looks in the wrong places: {here}"
     small.down()
-    assert marks.left() == NOTHING
+    small.until(lambda: marks.left() == NOTHING, 10.0, f"nothing is left: {marks.left()}")
 
 
 def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(small: LabHere) -> None:
@@ -100,11 +100,11 @@ def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(sma
     marks = Marks(small)
     marks.note()
     os.kill(small.keeper, signal.SIGKILL)
-    small.until(lambda: not processes(str(small.root), "haproxy -W"), 5.0, "the kernel ends the keeper's programs")
+    small.until(lambda: not processes(str(small.root), "haproxy -W"), 30.0, "the kernel ends the keeper's programs")
     assert "keeper was killed" in small.lab("status").err
     assert marks.containers(), "containers run on"
     small.down()
-    assert marks.left() == NOTHING
+    small.until(lambda: marks.left() == NOTHING, 10.0, f"nothing is left: {marks.left()}")
 
 
 def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
@@ -117,11 +117,11 @@ def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
         marks.note()
         time.sleep(0.5)  # somewhere in the middle
         process.send_signal(number)
-        process.wait(30)
+        process.wait(90)
         process.stderr.close()
         if number == signal.SIGKILL:
             small.down()
-        assert marks.left() == NOTHING, number
+        small.until(lambda m=marks: m.left() == NOTHING, 10.0, f"nothing is left of {number.name}: {marks.left()}")
 
 
 def test_an_up_that_fails_says_why_and_leaves_nothing(small: LabHere, tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_faults_of_hosts_and_their_healing(small: LabHere) -> None:
         done = small.lab(*words)
         assert done.code == 0, done.err
     away = [(host, state, "yes" if host == "h1" else "no") for host, state in says.items()]
-    small.until(lambda: rows() == away, 9.0, "every fault keeps its host away")
+    small.until(lambda: rows() == away, 40.0, "every fault keeps its host away")
     done = small.lab("heal")
     assert done.code == 0, done.err
-    small.until(lambda: rows() == [(host, "up", "yes") for host in says], 9.0, "all are back")
+    small.until(lambda: rows() == [(host, "up", "yes") for host in says], 40.0, "all are back")
     assert small.lab("kill", "h2", "nginx").code == 4
     assert small.lab("kill", "h7").code == 4
 
@@ -175,11 +175,11 @@ def test_a_slow_host_is_slow_and_then_not(small: LabHere) -> None:
             assert b"60000 bytes" in found.read()
         return time.monotonic() - begun
 
-    assert took_s() < 1.0
+    assert min(took_s() for _ in range(3)) < 1.0
     assert small.lab("slow", "h1", "--kbit", "256").code == 0
     assert took_s() > 1.0  # 60 kB at 32 kB/s
     assert small.lab("heal").code == 0
-    assert took_s() < 1.0
+    assert min(took_s() for _ in range(3)) < 1.0
 
 
 def test_a_command_on_a_host_is_in_its_network_and_has_its_settings(small: LabHere) -> None:

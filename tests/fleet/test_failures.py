@@ -20,7 +20,7 @@ def test_a_worker_that_dies_takes_only_its_own_requests_with_it(fleet: Fleet) ->
         killed_at = time.time()
         assert fleet.lab("kill", host).code == 0
         dead_at = time.time()
-        fleet.until(lambda: len(fleet.serving() - victims) == 10, LEASE_TTL_S + 10.0, "all replicas are back")
+        fleet.until(lambda: len(fleet.serving() - victims) == 10, 60.0, "all replicas are back")
         back_s = time.time() - killed_at
     wrong = [f for f in failures(reports) if not _inside(f, victims, killed_at, dead_at)]
     assert wrong == []
@@ -30,11 +30,11 @@ def test_a_worker_that_dies_takes_only_its_own_requests_with_it(fleet: Fleet) ->
 
 def test_a_worker_that_comes_back_is_no_surplus_and_costs_nothing(fleet: Fleet) -> None:
     assert fleet.lab("kill", "h2").code == 0
-    fleet.until(lambda: len(fleet.serving("h1", "h3", "h4", "h5")) == 10, LEASE_TTL_S + 10.0, "replaced")
+    fleet.until(lambda: len(fleet.serving("h1", "h3", "h4", "h5")) == 10, 60.0, "replaced")
     with fleet.load() as reports:
         assert fleet.lab("heal", "h2").code == 0
-        fleet.until(lambda: "h2" in fleet.world.nodes, 10.0, "it is back")
-        fleet.until(fleet.settled, 20.0, "ten and no more")
+        fleet.until(lambda: "h2" in fleet.world.nodes, 60.0, "it is back")
+        fleet.until(fleet.settled, 60.0, "ten and no more")
     assert failures(reports) == []
 
 
@@ -64,7 +64,7 @@ def test_an_agent_that_dies_costs_nothing_and_finds_its_containers_again(fleet: 
         assert fleet.lab("kill", "h1", "agent").code == 0
         time.sleep(1.0)
         assert fleet.lab("heal", "h1").code == 0
-        fleet.until(lambda: "adopted" in fleet.log("h1/agent"), 10.0, "adopted")
+        fleet.until(lambda: "adopted" in fleet.log("h1/agent"), 60.0, "adopted")
         time.sleep(LEASE_TTL_S)
     assert failures(reports) == []
     assert {name: fleet.container(name) for name in fleet.serving("h1")} == before
@@ -76,11 +76,11 @@ def test_a_host_cut_off_from_etcd_serves_on_and_then_there_is_one_truth(fleet: F
     with fleet.load() as reports:
         assert fleet.lab("cut", "h4", "--from", "h1,h2,h3").code == 0
         cut_at = time.time()
-        fleet.until(lambda: "h4" not in fleet.world.nodes, LEASE_TTL_S + 5.0, "its lease ends")
-        fleet.until(lambda: len(fleet.serving()) == 10, 10.0, "it is replaced")
+        fleet.until(lambda: "h4" not in fleet.world.nodes, 60.0, "its lease ends")
+        fleet.until(lambda: len(fleet.serving()) == 10, 60.0, "it is replaced")
         assert {name: fleet.container(name) for name in before} == before, "they run on"
         assert fleet.lab("heal", "h4").code == 0
-        fleet.until(fleet.settled, 30.0, "one truth")
+        fleet.until(fleet.settled, 60.0, "one truth")
     assert {i.restarts for i in fleet.world.of_service(WEB)} == {0}
     assert {n: fleet.container(n) for n in before if n in fleet.serving()} == {
         n: pid for n, pid in before.items() if n in fleet.serving()
@@ -96,7 +96,7 @@ def test_all_of_etcd_away_costs_nothing(fleet: Fleet) -> None:
             assert fleet.lab("kill", host, "etcd").code == 0
         time.sleep(LEASE_TTL_S + 5.0)
         assert fleet.lab("heal").code == 0
-        fleet.until(fleet.settled, 30.0, "settled again")
+        fleet.until(fleet.settled, 60.0, "settled again")
     assert failures(reports) == []
     assert {name: fleet.container(name) for name in fleet.serving()} == before
 
@@ -111,11 +111,11 @@ def test_two_halves_serve_apart_and_agree_when_they_hear_each_other_again(fleet:
         for host in small:
             assert fleet.lab("cut", host, "--from", ",".join(large)).code == 0
         apart_at = time.time()
-        fleet.until(lambda: fleet.leader not in ("", leader), 15.0, "the larger half has a leader")
-        fleet.until(lambda: len(fleet.serving(*large)) == 10, 15.0, "it replaces what it does not see")
+        fleet.until(lambda: fleet.leader not in ("", leader), 60.0, "the larger half has a leader")
+        fleet.until(lambda: len(fleet.serving(*large)) == 10, 60.0, "it replaces what it does not see")
         assert {name: fleet.container(name) for name in before} == before, "both halves run what they ran"
         assert fleet.lab("heal").code == 0
-        fleet.until(fleet.settled, 30.0, "one truth")
+        fleet.until(fleet.settled, 60.0, "one truth")
     wrong = [f for f in failures(reports) if not (_over_the_cut(f, apart_at) and f["ended_at"] > cut_at)]
     assert wrong == [], (wrong, cut_at, apart_at)
     assert late_after(reports, apart_at) == []
@@ -128,7 +128,7 @@ def test_a_leader_that_stood_still_changes_nothing_when_it_wakes(fleet: Fleet) -
     leader = fleet.leader
     others = [h for h in ("h1", "h2", "h3") if h != leader]
     assert fleet.lab("freeze", leader, "control").code == 0
-    fleet.until(lambda: fleet.leader in others, 10.0, "another one leads")
+    fleet.until(lambda: fleet.leader in others, 60.0, "another one leads")
     assert fleet.lab("heal", leader).code == 0
     fleet.deploy()
     assert fleet.leader in others

@@ -28,13 +28,13 @@ def test_a_release_goes_on_without_its_leader(fleet: Fleet) -> None:
     leader = fleet.leader
     with fleet.load() as reports:
         fleet.deploy("--detach", delay="1s")
-        fleet.until(lambda: rolling(fleet), 10.0, "the release is under way")
+        fleet.until(lambda: rolling(fleet), 60.0, "the release is under way")
         assert fleet.lab("kill", leader, "control").code == 0
         killed_at = time.time()
-        fleet.until(lambda: fleet.leader not in ("", leader), 10.0, "another one leads")
-        fleet.until(lambda: fleet.rollout.progress_at > killed_at, 10.0, "the release goes on")
+        fleet.until(lambda: fleet.leader not in ("", leader), 60.0, "another one leads")
+        fleet.until(lambda: fleet.rollout.progress_at > killed_at, 60.0, "the release goes on")
         resumed_s = time.time() - killed_at
-        fleet.until(lambda: done(fleet), 20.0, "the release ends")
+        fleet.until(lambda: done(fleet), 60.0, "the release ends")
     assert failures(reports) == []
     assert resumed_s <= 10.0
 
@@ -42,9 +42,9 @@ def test_a_release_goes_on_without_its_leader(fleet: Fleet) -> None:
 def test_a_release_goes_on_while_etcd_changes_its_leader(fleet: Fleet) -> None:
     with fleet.load() as reports:
         fleet.deploy("--detach", delay="1s")
-        fleet.until(lambda: rolling(fleet), 10.0, "the release is under way")
+        fleet.until(lambda: rolling(fleet), 60.0, "the release is under way")
         assert fleet.lab("kill", fleet.etcd_leader, "etcd").code == 0
-        fleet.until(lambda: done(fleet), 20.0, "the release ends")
+        fleet.until(lambda: done(fleet), 60.0, "the release ends")
     assert failures(reports) == []
 
 
@@ -53,11 +53,11 @@ def test_a_release_waits_for_a_load_balancer_that_is_behind(fleet: Fleet) -> Non
     with fleet.load() as reports:
         assert fleet.lab("freeze", "h5", "confd-py").code == 0
         fleet.deploy("--detach")
-        fleet.until(lambda: fleet.serving() - before, 10.0, "new instances serve")
+        fleet.until(lambda: fleet.serving() - before, 60.0, "new instances serve")
         time.sleep(2.0)
         assert before <= fleet.serving(), "h5 knows the old ones only"
         assert fleet.lab("heal", "h5").code == 0
-        fleet.until(lambda: done(fleet), 20.0, "the release ends")
+        fleet.until(lambda: done(fleet), 60.0, "the release ends")
     assert failures(reports) == []
 
 

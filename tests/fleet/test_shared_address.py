@@ -17,6 +17,7 @@ from registrator.lab.plan import Lab, read
 from tests.fleet.conftest import Fleet
 
 MOVED_WITHIN_S = 1.0  # 0.2 to 0.4 where the machine has time for it: tests/bench/fleet.py
+KNOCK_S = 0.1  # how long an answer is waited for
 NOTICED_WITHIN_S = 4.0  # the check comes each second, and one that hangs is waited for
 
 
@@ -27,9 +28,14 @@ class Knocks:
     found: list[tuple[float, bool]] = field(default_factory=list)
 
     def gap_s(self) -> float:
-        """The longest time without a connection that stood."""
-        stood = [at for at, good in self.found if good]
-        return max(after - before for before, after in itertools.pairwise(stood))
+        """The longest time in which no connection stood. What passed between two knocks counts as far as who knocks was
+        awake: a machine that stands still is no address that is away."""
+        longest_s = gap_s = 0.0
+        for (before, good), (after, _) in itertools.pairwise(self.found):
+            passed_s = min(after - before, 2 * KNOCK_S)
+            gap_s = passed_s if good else gap_s + passed_s
+            longest_s = max(longest_s, gap_s)
+        return longest_s
 
 
 def lab_of(fleet: Fleet) -> Lab:
@@ -49,17 +55,17 @@ def knocking(fleet: Fleet) -> Iterator[Knocks]:
     def knock() -> None:
         while not over.wait(0.005):
             begun, good = time.monotonic(), False
-            with contextlib.suppress(OSError), socket.create_connection(address, timeout=0.1):
+            with contextlib.suppress(OSError), socket.create_connection(address, timeout=KNOCK_S):
                 good = True
             knocks.found.append((begun, good))
 
     thread = threading.Thread(target=knock)
     thread.start()
     try:
-        fleet.until(lambda: knocks.found and knocks.found[-1][1], 10.0, "the shared address answers")
+        fleet.until(lambda: knocks.found and knocks.found[-1][1], 30.0, "the shared address answers")
         knocks.found.clear()
         yield knocks
-        fleet.until(lambda: knocks.found[-1][1], 10.0, "the shared address answers again")
+        fleet.until(lambda: knocks.found[-1][1], 30.0, "the shared address answers again")
     finally:
         over.set()
         thread.join()
@@ -74,14 +80,14 @@ def test_the_address_of_a_host_that_dies_moves_and_does_not_come_back(fleet: Fle
     (old,) = holders(fleet)
     with knocking(fleet) as knocks:
         assert fleet.lab("kill", old).code == 0
-        fleet.until(lambda: moved(fleet, old), 5.0, "the address moved")
+        fleet.until(lambda: moved(fleet, old), 30.0, "the address moved")
     assert 0 < knocks.gap_s() <= MOVED_WITHIN_S
     print(f"\nan address was away for {knocks.gap_s():.2f} s with its host")
     new = holders(fleet)
     with knocking(fleet) as knocks:
         fleet.settle()
         waits = "Entering BACKUP STATE"
-        fleet.until(lambda: fleet.log(f"{old}/keepalived").rstrip().endswith(waits), 10.0, "it is back, and waits")
+        fleet.until(lambda: fleet.log(f"{old}/keepalived").rstrip().endswith(waits), 40.0, "it is back, and waits")
     assert holders(fleet) == new
     assert knocks.gap_s() <= MOVED_WITHIN_S
 
@@ -91,7 +97,7 @@ def test_an_address_is_never_on_two(fleet: Fleet, fault: str, program: str) -> N
     (old,) = holders(fleet)
     with knocking(fleet) as knocks:
         assert fleet.lab(fault, old, program).code == 0
-        fleet.until(lambda: moved(fleet, old), 5.0, "the address moved")
+        fleet.until(lambda: moved(fleet, old), 30.0, "the address moved")
     assert knocks.gap_s() <= NOTICED_WITHIN_S
 
 
@@ -99,7 +105,7 @@ def test_a_drained_load_balancer_gives_the_address_away(fleet: Fleet) -> None:
     (old,) = holders(fleet)
     with knocking(fleet) as knocks:
         assert fleet.hecd("drain", old).code == 0
-        fleet.until(lambda: moved(fleet, old), 5.0, "the address moved")
+        fleet.until(lambda: moved(fleet, old), 30.0, "the address moved")
     assert knocks.gap_s() <= MOVED_WITHIN_S
     assert fleet.hecd("drain", holders(fleet)[0]).code == 0
     time.sleep(2.5)  # as long as a move takes, and more
