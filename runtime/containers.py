@@ -22,7 +22,7 @@ from runtime.signals import number_of
 from runtime.state import Records
 from runtime.stopping import Stopping
 
-INIT_TIMEOUT_S = 1.0  # in which the init of a container begins to listen
+INIT_TIMEOUT_S = 5.0  # in which the init of a container begins to listen, on a disk that stalls too
 
 
 class OciContainers(Stopping):

@@ -37,8 +37,9 @@ from runtime.state import Record, Records, held
 from runtime.stopping import Stopping
 from runtime.validation import checked
 
-INIT_TIMEOUT_S = 1.0  # in which the init of a container begins to listen
-ENDING_S = 0.2  # in which a process that has lost its namespace is gone
+INIT_TIMEOUT_S = 5.0  # in which the init of a container begins to listen, on a disk that stalls too
+ENDING_S = 0.2  # in which a process that ends has lost its namespace
+GONE_S = 10.0  # in which one that has lost it is gone, however busy the host
 PID_MAX = Path("/proc/sys/kernel/pid_max")
 
 
@@ -214,7 +215,7 @@ class DockerContainers(Stopping):
             self._network.attach(container.name, container.address, container.pid, publishes=publishes, address6=six)
         except (KernelRefused, FileNotFoundError):
             process = Process.of(container.pid)
-            if process is not None and not process.wait(ENDING_S):
+            if process is not None and not _ends(process):
                 process.signal(signals.SIGKILL)  # nothing may run unreachable
                 raise
 
@@ -245,3 +246,14 @@ class DockerContainers(Stopping):
         shutil.rmtree(self._paths.bundle(name), ignore_errors=True)
         shutil.rmtree(self._paths.container(name), ignore_errors=True)
         self._addresses.release(name)
+
+
+def _ends(process: Process) -> bool:
+    """Whether it has ended, or is about to: then it is waited for."""
+    if process.wait(ENDING_S):
+        return True
+    try:
+        Path(f"/proc/{process.pid}/ns/net").readlink()
+    except OSError:
+        return process.wait(GONE_S)
+    return False

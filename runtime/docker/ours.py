@@ -95,13 +95,17 @@ class Ours:
             raise StartFailed(f"{name} could not be started", details=(err.words,), hint=hint) from err
 
     def kill(self, name: str, number: int) -> None:
-        """Fine if it has ended."""
+        """Fine if it has ended, also if the engine does not know that yet."""
         try:
             with self._connection.asking() as api:
                 api.kill(name, number)
         except EngineRefused:
-            if seen.run_of(self.must(name)):
-                raise
+            deadline = time.monotonic() + _ENDS_WITHIN_S
+            run = seen.run_of(self.must(name))
+            while run and seen.run_of(self.must(name)) == run:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def delete(self, name: str) -> None:
         """Kill it, and make the engine forget it. Fine if it has. Raises StillAlive."""
