@@ -17,7 +17,8 @@ from registrator.registry.codec import encode
 from registrator.registry.store import Put
 from registrator.registry.world import World
 
-BUSY = 0.02  # the part of the time that may go into writing it
+BUSY = 0.02  # the part of the processor's time that may go into writing it
+WAITING = 0.2  # and of all time, into waiting for a disk that stalls: else minutes of orders would be lost
 
 
 @dataclass
@@ -47,9 +48,10 @@ class Backup:
             return math.inf
         if now < self._due:
             return self._due - now
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.thread_time()
         self._write(world.revision, [record for room in rooms for record in _records(room)])
-        self._rooms, self._due = rooms, now + (time.perf_counter() - begun) / BUSY
+        pause_s = max((time.thread_time() - worked) / BUSY, (time.perf_counter() - begun) / WAITING)
+        self._rooms, self._due = rooms, now + pause_s
         return math.inf
 
     def _write(self, revision: int, orders: Iterable[schema.Record]) -> None:
