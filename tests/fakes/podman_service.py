@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -47,8 +48,19 @@ class PodmanService:
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(),
                 cwd=self.folder,  # its conmon leaves `oom` where it stands
             )  # fmt: skip
-        becomes(self.socket.is_socket, 20.0, lambda: (self.folder / "log").read_text()[-4000:])
+        becomes(self._answers, 30.0, lambda: (self.folder / "log").read_text()[-4000:])
         return self
+
+    def _answers(self) -> bool:
+        """The file of a socket is there before anybody listens at it."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10.0)
+            try:
+                client.connect(str(self.socket))
+                client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 " in client.recv(100)
+            except OSError:
+                return False
 
     def kill(self) -> None:
         """kill -9: its containers run on."""

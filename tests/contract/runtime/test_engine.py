@@ -73,7 +73,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def test_a_process_runs_until_its_end_which_is_written_down(place: Place) -> None:
     directory = place.bundle("/bin/sh", "-c", "echo one; echo two; sleep 0.1; exit 7")
     launched = place.engine.launch("c", directory, place.log)
-    assert launched.shim.wait(10.0)
+    assert launched.shim.wait(30.0)
     assert launched.process.wait(0.0)
     assert (directory / "exit").read_text().strip() == "7"
     assert [x.text for x in logs.read(place.log)] == ["one", "two"]
@@ -84,14 +84,14 @@ def test_the_shim_outlasts_the_process(place: Place) -> None:
     assert launched.process.alive() and launched.shim.alive()
     assert not (place.paths.bundle("c") / "exit").exists()
     launched.process.signal(9)
-    assert launched.shim.wait(10.0)
+    assert launched.shim.wait(30.0)
     assert (place.paths.bundle("c") / "exit").read_text().strip() == "137"
 
 
 def test_a_second_launch_goes_on_in_the_log_and_forgets_the_first_end(place: Place) -> None:
     for i in range(2):
         directory = place.bundle("/bin/echo", f"run {i}")
-        assert place.engine.launch("c", directory, place.log).shim.wait(10.0)
+        assert place.engine.launch("c", directory, place.log).shim.wait(30.0)
         place.engine.discard("c")
     assert [x.text for x in logs.read(place.log)] == ["run 0", "run 1"]
     launched = place.engine.launch("c", place.bundle("/bin/sleep", "60"), place.log)
@@ -102,7 +102,7 @@ def test_a_second_launch_goes_on_in_the_log_and_forgets_the_first_end(place: Pla
 def test_discard_kills_and_can_be_repeated(place: Place) -> None:
     launched = place.engine.launch("c", place.bundle("/bin/sleep", "60"), place.log)
     place.engine.discard("c")
-    assert launched.process.wait(5.0)
+    assert launched.process.wait(30.0)
     place.engine.discard("c")
     place.engine.discard("never")
 
@@ -110,11 +110,11 @@ def test_discard_kills_and_can_be_repeated(place: Place) -> None:
 def test_what_cannot_start_says_so_and_leaves_nothing(place: Place) -> None:
     with pytest.raises(StartFailed, match="/nowhere"):
         place.engine.launch("c", place.bundle("/nowhere"), place.log)
-    assert place.engine.launch("c", place.bundle("/bin/echo", "now"), place.log).shim.wait(10.0)
+    assert place.engine.launch("c", place.bundle("/bin/echo", "now"), place.log).shim.wait(30.0)
 
 
 def test_no_memory_was_wanting(place: Place) -> None:
-    assert place.engine.launch("c", place.bundle("/bin/echo"), place.log).shim.wait(10.0)
+    assert place.engine.launch("c", place.bundle("/bin/echo"), place.log).shim.wait(30.0)
     assert place.engine.oom_kills(place.paths.cgroup("c")) == 0
 
 

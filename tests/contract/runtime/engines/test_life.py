@@ -35,7 +35,7 @@ def test_created_running_exited(host: Host) -> None:
     assert running.address6 == made.address6 and "hello" in answers(running.address6)
     assert before - 1 < (running.started_at or 0) < time.time() + 1
     assert host.containers.list() == [running] == [host.containers.start("web")], "a start of what runs changes nothing"
-    stopped = host.containers.stop("web", 5.0)
+    stopped = host.containers.stop("web", 30.0)
     assert (stopped.state, stopped.exit_code, stopped.signal, stopped.pid) == (State.EXITED, 143, "SIGTERM", None)
     assert not stopped.oom_killed and (stopped.finished_at or 0) >= before - 1
 
@@ -49,7 +49,7 @@ def test_the_exit_code_is_the_commands(host: Host, code: int) -> None:
 def test_a_signal_is_told_from_a_code(host: Host) -> None:
     run(host, "web", "/bin/sleep", "60")
     host.containers.signal("web", "KILL")
-    assert host.containers.wait("web", 10.0)
+    assert host.containers.wait("web", 30.0)
     ended = host.containers.inspect("web")
     assert (ended.exit_code, ended.signal, ended.oom_killed) == (137, "SIGKILL", False)
     host.containers.signal("web", "SIGTERM")  # to what has ended: no error
@@ -84,14 +84,14 @@ def test_stop_kills_what_does_not_listen(host: Host) -> None:
 def test_the_stop_signal_is_the_specs(host: Host) -> None:
     host.containers.create(ContainerSpec("web", IMAGE, stop_signal="SIGUSR1"))
     host.containers.start("web")
-    assert host.containers.stop("web", 5.0).signal == "SIGUSR1"
+    assert host.containers.stop("web", 30.0).signal == "SIGUSR1"
 
 
 def test_a_signal_right_after_the_start_is_not_lost(host: Host) -> None:
     host.containers.create(ContainerSpec("web", IMAGE))
     for _ in range(3):
         host.containers.start("web")
-        assert host.containers.stop("web", 5.0).signal == "SIGTERM"
+        assert host.containers.stop("web", 30.0).signal == "SIGTERM"
 
 
 def test_without_an_init_the_command_is_process_1(host: Host) -> None:
@@ -105,7 +105,7 @@ def test_the_end_rings_each_descriptor_once_it_is_known(host: Host) -> None:
     assert all(fd is not None for fd in fds) and not readable(fds[0] or 0, 0.3)
     host.containers.signal("web", "KILL")
     for fd in fds:
-        assert fd is not None and readable(fd, 5.0)
+        assert fd is not None and readable(fd, 30.0)
         os.close(fd)
     assert host.containers.inspect("web").exit_code == 137, "the code is known when it rings"
     assert host.containers.exit_fd("web") is None and host.containers.wait("web", 0.0)
@@ -114,12 +114,12 @@ def test_the_end_rings_each_descriptor_once_it_is_known(host: Host) -> None:
 def test_each_run_has_its_own_end(host: Host) -> None:
     run(host, "web", "/bin/sleep", "60")
     first = host.containers.exit_fd("web") or -1
-    host.containers.stop("web", 5.0)
+    host.containers.stop("web", 30.0)
     host.containers.start("web")
     second = host.containers.exit_fd("web") or -1
-    assert readable(first, 5.0) and not readable(second, 0.3)
+    assert readable(first, 30.0) and not readable(second, 0.3)
     host.containers.remove("web")
-    assert readable(second, 5.0), "who is removed has ended, too"
+    assert readable(second, 30.0), "who is removed has ended, too"
     os.close(first)
     os.close(second)
 
@@ -129,7 +129,7 @@ def test_an_end_is_heard_of_by_who_opened_the_root_later(host: Host, root: Root)
     other = root.open()
     fd = other.containers.exit_fd("web") or -1
     host.containers.signal("web", "KILL")
-    assert readable(fd, 5.0)
+    assert readable(fd, 30.0)
     os.close(fd)
     assert [c.state for c in other.containers.list()] == [State.EXITED]
     other.close()
@@ -139,7 +139,7 @@ def test_a_start_again_keeps_address_files_and_log(host: Host) -> None:
     script = "echo run; [ -e /f ] && cat /f; echo written >/f; exit 0"
     first = finished(host, "again", "/bin/sh", "-c", script)
     host.containers.start("again")
-    assert host.containers.wait("again", 10.0)
+    assert host.containers.wait("again", 30.0)
     second = host.containers.inspect("again")
     assert second.address == first.address and (second.started_at or 0) > (first.started_at or 0)
     becomes(lambda: texts(host, "again") == ["run", "run", "written"], what=lambda: str(texts(host, "again")))

@@ -18,7 +18,7 @@ from runtime.errors import InvalidSpec, NotHere
 from runtime.host import Host
 from runtime.model import ContainerSpec, Device, LogLimits, MemoryFile, Mount, Restart, State, Ulimit
 from tests.contract.runtime.engines.conftest import Engine
-from tests.contract.runtime.engines.test_inside import said
+from tests.contract.runtime.engines.test_inside import HOLD, go_on, said
 from tests.integration.runtime.conftest import IMAGE, becomes, finished, run, texts
 
 NO_CHMOD = {"names": ["chmod", "fchmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
@@ -39,7 +39,7 @@ def test_secrets_and_configs_are_read_anew_at_each_start(host: Host, tmp_path: P
     assert found == ["first", "a = 1", "400:1000"] and "Read-only" in refused
     secret.write_text("second")
     host.containers.start("job")
-    assert host.containers.wait("job", 10.0)
+    assert host.containers.wait("job", 30.0)
     becomes(lambda: "second" in texts(host, "job"), what=lambda: str(texts(host, "job")))
     host.containers.remove("job")
     assert str(tmp_path / "root") not in Path("/proc/mounts").read_text()
@@ -49,7 +49,7 @@ def test_a_volume_without_a_name_is_written_though_all_else_is_read_only(host: H
     script = ("/bin/sh", "-c", "cat /own/x; echo kept >/own/x; echo no >/x")
     finished(host, "job", *script, mounts=(Mount("volume", "/own"),), read_only=True)
     host.containers.start("job")
-    assert host.containers.wait("job", 10.0)
+    assert host.containers.wait("job", 30.0)
     becomes(lambda: "kept" in texts(host, "job"), what=lambda: str(texts(host, "job")))
 
 
@@ -156,8 +156,13 @@ def test_a_small_log_keeps_its_end(host: Host, engine: Engine) -> None:
 
 
 def test_lines_of_a_span_of_time(host: Host, engine: Engine) -> None:
-    # Podman's socket tells whole seconds: longer pauses tell the lines apart.
-    finished(host, "job", "/bin/sh", "-c", "echo one; sleep 1.3; echo two; sleep 1.3; echo three", within_s=20.0)
+    # Podman's socket tells whole seconds: longer pauses tell the lines apart. They begin when a line is in the log.
+    run(host, "job", "/bin/sh", "-c", f"echo one; {HOLD.format(1)}; echo two; {HOLD.format(2)}; echo three")
+    for step in (1, 2):
+        becomes(lambda step=step: len(texts(host, "job")) == step)
+        time.sleep(2.1 if engine.name == "podman" else 0.05)
+        go_on(host, "job", step)
+    assert host.containers.wait("job", 30.0)
     one, two, three = host.inside.logs("job")
     assert [x.text for x in host.inside.logs("job", since=two.timestamp)] == ["two", "three"]
     span = timedelta(seconds=1) if engine.name == "podman" else timedelta(milliseconds=1)
@@ -194,7 +199,7 @@ def test_one_may_attach_before_it_runs(host: Host) -> None:
         listener.start()
         peer.send(b"word\n")
         peer.close_input()
-        assert host.containers.wait("job", 10.0)
+        assert host.containers.wait("job", 30.0)
         listener.join(5.0)
     assert heard == {1: b"got word\n", 2: b"e\n"}
 
