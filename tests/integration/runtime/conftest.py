@@ -123,7 +123,7 @@ def run(host: Host, name: str, *argv: str, **options: object) -> Container:
     return host.containers.start(name)
 
 
-def finished(host: Host, name: str, *argv: str, within_s: float = 10.0, **options: object) -> Container:
+def finished(host: Host, name: str, *argv: str, within_s: float = 30.0, **options: object) -> Container:
     """The same, and wait for its end."""
     run(host, name, *argv, **options)
     assert host.containers.wait(name, within_s), f"{name} still runs"
@@ -134,7 +134,7 @@ def texts(host: Host, name: str) -> list[str]:
     return [line.text for line in host.inside.logs(name)]
 
 
-def becomes(condition: Callable[[], bool], within_s: float = 8.0, what: Callable[[], str] = lambda: "") -> None:
+def becomes(condition: Callable[[], bool], within_s: float = 20.0, what: Callable[[], str] = lambda: "") -> None:
     """The condition holds at the latest after `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -142,12 +142,12 @@ def becomes(condition: Callable[[], bool], within_s: float = 8.0, what: Callable
         time.sleep(0.01)
 
 
-def answers(address: str, port: int = 80, path: str = "/index.html", within_s: float = 8.0) -> str:
+def answers(address: str, port: int = 80, path: str = "/index.html", within_s: float = 20.0) -> str:
     """The answer of an HTTP server that may just be starting."""
     deadline = time.monotonic() + within_s
     while True:
         try:
-            with socket.create_connection((address, port), timeout=2.0) as connection:
+            with socket.create_connection((address, port), timeout=10.0 if within_s else 2.0) as connection:
                 connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
                 with connection.makefile() as reader:
                     return reader.read()

@@ -45,7 +45,7 @@ class PrivateRegistry:
     def __enter__(self) -> Self:
         with (self.folder / "registry.log").open("ab") as log:
             self._spawn(["docker-registry", "serve", str(self.folder / "config.yml")], log)
-        becomes(lambda: _listens(self._inner), 10, (self.folder / "registry.log").read_text)
+        becomes(lambda: _listens(self._inner), 30, (self.folder / "registry.log").read_text)
         self.start_nginx()
         return self
 
@@ -58,7 +58,7 @@ class PrivateRegistry:
     def start_nginx(self) -> None:
         with (self.folder / "nginx.log").open("ab") as log:
             self._nginx = self._spawn(["nginx", "-p", str(self.folder), "-c", str(self.folder / "main.conf")], log)
-        becomes(lambda: _listens(self.port), 10, (self.folder / "nginx.log").read_text)
+        becomes(lambda: _listens(self.port), 30, (self.folder / "nginx.log").read_text)
 
     def kill_nginx(self) -> None:
         """kill -9 of master and workers."""
@@ -81,9 +81,18 @@ class PrivateRegistry:
 
     def gets(self, part: str = "/blobs/") -> list[str]:
         """Paths of the GET requests that were answered to the end, from nginx's log."""
+        self._ask()  # its only worker writes a line when the answer is out, and before it hears of another request
         lines = (self.folder / "access.log").read_text().splitlines()
         asked = [path for method, path, status in map(str.split, lines) if method == "GET" and status == "200"]
         return [path for path in asked if part in path]
+
+    def _ask(self) -> None:
+        context = ssl.create_default_context(cafile=self.folder / "tls/ca.crt")
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as asking:
+                asking.sendall(b"HEAD /v2/ HTTP/1.0\r\n\r\n")
+                while asking.recv(4096):
+                    pass
 
     def trust(self, certs: Path) -> None:
         """Let `certs`, a directory like certs.d, have the CA of this registry."""

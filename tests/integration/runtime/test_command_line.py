@@ -134,10 +134,17 @@ def test_wishes_reach_the_container(cli: Cli, tmp_path: Path) -> None:
     ], done.stderr  # fmt: skip
 
 
-def test_logs(cli: Cli) -> None:
-    cli("run", "-d", "--name", "c", IMAGE, "sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.05; done; echo e >&2")
-    followed = cli("logs", "-f", "c")
-    assert (followed.stdout, followed.stderr) == ("1\n2\n3\n4\n", "e\n")
+def test_logs(cli: Cli, root: Root) -> None:
+    # Lines that are read at once have one time: each is written when the one before has been seen.
+    script = "for i in 1 2 3 4; do echo $i; until [ -e /$i ]; do sleep 0.02; done; done; echo e >&2"
+    cli("run", "-d", "--name", "c", IMAGE, "sh", "-c", script)
+    words = [*PROGRAM, f"--root={root.lib.parent.parent}", "logs", "-f", "c"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        for line in "1234":
+            assert following.stdout.readline() == f"{line}\n"
+            assert cli("exec", "c", "busybox", "touch", f"/{line}").returncode == 0
+        assert following.communicate(timeout=60) == ("", "e\n")
     assert cli("logs", "-n", "2", "c").stdout == "4\n"
     assert "T" in cli("logs", "-t", "c").stdout.split()[0]
     first, *_, fourth = (line.split()[0] for line in cli("logs", "-t", "c").stdout.splitlines())
@@ -150,6 +157,7 @@ def test_logs(cli: Cli) -> None:
 def test_stats(cli: Cli, place: Path) -> None:
     cli("run", "-d", "--name", "busy", "-m", "64m", IMAGE, "sh", "-c", "while :; do :; done")
     cli("run", "-d", "--name", "idle", IMAGE, "sleep", "60")
+    becomes(lambda: "sleep 60" in cli("top", "idle").stdout)  # its init has begun it
     found = {row["name"]: row for row in json.loads(cli("stats", "--no-stream", "--json").stdout)}
     assert found["busy"]["cpu_percent"] > 10 > found["idle"]["cpu_percent"]
     assert (found["busy"]["memory_limit_bytes"], found["idle"]["pids"]) == (64 << 20, 2)
@@ -163,6 +171,7 @@ def test_stats(cli: Cli, place: Path) -> None:
         watching.send_signal(signal.SIGINT)
         assert watching.wait(10) == 130
     cli("kill", "idle")
+    assert cli("wait", "idle").stdout == "137\n"
     assert "does not run" in cli("stats", "idle").stderr
 
 

@@ -106,7 +106,7 @@ def test_log_and_exit_code_outlive_the_caller(runtime_host: Host, root: Root) ->
     )
     runtime_host.containers.create(spec)
     die(root, "start")
-    assert runtime_host.containers.wait("web.1", 10.0)
+    assert runtime_host.containers.wait("web.1", 30.0)
     assert runtime_host.containers.inspect("web.1").exit_code == 42
     assert texts(runtime_host, "web.1") == ["1", "2", "3", "4", "5"]
 
@@ -159,11 +159,11 @@ def test_a_killed_shim_does_not_hide_the_container(runtime_host: Host) -> None:
     start = Records(runtime_host._paths).read_start("web")
     assert start is not None
     start.shim.signal(9)
-    assert start.shim.wait(5.0)
+    assert start.shim.wait(30.0)
     assert runtime_host.containers.inspect("web").state is State.RUNNING
     assert "hello" in answers(container.address)
     runtime_host.containers.signal("web", "SIGKILL")
-    assert runtime_host.containers.wait("web", 5.0)
+    assert runtime_host.containers.wait("web", 30.0)
     ended = runtime_host.containers.inspect("web")
     assert (ended.state, ended.exit_code) == (State.LOST, None)
     assert runtime_host.containers.start("web").state is State.RUNNING
@@ -181,12 +181,12 @@ def test_after_a_reboot_containers_start_again(runtime_host: Host, root: Root, m
     after = host.containers.start("web")
     assert after.address == before.address
     assert "hello" in answers(after.address)
-    assert host.inside.exec_probe("web", ["/bin/cat", "/kept"], 5.0) == (0, "kept")
+    assert host.inside.exec_probe("web", ["/bin/cat", "/kept"], 30.0) == (0, "kept")
 
 
 def _reboot(root: Root, host: Host, process: Process) -> None:
     process.signal(9)
-    assert host.containers.wait("web", 5.0)
+    assert host.containers.wait("web", 30.0)
     OciEngine.open(host._paths).discard("web")
     host.network.disconnect("web", "", ())
     subprocess.run(["umount", root.lib / "containers/web/rootfs"], check=True)

@@ -167,7 +167,7 @@ def test_start(host: Host, root: Root, place: str, when: str, monkeypatch: pytes
     host.containers.start("web")
     serves(host)
     argv = ["/bin/cat", "/run/secrets/x", "/proc/sys/net/core/somaxconn"]
-    assert host.inside.exec_probe("web", argv, 5.0) == (0, "x77")
+    assert host.inside.exec_probe("web", argv, 30.0) == (0, "x77")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

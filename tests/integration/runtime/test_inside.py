@@ -23,31 +23,36 @@ def facts(lines: list[str]) -> dict[str, str]:
 
 
 def processes(host: Host, name: str) -> str:
-    return host.inside.exec_probe(name, ["/bin/busybox", "ps"], 5.0)[1]
+    return host.inside.exec_probe(name, ["/bin/busybox", "ps"], 30.0)[1]
 
 
 def test_a_probe_gives_code_and_output(runtime_host: Host) -> None:
     run(runtime_host, "web")
-    assert runtime_host.inside.exec_probe("web", ["/bin/echo", "well"], 5.0) == (0, "well")
-    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "echo bad >&2; exit 3"], 5.0) == (3, "bad")
-    code, words = runtime_host.inside.exec_probe("web", ["/nowhere"], 5.0)
+    assert runtime_host.inside.exec_probe("web", ["/bin/echo", "well"], 30.0) == (0, "well")
+    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "echo bad >&2; exit 3"], 30.0) == (3, "bad")
+    code, words = runtime_host.inside.exec_probe("web", ["/nowhere"], 30.0)
     assert code != 0 and "/nowhere" in words
 
 
 def test_a_late_probe_is_killed_inside_with_all_it_started(runtime_host: Host) -> None:
     run(runtime_host, "web")
-    began = time.monotonic()
-    code, words = runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "echo begun; sleep 987; echo no"], 0.3)
-    assert (code, words) == (124, "begun\n(no answer within 0.3 s)")
-    assert time.monotonic() - began < 2.0
+    for limit_s in (0.3, 3.0, 30.0):  # it may be over before the command has begun
+        began = time.monotonic()
+        argv = ["/bin/sh", "-c", "echo begun; sleep 987; echo no"]
+        code, words = runtime_host.inside.exec_probe("web", argv, limit_s)
+        assert code == 124 and words.endswith(f"(no answer within {limit_s:g} s)")
+        assert time.monotonic() - began < limit_s + 60.0
+        if words.startswith("begun\n"):
+            break
+    assert words == f"begun\n(no answer within {limit_s:g} s)"
     becomes(lambda: "987" not in processes(runtime_host, "web"))
 
 
 def test_a_probe_does_not_wait_for_what_it_left_behind(runtime_host: Host) -> None:
     run(runtime_host, "web")
     began = time.monotonic()
-    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "sleep 30 & echo done"], 20.0) == (0, "done")
-    assert time.monotonic() - began < 5.0
+    assert runtime_host.inside.exec_probe("web", ["/bin/sh", "-c", "sleep 90 & echo done"], 80.0) == (0, "done")
+    assert time.monotonic() - began < 60.0
 
 
 def test_a_talkative_probe_is_cut_to_its_end(runtime_host: Host) -> None:
@@ -67,7 +72,7 @@ def test_a_probe_needs_a_running_container(runtime_host: Host) -> None:
 def test_exec_has_no_more_power_than_the_container(runtime_host: Host) -> None:
     finished(runtime_host, "own", *STATUS)
     run(runtime_host, "web")
-    _, words = runtime_host.inside.exec_probe("web", STATUS, 5.0)
+    _, words = runtime_host.inside.exec_probe("web", STATUS, 30.0)
     assert facts(words.splitlines()) == facts(texts(runtime_host, "own"))
 
 

@@ -53,13 +53,13 @@ def test_a_signal_right_after_the_start_is_not_lost(runtime_host: Host) -> None:
     runtime_host.containers.create(ContainerSpec("c", IMAGE))
     for _ in range(20):
         runtime_host.containers.start("c")
-        assert runtime_host.containers.stop("c", 5.0).signal == "SIGTERM"
+        assert runtime_host.containers.stop("c", 30.0).signal == "SIGTERM"
 
 
 def test_the_images_stop_signal_is_known(runtime_host: Host) -> None:
     runtime_host.containers.create(ContainerSpec("c", IMAGE, stop_signal="SIGUSR1"))
     runtime_host.containers.start("c")
-    assert runtime_host.containers.stop("c", 5.0).signal == "SIGUSR1"
+    assert runtime_host.containers.stop("c", 30.0).signal == "SIGUSR1"
 
 
 def test_want_of_memory_is_told_apart(runtime_host: Host) -> None:
@@ -152,7 +152,7 @@ def test_a_start_again_keeps_address_files_and_log(runtime_host: Host) -> None:
     script = "echo run; cat /kept 2>/dev/null; echo written >/kept; id -u"
     first = finished(runtime_host, "again", "/bin/sh", "-c", script)
     runtime_host.containers.start("again")
-    assert runtime_host.containers.wait("again", 5.0)
+    assert runtime_host.containers.wait("again", 30.0)
     second = runtime_host.containers.inspect("again")
     assert second.address == first.address
     assert second.exit_code == 0
@@ -173,7 +173,7 @@ def test_exit_fd_tells_the_end(runtime_host: Host) -> None:
     runtime_host.containers.signal("c", "KILL")
     for fd in fds:
         assert fd is not None
-        assert select.select([fd], [], [], 5.0)[0] == [fd]
+        assert select.select([fd], [], [], 30.0)[0] == [fd]
         os.close(fd)
     assert runtime_host.containers.inspect("c").exit_code == 137
     assert runtime_host.containers.exit_fd("c") is None
@@ -251,7 +251,7 @@ def test_a_refused_start_says_why_and_can_be_mended(runtime_host: Host, tmp_path
     runtime_host.containers.remove("c")
     runtime_host.containers.create(replace(spec, command=("/bin/cat", "/given")))
     runtime_host.containers.start("c")
-    assert runtime_host.containers.wait("c", 5.0)
+    assert runtime_host.containers.wait("c", 30.0)
     assert texts(runtime_host, "c") == ["from the host"]
 
 

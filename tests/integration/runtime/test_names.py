@@ -37,7 +37,7 @@ def server(root: Root) -> str:
 
 def asked(root: Root, name: str, kind: str = "A", tcp: bool = False) -> dns.message.Message:
     ask = dns.query.tcp if tcp else dns.query.udp
-    return ask(dns.message.make_query(name, kind), server(root), timeout=5.0)
+    return ask(dns.message.make_query(name, kind), server(root), timeout=20.0)
 
 
 def addresses(reply: dns.message.Message) -> list[str]:
@@ -83,7 +83,7 @@ def test_it_outlives_who_started_it_and_is_started_again_when_it_dies(named: Hos
     named.network.names.serve(NAMES)
     assert resolvers(root) == [pid], "another one goes on with it"
     process = Process.of(pid)
-    assert process is not None and process.signal(signal.SIGKILL) and process.wait(5.0)
+    assert process is not None and process.signal(signal.SIGKILL) and process.wait(30.0)
     named.network.names.serve(NAMES)
     assert addresses(asked(root, "web")) == NAMES["web"]
     named.network.names.end()

@@ -178,11 +178,11 @@ def test_a_download_that_breaks_off_goes_on(client: Client, tmp_path: Path) -> N
 
         with ThreadPoolExecutor(1) as pool:
             pull = pool.submit(client.host.images.pull, f"{registry.address}/team/big:1", progress=progress)
-            assert begun.wait(10)
+            assert begun.wait(30)
             registry.kill_nginx()
             registry.slow_down("0")
             registry.start_nginx()
-            assert pull.result(timeout=30).ref.endswith("big:1")
+            assert pull.result(timeout=120).ref.endswith("big:1")
         fetched = registry.gets()
         assert len(fetched) == len(set(fetched)) == 3, "what was whole is not fetched again"
         assert seen[-1].done_bytes == seen[-1].total_bytes > LARGE_BYTES

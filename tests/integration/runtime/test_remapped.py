@@ -63,7 +63,7 @@ def test_root_is_nobody_outside_and_everything_works(runtime_host: Host, root: R
     other = root.open()
     assert other.containers.inspect("web") == web and web.idmap is not None, "whoever comes next finds all"
     assert leftovers(other.paths, root.bridge) == []
-    other.containers.stop("web", 5.0)
+    other.containers.stop("web", 30.0)
     policy.FILE.write_text("")
     again = other.containers.start("web")
     assert owner(Path(f"/proc/{again.pid}"))[0] == START, "it stays what it is, whatever the settings say later"

@@ -56,7 +56,7 @@ class Person:
             return False
         return True
 
-    def sees(self, text: str, within_s: float = 15.0) -> None:
+    def sees(self, text: str, within_s: float = 30.0) -> None:
         """Waits for it, and forgets what came before."""
         deadline = time.monotonic() + within_s
         while text not in self.seen:
@@ -75,7 +75,7 @@ class Person:
         """Whether the terminal is one that people type lines into."""
         return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
 
-    def code(self, within_s: float = 15.0) -> int:
+    def code(self, within_s: float = 30.0) -> int:
         """The exit code of the command."""
         deadline = time.monotonic() + within_s
         while self._code is None:
@@ -159,8 +159,8 @@ def test_exec_detaches_and_the_command_goes_on(runtime_host: Host, root: Root) -
         person.types(DETACH)
         assert person.code() == 0
         assert person.echoes()
-    becomes(lambda: runtime_host.inside.exec_probe("c", ["/bin/ls", "/done"], 5.0)[0] == 0, within_s=10.0)
-    assert "sleep 50" in runtime_host.inside.exec_probe("c", ["/bin/busybox", "ps"], 5.0)[1]
+    becomes(lambda: runtime_host.inside.exec_probe("c", ["/bin/ls", "/done"], 30.0)[0] == 0, within_s=30.0)
+    assert "sleep 50" in runtime_host.inside.exec_probe("c", ["/bin/busybox", "ps"], 30.0)[1]
 
 
 def test_a_command_that_is_not_there_says_so(runtime_host: Host, root: Root) -> None:
@@ -181,7 +181,7 @@ def test_much_is_typed_and_much_is_written_at_once(runtime_host: Host, root: Roo
         deadline = time.monotonic() + 20.0
         while sent < len(data):
             assert time.monotonic() < deadline
-            ready, writable, _ = select.select([person.fd], [person.fd], [], 5.0)
+            ready, writable, _ = select.select([person.fd], [person.fd], [], 30.0)
             if ready:
                 person.seen += os.read(person.fd, 65536).decode()
             if writable:
@@ -233,7 +233,7 @@ def test_attach_shows_both_streams_and_passes_stdin_on(runtime_host: Host, root:
 
 def test_attach_to_what_does_not_run(runtime_host: Host, root: Root) -> None:
     run(runtime_host, "c", "/bin/true")
-    assert runtime_host.containers.wait("c", 5.0)
+    assert runtime_host.containers.wait("c", 30.0)
     words = [*PROGRAM, f"--root={root.lib.parent.parent}", "attach", "c"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "cannot attach to 'c'" in done.stderr

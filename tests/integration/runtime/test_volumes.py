@@ -84,7 +84,7 @@ def test_removing_and_mounting_at_once_never_takes_files_from_a_container(runtim
         racer.start()
         run(runtime_host, name, "/bin/sh", "-c", "echo kept >/data/x; cat /data/x", mounts=on())
         racer.join()
-        assert runtime_host.containers.wait(name, 10.0)
+        assert runtime_host.containers.wait(name, 30.0)
         assert Path(runtime_host.volumes.inspect("data").path, "x").read_text() == "kept\n"
         runtime_host.containers.remove(name)
 
@@ -123,7 +123,7 @@ def test_an_images_volume_is_the_containers_own(runtime_host: Host, tmp_path: Pa
     runtime_host.containers.create(spec)
     for _ in range(2):
         runtime_host.containers.start("c")
-        runtime_host.containers.wait("c", 10.0)
+        runtime_host.containers.wait("c", 30.0)
     lines = [line for line in texts(runtime_host, "c") if "can't open" not in line]
     assert lines == ["s", "755:0", "s", "kept", "755:0"]
     assert len(own_volumes(runtime_host, "c")) == 2

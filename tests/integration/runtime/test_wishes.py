@@ -114,7 +114,7 @@ def test_secrets_are_in_memory_and_read_at_each_start(runtime_host: Host, tmp_pa
     assert re.search(r" - tmpfs ", out[4]) and " ro," in out[4] and "nosuid,nodev" in out[4]
     source.write_text("s3cond w0rd\n")
     runtime_host.containers.start("c")
-    assert runtime_host.containers.wait("c", 5.0)
+    assert runtime_host.containers.wait("c", 30.0)
     assert "s3cond w0rd" in texts(runtime_host, "c")
     kept = [
         path for path in runtime_host._paths.lib.rglob("*") if path.is_file() and b"s3cond w0rd" in path.read_bytes()

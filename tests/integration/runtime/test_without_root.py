@@ -108,7 +108,7 @@ def test_a_killed_keeper_is_as_a_power_cut(user: User) -> None:
     done(user, "run", "-d", "--name", "web", "-p", f"{port}:80", "--restart", "always", IMAGE)
     for process in user.processes("httpd -f"):
         process.signal(signal.SIGKILL)
-        assert process.wait(5.0)
+        assert process.wait(30.0)
     becomes(lambda: states(user) == {"web": "running"}, what=lambda: "it is not run again")
     for process in user.processes("rootlesskit --state-dir"):
         process.signal(signal.SIGKILL)
