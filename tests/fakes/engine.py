@@ -114,7 +114,7 @@ class FakeOneOffs(FakeEngine):
     def prepare(self, release: Release) -> None:
         self._answer()
         if self.slow_image is not None:
-            assert self.slow_image.wait(5)
+            assert self.slow_image.wait(30)
         if self.missing_image:
             raise EngineFault(self.missing_image)
 

@@ -10,12 +10,13 @@ import pytest
 from confd_py.commands import fill_reload
 from confd_py.errors import CommandFailed, Deferred
 from confd_py.reloads import RELOADS_AT_ONCE, RELOADS_PER_S, Bucket, Reloads
+from tests.fakes.becoming import becomes
 
 
 async def test_one_that_leaves_does_not_end_what_others_wait_for(tmp_path: Path) -> None:
     reloads, done = Reloads(), tmp_path / "done"
     command = f"sleep 0.2; echo r >> {done}"
-    leaving, staying = (asyncio.create_task(reloads.run(command, 5.0)) for _ in range(2))
+    leaving, staying = (asyncio.create_task(reloads.run(command, 30.0)) for _ in range(2))
     await asyncio.sleep(0.05)
     leaving.cancel()
     await staying
@@ -25,9 +26,9 @@ async def test_one_that_leaves_does_not_end_what_others_wait_for(tmp_path: Path)
 async def test_two_runs_of_one_command_never_overlap(tmp_path: Path) -> None:
     reloads, log = Reloads(limited=False), tmp_path / "log"
     command = f"echo b >> {log}; sleep 0.2; echo e >> {log}"
-    first = asyncio.create_task(reloads.run(command, 5.0))
-    await asyncio.sleep(0.1)
-    await reloads.run(command, 5.0)
+    first = asyncio.create_task(reloads.run(command, 30.0))
+    await becomes(log.exists)
+    await reloads.run(command, 30.0)
     await first
     assert log.read_text().split() == ["b", "e", "b", "e"]
 
@@ -35,22 +36,22 @@ async def test_two_runs_of_one_command_never_overlap(tmp_path: Path) -> None:
 async def test_those_who_come_together_share_a_run_and_its_failure(tmp_path: Path) -> None:
     reloads, log = Reloads(), tmp_path / "log"
     results = await asyncio.gather(
-        *(reloads.run(f"echo r >> {log}; exit 3", 5.0) for _ in range(3)), return_exceptions=True
+        *(reloads.run(f"echo r >> {log}; exit 3", 30.0) for _ in range(3)), return_exceptions=True
     )
     assert [type(result) for result in results] == [CommandFailed] * 3
     assert log.read_text() == "r\n"
 
 
 async def test_too_many_and_too_early_are_deferred(tmp_path: Path) -> None:
-    reloads = Reloads()
-    await reloads.run("true", 5.0, 60.0)
+    reloads = Reloads(clock=lambda: 7.0)  # however long the shells take
+    await reloads.run("true", 30.0, 60.0)
     with pytest.raises(Deferred) as early:
-        await reloads.run("true", 5.0, 60.0)
-    assert 55 < early.value.retry_after_s <= 60
-    await reloads.run("exit 0", 5.0)
-    await reloads.run("exit 0", 5.0)
+        await reloads.run("true", 30.0, 60.0)
+    assert early.value.retry_after_s == 60
+    await reloads.run("exit 0", 30.0)
+    await reloads.run("exit 0", 30.0)
     with pytest.raises(Deferred):
-        await reloads.run("exit 0", 5.0)
+        await reloads.run("exit 0", 30.0)
 
 
 def test_a_bucket_refills() -> None:

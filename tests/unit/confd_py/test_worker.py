@@ -82,7 +82,7 @@ class Bench:
         return found
 
     async def until(self, probe: Callable[[], object]) -> None:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while not probe():
                 await asyncio.sleep(0.002)
 
@@ -149,7 +149,7 @@ async def test_a_burst_while_it_applies_is_one_change(bench: Bench) -> None:
     await bench.until(lambda: bench.applier.texts == ["0"])
     bench.applier.gate.clear()
     bench.tell("/app/x", "1")
-    await asyncio.sleep(0.02)
+    await bench.until(lambda: bench.applier.waiting)
     for number in range(2, 500):
         bench.tell("/app/x", str(number))
     bench.applier.gate.set()
@@ -266,11 +266,15 @@ async def test_a_failed_reload_is_owed_also_when_the_file_no_longer_changes(tmp_
 
 
 async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
-    applier = command_applier(tmp_path, check_cmd=f"sleep 60 & echo $! > {tmp_path}/pid; wait", check_cmd_timeout_s=0.3)
-    with pytest.raises(CommandFailed, match=r"took longer than 0\.3 s"):
-        await applier.apply("x")
+    for limit_s in (0.3, 3.0, 15.0):  # it may be over before the shell has begun
+        check = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
+        applier = command_applier(tmp_path, check_cmd=check, check_cmd_timeout_s=limit_s)
+        with pytest.raises(CommandFailed, match=f"took longer than {limit_s:g} s"):
+            await applier.apply("x")
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
     pid = int((tmp_path / "pid").read_text())
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1]:
             await asyncio.sleep(0.01)
 
@@ -290,9 +294,11 @@ async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
     try:
         bench.tell("/app/a", "1", cause="first")
         step = asyncio.create_task(bench.worker.step())
-        for _ in range(10):  # the loop is free meanwhile
-            await asyncio.sleep(0.005)
-        assert not step.done()
+        turns = 0
+        while not step.done():  # the loop is free meanwhile
+            await asyncio.sleep(0.001)
+            turns += 1
+        assert turns > 2
         await step
         assert "rendering took longer than" in str(bench.state()["error"])
         threads = threading.active_count()
@@ -301,7 +307,7 @@ async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
         assert threading.active_count() == threads
     finally:
         answers.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while bench.applier.texts != ["10.0.0.1"]:
             bench.worker.template_changed()
             await bench.worker.step()

@@ -64,7 +64,7 @@ class Bench:
         return {name for _, name in Reader().read(self.store.snapshot()).assignments}
 
     async def until(self, good: Callable[[], bool]) -> None:
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(20.0):
             while not good():
                 mark = self.store.snapshot().mark
                 changed = asyncio.create_task(self.store.changed(mark))

@@ -19,6 +19,7 @@ from registrator.registry.election import campaign
 from registrator.registry.store import Snapshot
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
+from tests.fakes.becoming import becomes
 from tests.fakes.store import FakeStore
 
 WEB, N1 = ServiceName("web"), NodeName("n1")
@@ -57,12 +58,12 @@ async def test_a_new_leader_decides_nothing_before_it_has_seen_what_the_last_one
     run = Run("web.9.pre-deploy.1", WEB, ReleaseNumber(9), "pre_deploy", NodeName("n9"), ordered_at=1.0)
     await store.commit([schema.put(run)])
     task = asyncio.create_task(control(store, tmp_path, "c2").run())
+    await becomes(lambda: store.truth.leader == "c2")
     await asyncio.sleep(0.1)
-    assert store.truth.leader == "c2"
     assert (store.truth.rollouts, store.truth.runs) == ({}, {run.run: run}), "nothing was decided"
     store.until = None
     await store.commit([schema.put(Node(NodeName("n2")))])
-    await asyncio.sleep(0.1)
+    await becomes(lambda: WEB in store.truth.rollouts)
     assert store.truth.rollouts[WEB].state == "preparing"
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -76,7 +77,7 @@ async def test_a_place_that_an_outage_kept_from_us_is_asked_for_again_though_not
     waiting = asyncio.create_task(campaign(store, "c1", lease))
     await asyncio.sleep(0.05)
     store.away = False
-    await asyncio.wait_for(waiting, 2.0)
+    await asyncio.wait_for(waiting, 20.0)
 
 
 async def test_an_order_to_run_is_never_written_over_another_one(tmp_path: Path) -> None:

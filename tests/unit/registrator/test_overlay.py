@@ -131,7 +131,7 @@ async def test_what_the_kernel_refused_is_tried_again(tmp_path: Path) -> None:
         await asyncio.sleep(0.02)
         assert tunnel.told == []
         tunnel.refuse = ""
-        await becomes(lambda: tunnel.told == [[]], within_s=3.0)
+        await becomes(lambda: tunnel.told == [[]])
 
 
 async def test_a_claim_that_vanished_is_made_again_but_not_taken_from_another(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ async def test_one_leads_and_the_next_follows_when_its_lease_ends() -> None:
     await asyncio.sleep(0.01)
     assert not waiting.done()
     store.expire(first.id)
-    successor = await asyncio.wait_for(waiting, 1.0)
+    successor = await asyncio.wait_for(waiting, 20.0)
     await store.commit([schema.put(Node(N1))], [successor.guard])
     with pytest.raises(Exception, match="guard"):
         await store.commit([schema.put(Node(N1))], [leader.guard])

@@ -26,7 +26,7 @@ async def test_only_its_rooms_are_read_and_wake() -> None:
     assert not waiting.done()
     assert rooms.read().nodes is world.nodes
     await store.commit([schema.put(Node(N2))])
-    await asyncio.wait_for(waiting, 1.0)
+    await asyncio.wait_for(waiting, 20.0)
     assert list(rooms.read().nodes) == [N1, N2]
 
 
@@ -38,5 +38,5 @@ async def test_a_store_that_lost_its_memory_wakes_whoever_reads_whatever() -> No
     waiting = asyncio.create_task(rooms.changed())
     await asyncio.sleep(0)
     store.wipe()
-    await asyncio.wait_for(waiting, 1.0)
+    await asyncio.wait_for(waiting, 20.0)
     assert rooms.read().cluster_id != before.cluster_id

@@ -108,7 +108,7 @@ class Bench:
         return self.world.results.get(NAME)
 
     async def until(self, good: Callable[[], object]) -> None:
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(20.0):
             while not good():
                 await asyncio.sleep(0.005)
 

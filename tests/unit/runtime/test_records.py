@@ -142,7 +142,7 @@ def test_a_process_is_known_by_more_than_its_number() -> None:
         assert not impostor.alive() and not impostor.signal(9) and impostor.open() is None
         assert child.poll() is None, "the impostor's signal must not reach it"
         assert process.signal(9)
-        assert process.wait(5.0)
+        assert process.wait(30.0)
         assert not process.alive(), "a zombie is dead"
         assert Process.of(child.pid) is None
     assert process.wait(0.0) and not process.signal(9)
@@ -155,7 +155,7 @@ def test_a_thread_that_has_the_number_is_nobody() -> None:
     try:
         assert thread.native_id is not None and Path(f"/proc/{thread.native_id}/stat").exists()
         former = Process(thread.native_id, 1)
-        assert former.open() is None and former.wait(5.0) and not former.signal(9)
+        assert former.open() is None and former.wait(30.0) and not former.signal(9)
     finally:
         over.set()
         thread.join()
