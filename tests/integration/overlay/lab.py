@@ -26,6 +26,7 @@ from runtime.networks import kernel
 T = TypeVar("T")
 
 OUTSIDE = "10.200.0.254"
+SO_RCVBUFFORCE = 33  # Linux; the module socket has no name for it
 NETWORK = "10.87.0.0/16"
 
 
@@ -64,17 +65,19 @@ class Place:
             found = socket.socket(socket.AF_INET, kind)
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind(("0.0.0.0", port))
-            found.settimeout(5.0)
+            found.settimeout(20.0)
             if kind == socket.SOCK_STREAM:
                 found.listen()
+            else:
+                found.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)  # nothing is lost where a reader is late
             return found
 
         return self.do(opened)
 
-    def connect(self, address: str, port: int, within_s: float = 8.0) -> socket.socket:
+    def connect(self, address: str, port: int, within_s: float = 20.0) -> socket.socket:
         return self.do(lambda: socket.create_connection((address, port), timeout=within_s))
 
-    def reaches(self, address: str, port: int = 80, within_s: float = 2.0) -> bool:
+    def reaches(self, address: str, port: int = 80, within_s: float = 10.0) -> bool:
         """Whether an HTTP server there answers."""
         try:
             with self.connect(address, port, within_s) as connection:
@@ -184,30 +187,38 @@ class Stream:
     """Datagrams back and forth every 2 ms, each of them counted."""
 
     EVERY_S = 0.002
+    LATE_S = 10.0  # what has not come back by then, after the last was sent, is lost
 
     def __init__(self, here: Place, there: Place, address: str) -> None:
         self.sent = 0
         self.answered: set[int] = set()
-        self._over = threading.Event()
+        self._over = threading.Event()  # nothing is sent any more
+        self._deaf = threading.Event()  # nothing is waited for any more
         self._server = there.listen(7007, socket.SOCK_DGRAM)
         self._client = here.listen(7008, socket.SOCK_DGRAM)
         self._server.settimeout(0.05)
         self._client.settimeout(0.05)
         self._to = (address, 7007)
-        self._threads = [threading.Thread(target=work) for work in (self._echo, self._hear, self._send)]
+        self._hearing = [threading.Thread(target=work) for work in (self._echo, self._hear)]
+        self._sending = threading.Thread(target=self._send)
 
     @property
     def lost(self) -> int:
         return self.sent - len(self.answered)
 
     def run(self) -> None:
-        for thread in self._threads:
+        for thread in (*self._hearing, self._sending):
             thread.start()
 
     def end(self) -> None:
         """Stop sending; wait for what is under way."""
         self._over.set()
-        for thread in self._threads:
+        self._sending.join()
+        deadline = time.monotonic() + self.LATE_S
+        while self.lost and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._deaf.set()
+        for thread in self._hearing:
             thread.join()
         for end in (self._server, self._client):
             end.close()
@@ -220,19 +231,15 @@ class Stream:
             time.sleep(self.EVERY_S)
 
     def _echo(self) -> None:
-        self._until_quiet(self._server, self._server.sendto)
+        self._until_deaf(self._server, self._server.sendto)
 
     def _hear(self) -> None:
-        self._until_quiet(self._client, lambda data, sender: self.answered.add(int.from_bytes(data, "big")))
+        self._until_deaf(self._client, lambda data, sender: self.answered.add(int.from_bytes(data, "big")))
 
-    def _until_quiet(self, end: socket.socket, act: Callable[[bytes, Any], object]) -> None:
-        quiet = 0
-        while quiet < 4:
-            try:
+    def _until_deaf(self, end: socket.socket, act: Callable[[bytes, Any], object]) -> None:
+        while not self._deaf.is_set():
+            with contextlib.suppress(OSError):
                 act(*end.recvfrom(100))
-                quiet = 0
-            except OSError:
-                quiet += self._over.is_set()
 
 
 @contextmanager
@@ -241,7 +248,7 @@ def streaming(here: Place, there: Place, address: str) -> Iterator[Stream]:
     stream = Stream(here, there, address)
     stream.run()
     try:
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + 20.0
         while not stream.answered:
             assert time.monotonic() < deadline, f"nothing comes back from {address}"
             time.sleep(0.005)
