@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,6 +26,8 @@ from runtime.terminal import converse
 
 LOOK_EVERY_S = 0.1  # whether a command has ended whose output goes on: what it left running may hold it open
 END_WITHIN_S = 2.0
+BEGIN_WITHIN_S = 2.0  # Podman tells a code 0 of what has not begun
+KILL_WITHIN_S = 10.0  # in which what was ordered has begun, and can be killed
 DRAIN_S = 0.3
 
 
@@ -45,7 +47,7 @@ class DockerInside:
         with wire:
             tail, code = self._collected(wire, command, deadline)
         if code is None:
-            kill_tree(int(self._command(command)["Pid"]))
+            self._kill(command)
             return TIMED_OUT, f"{tail}\n(no answer within {timeout_s:g} s)".lstrip()
         return code, tail
 
@@ -59,7 +61,7 @@ class DockerInside:
                 if converse(DockerPeer(wire, tty, resize), terminal=tty):
                     return 0
             except BaseException:
-                kill_tree(int(self._command(command)["Pid"]))
+                self._kill(command)
                 raise
         return self._code(command)
 
@@ -121,17 +123,33 @@ class DockerInside:
     def _collected(self, wire: socket.socket, command: str, deadline: float) -> tuple[str, int | None]:
         """The end of the output, and the exit code; None where it did not end in time. The end of the command counts,
         not that of its output."""
-        demux, tail, open_ = Demux(), b"", True
+        demux, tail, open_, ran = Demux(), b"", True, False
+        settled = time.monotonic() + BEGIN_WITHIN_S
         while (left_s := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select([wire] if open_ else [], [], [], min(left_s, LOOK_EVERY_S if open_ else 0.01))
             if ready:
                 data = wire.recv(1 << 16)
                 open_ = data != b""
                 tail = b"".join([tail, *(text for _, text in demux.feed(data))])[-TAIL_BYTES:]
-            elif not (found := self._command(command))["Running"]:
+            elif (found := self._command(command))["Running"]:
+                ran = True
+            elif ran or not open_ or self._has_begun(found, settled):
                 rest = self._rest(wire, demux) if open_ else b""
                 return _text((tail + rest)[-TAIL_BYTES:]), _exit_code(found)
         return _text(tail), None
+
+    def _has_begun(self, found: Mapping[str, Any], settled: float) -> bool:
+        """Whether one that does not run has been run: both engines give the connection away before they begin."""
+        return found.get("ExitCode") is not None and (not self._connection.is_podman or time.monotonic() > settled)
+
+    def _kill(self, command: str) -> None:
+        """With all that it started; where it is about to begin, as soon as it has."""
+        now = time.monotonic()
+        while not (pid := int((found := self._command(command))["Pid"])) and time.monotonic() < now + KILL_WITHIN_S:
+            if not found["Running"] and self._has_begun(found, now + BEGIN_WITHIN_S):
+                return
+            time.sleep(0.01)
+        kill_tree(pid)
 
     def _rest(self, wire: socket.socket, demux: Demux) -> bytes:
         """What a command that has ended wrote last, and is still on its way. Its output may go on for ever: what it

@@ -219,6 +219,14 @@ def test_a_command_that_takes_too_long_is_killed_inside(host: Host) -> None:
     assert host.containers.inspect("job").state is State.RUNNING
 
 
+def test_a_command_whose_time_is_over_before_it_begins_is_killed_all_the_same(host: Host) -> None:
+    run(host, "job", "/bin/sleep", "60")
+    for _ in range(3):
+        assert host.inside.exec_probe("job", ["/bin/sleep", "4322"], 0.0)[0] == 124
+    time.sleep(0.5)  # in which it would have begun
+    becomes(lambda: "4322" not in host.inside.exec_probe("job", ["/bin/busybox", "ps"], 30.0)[1])
+
+
 def test_a_command_lasts_no_longer_than_its_shell(host: Host) -> None:
     run(host, "job", "/bin/sleep", "60")
     begun = time.monotonic()
