@@ -22,10 +22,13 @@ def files(host: Host, name: str) -> list[Path]:
     return [*logfiles.older(log), log]
 
 
+# It goes on after each 4,000, which fill a file three times, when the test says so.
+HOLD = "[ $((i%4000)) = 0 ] && until [ -e /go.$i ]; do sleep 0.02; done"
+HELD = f"i=0; while [ $i -lt 20000 ]; do {STEP}; {HOLD}; done"
+
+
 def test_no_line_is_lost_while_files_change(runtime_host: Host) -> None:
-    run(
-        runtime_host, "c", "/bin/sh", "-c", f"sleep 0.3; {COUNT.format(n=20000)}; sleep 0.5", log=LogLimits(65536, 1000)
-    )
+    run(runtime_host, "c", "/bin/sh", "-c", HELD, log=LogLimits(65536, 1000))
     followed: list[tuple[str, int]] = []
 
     def follow() -> None:
@@ -33,8 +36,11 @@ def test_no_line_is_lost_while_files_change(runtime_host: Host) -> None:
 
     follower = threading.Thread(target=follow)
     follower.start()
+    for step in range(1, 6):
+        becomes(lambda step=step: len(files(runtime_host, "c")) > step, within_s=60.0)
+        assert runtime_host.inside.exec_probe("c", ["/bin/busybox", "touch", f"/go.{4000 * step}"], 30.0)[0] == 0
     assert runtime_host.containers.wait("c", 60.0)
-    follower.join(10.0)
+    follower.join(30.0)
     assert not follower.is_alive()
     for lines in ([(x.stream, int(x.text)) for x in runtime_host.inside.logs("c")], followed):
         assert sorted(number for _, number in lines) == list(range(20000))
