@@ -67,8 +67,8 @@ def test_a_container_killed_by_force_is_out_at_once_and_back_soon(machine: Machi
     with machine.load() as report:
         killed_at = time.time()
         machine.kill_instance(victim)
-        machine.until(lambda: _restarts(machine, victim) == 1, 5.0, "it was started again")
-        machine.until(lambda: _state(machine, victim) == "UP", 5.0, "it serves again")
+        machine.until(lambda: _restarts(machine, victim) == 1, 15.0, "it was started again")
+        machine.until(lambda: _state(machine, victim) == "UP", 15.0, "it serves again")
     assert outside_killed(report, victim, killed_at) == []
 
 

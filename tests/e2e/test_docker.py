@@ -52,8 +52,8 @@ def test_a_release_and_a_kill_lose_no_request(machine: Machine, dockerd: Dockerd
     victim = machine.instances()[0]["instance"]
     before = ids(dockerd)[victim]
     machine.kill_instance(victim)
-    machine.until(lambda: ids(dockerd).get(victim, before) != before, 15.0, "it was started again")
-    machine.until(lambda: {i["health"] for i in machine.instances()} == {"healthy"}, 15.0, "all are healthy")
+    machine.until(lambda: ids(dockerd).get(victim, before) != before, 30.0, "it was started again")
+    machine.until(lambda: {i["health"] for i in machine.instances()} == {"healthy"}, 30.0, "all are healthy")
     assert len(ids(dockerd)) == 4
     logs = machine.hecd("logs", victim)
     assert logs.code == 0, logs.err
@@ -66,8 +66,8 @@ def test_a_hook_runs_once_though_agent_and_docker_are_killed(
     tmp_path.chmod(0o777)
     pre = "echo $$HECD_HOOK >> /marks/ran; while [ ! -e /marks/go ]; do usleep 50000; done; echo migrated"
     machine.hecd("deploy", "-d", "-f", "-", stdin=hooked(machine, 1, tmp_path, pre))
-    machine.until((tmp_path / "ran").exists, 10.0, "it runs")
-    machine.until(lambda: list(ids(dockerd)) == ["web.1.pre-deploy.1"], 5.0, "Docker knows it, too")
+    machine.until((tmp_path / "ran").exists, 30.0, "it runs")
+    machine.until(lambda: list(ids(dockerd)) == ["web.1.pre-deploy.1"], 30.0, "Docker knows it, too")
     machine.kill("registrator", "agent")
     dockerd.kill()
     dockerd.start()
@@ -91,8 +91,8 @@ def test_kill_9_of_the_agent_and_of_docker_touches_no_container(machine: Machine
         dockerd.kill()
         time.sleep(2.0)
         dockerd.start()
-        machine.until(lambda: "engine back" in log(machine) or "adopted" in log(machine), 20.0, "the agent goes on")
-        machine.until(lambda: healthy(machine) == 4, 20.0, "all are healthy")
+        machine.until(lambda: "engine back" in log(machine) or "adopted" in log(machine), 30.0, "the agent goes on")
+        machine.until(lambda: healthy(machine) == 4, 30.0, "all are healthy")
     assert report["failures"] == []
     assert ids(dockerd) == before, "none was started again"
     assert {i["instance"]: i["endpoint"] for i in machine.instances()} == addresses
@@ -109,7 +109,7 @@ def test_what_dies_while_docker_is_away_is_replaced(machine: Machine, dockerd: D
         time.sleep(1.0)
         dockerd.start()
         machine.until(lambda: ids(dockerd).get(victim, before[victim]) != before[victim], 30.0, "it runs again")
-        machine.until(lambda: healthy(machine) == 4, 20.0, "all are healthy")
+        machine.until(lambda: healthy(machine) == 4, 30.0, "all are healthy")
     assert outside_killed(report, victim, killed_at) == [] and len(ids(dockerd)) == 4
     assert {name: at for name, at in ids(dockerd).items() if name != victim} == {
         name: at for name, at in before.items() if name != victim
@@ -123,9 +123,9 @@ def test_an_agent_waits_for_a_docker_that_is_not_there_yet(dockerd: Dockerd, ima
     socket = f"{dockerd.folder}/docker.sock"
     try:
         with made_machine([], wait=False, HECD_ENGINE="docker", HECD_DOCKER_SOCKET=socket) as machine:
-            machine.until(lambda: "does not answer" in log(machine), 20.0, "it says so")
+            machine.until(lambda: "does not answer" in log(machine), 30.0, "it says so")
             dockerd.start()
-            machine.until(lambda: machine.edge() is not None, 20.0, "the agent is there")
+            machine.until(lambda: machine.edge() is not None, 30.0, "the agent is there")
             for image in images:
                 assert machine.hecd("image", "load", str(image)).code == 0
             assert machine.deploy(1).code == 0
@@ -147,8 +147,8 @@ def test_a_podman_does_as_well(images: list[Path]) -> None:
                     victim = machine.instances()[0]["instance"]
                 assert report["failures"] == [] and report["sent"] > 100
                 machine.kill_instance(victim)
-                machine.until(lambda: restarts(machine, victim) == 1, 15.0, "it was started again")
-                machine.until(lambda: healthy(machine) == 4, 20.0, "it is back")
+                machine.until(lambda: restarts(machine, victim) == 1, 30.0, "it was started again")
+                machine.until(lambda: healthy(machine) == 4, 30.0, "it is back")
         finally:
             podman.stop()
 

@@ -29,6 +29,10 @@ services:
 MARK = "echo $$HECD_HOOK $$HECD_RELEASE $$COLOUR $$HECD_NODE >> /marks/ran; "
 
 
+def hook_log(machine: Machine) -> str:
+    return machine.hecd("logs", "web", "--hook", "pre_deploy").out
+
+
 def test_each_runs_once_though_leader_and_agent_are_killed_and_a_failure_touches_nothing(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -47,8 +51,8 @@ def test_each_runs_once_though_leader_and_agent_are_killed_and_a_failure_touches
     slow = MARK + "echo begun; while [ ! -e /marks/go ]; do usleep 50000; done; echo went on"
     with machine.load() as report:
         machine.hecd("deploy", "-d", "-f", "-", stdin=text(machine, 2, marks, slow))
-        machine.until(lambda: "pre_deploy 2" in (marks / "ran").read_text(), 10.0, "it runs")
-        assert "begun" in machine.hecd("logs", "web", "--hook", "pre_deploy").out
+        machine.until(lambda: "pre_deploy 2" in (marks / "ran").read_text(), 30.0, "it runs")
+        machine.until(lambda: "begun" in hook_log(machine), 30.0, "what it writes is in its log")
         machine.kill("registrator control")
         machine.kill("registrator agent")
         assert {i["instance"] for i in machine.instances()} <= before

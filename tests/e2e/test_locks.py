@@ -34,11 +34,11 @@ def test_the_lock_of_a_killed_deployer_ends_and_a_plan_is_kept_or_refused(machin
     assert deployer.stdin is not None
     deployer.stdin.write(text(machine, 2).encode())
     deployer.stdin.close()
-    machine.until(lambda: machine.record("/hecd/services/web")["release"] == 2, 10.0, "it was ordered")
+    machine.until(lambda: machine.record("/hecd/services/web")["release"] == 2, 30.0, "it was ordered")
     deployer.kill()
     deployer.wait()
     assert "is locked by" in machine.deploy_text(text(machine, 1)).err
-    machine.until(lambda: machine.record("/hecd/locks/web") is None, 12.0, "its lock ended with its lease")
+    machine.until(lambda: machine.record("/hecd/locks/web") is None, 30.0, "its lock ended with its lease")
     followed = machine.hecd("rollout", "status", "-f")
     assert followed.code == 0, followed.err
 

@@ -27,7 +27,7 @@ def test_a_release_is_held_resumed_aborted_and_promoted(machine: Machine) -> Non
     assert "nothing to pause: release 1 of web is done" in nothing.err
     with machine.load() as report:
         machine.hecd("deploy", "-d", "-f", "-", stdin=text(machine, 2))
-        machine.until(lambda: 2 in releases(machine), 10.0, "release 2 begins")
+        machine.until(lambda: 2 in releases(machine), 30.0, "release 2 begins")
         held = machine.hecd("rollout", "pause", "web", "-m", "looking")
         assert held.code == 0, held.err
         assert "release 2 held" in held.out
@@ -41,7 +41,7 @@ def test_a_release_is_held_resumed_aborted_and_promoted(machine: Machine) -> Non
         assert machine.hecd("history", "-o", "json").json()[0]["outcome"] == "rolled-back"
 
         machine.hecd("deploy", "-d", "-f", "-", stdin=text(machine, 2))
-        machine.until(lambda: 3 in releases(machine), 10.0, "release 3 begins")
+        machine.until(lambda: 3 in releases(machine), 30.0, "release 3 begins")
         assert machine.hecd("rollout", "promote").code == 0
         followed = machine.hecd("rollout", "status", "-f")
         assert (followed.code, releases(machine)) == (0, [3, 3, 3]), followed.err

@@ -6,8 +6,8 @@ import http.client
 import threading
 from collections import Counter
 
-from registrator.up.machine import any_port
 from tests.e2e.conftest import Machine
+from tests.fakes.ports import free_port
 from tests.integration.confd_py.apps import certificate, print_of, shown
 
 FILE = """
@@ -66,7 +66,7 @@ class Client(threading.Thread):
 
 
 def test_traffic_from_the_file_to_the_client(machine: Machine) -> None:
-    tls = any_port()
+    tls = free_port()
 
     def text(release: int, response: str) -> str:
         return FILE.format(release=release, port=machine.port, tls=tls, response=response)
@@ -78,8 +78,8 @@ def test_traffic_from_the_file_to_the_client(machine: Machine) -> None:
     pem = certificate("shop.example", ends_days=90)
     (machine.root / "certificates").mkdir()
     (machine.root / "certificates" / "shop.pem").write_text(pem)
-    machine.until(lambda: shown(tls, "shop.example") == print_of(pem), 5.0, "the certificate is served")
-    machine.until(lambda: machine.hecd("status").code == 0, 5.0, "nothing is wrong")
+    machine.until(lambda: shown(tls, "shop.example") == print_of(pem), 30.0, "the certificate is served")
+    machine.until(lambda: machine.hecd("status").code == 0, 30.0, "nothing is wrong")
     assert f"{tls}->8080/https(shop.example,/shop)" in machine.hecd("services").out
 
     clash = machine.deploy_text(text(1, "20s").replace("  web:", "  other:").replace(f'"{machine.port}:8080", ', ""))
@@ -92,7 +92,7 @@ def test_traffic_from_the_file_to_the_client(machine: Machine) -> None:
     for client in clients:
         client.start()
     try:
-        machine.until(lambda: all(client.cookie for client in clients), 5.0, "all have a cookie")
+        machine.until(lambda: all(client.cookie for client in clients), 30.0, "all have a cookie")
         assert machine.deploy_text(text(1, "30s")).code == 0
         assert {i["instance"]: (i["restarts"], i["changed_at"]) for i in machine.instances()} == before
         reloads = machine.edge()["reloads"]
@@ -101,7 +101,7 @@ def test_traffic_from_the_file_to_the_client(machine: Machine) -> None:
         assert done.code == 0, done.err
         assert {i["release"] for i in machine.instances()} == {2}
         assert machine.edge()["reloads"] == reloads
-        machine.until(lambda: not cookies & {client.cookie for client in clients}, 5.0, "all have a new cookie")
+        machine.until(lambda: not cookies & {client.cookie for client in clients}, 30.0, "all have a new cookie")
     finally:
         for client in clients:
             client.stop()
