@@ -26,6 +26,7 @@ from registrator.model.names import NodeName, ServiceName
 from registrator.model.rollout import ENDED, Rollout
 from registrator.registry.etcd import open_store
 from registrator.registry.world import Reader, World
+from tests.fakes.load import Load
 
 WEB = ServiceName("web")
 HECD = str(Path(sys.executable).with_name("hecd"))
@@ -272,34 +273,27 @@ class Fleet(LabHere):
         self, kept_rate: int = 100, fresh_rate: int = 40, path: str = "/", kept: int = 16
     ) -> Iterator[dict[str, dict[str, Any]]]:
         """Requests through both load balancers while the block runs, every third a POST; then reports by edge."""
+        rates = {"kept": kept, "kept-rate": kept_rate, "fresh-rate": fresh_rate, "path": path}
         generators = {
-            name: self._generator(h["address"], kept, kept_rate, fresh_rate, path) for name, h in self.edges.items()
+            name: Load({"address": h["address"], "port": 8080, "seconds": 3600, **rates})
+            for name, h in self.edges.items()
         }
         reports: dict[str, dict[str, Any]] = {}
         try:
-            time.sleep(0.5)  # a little load before the block begins
+            for load in generators.values():
+                load.flows()
             yield reports
             time.sleep(0.5)
         finally:
-            for process in generators.values():
-                process.terminate()
-            for name, process in generators.items():
-                out, _ = process.communicate(timeout=60)
-                reports[name] = json.loads(out.splitlines()[-1])
+            for load in generators.values():
+                load.stop()
+            reports |= {name: load.report() for name, load in generators.items()}
         for name, report in reports.items():
             assert report["sent"] > 50, f"no load on {name}: this proves nothing"
 
     @property
     def edges(self) -> dict[str, dict[str, Any]]:
         return {name: host for name, host in self.hosts.items() if "edge" in host["roles"]}
-
-    def _generator(
-        self, address: str, kept: int, kept_rate: int, fresh_rate: int, path: str
-    ) -> subprocess.Popen[bytes]:
-        words = ["--address", address, "--port", 8080, "--kept", kept, "--seconds", 3600, "--path", path]
-        words += ["--kept-rate", kept_rate, "--fresh-rate", fresh_rate]
-        argv = [sys.executable, "-m", "registrator.demo.load", *map(str, words)]
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def settle(self) -> None:
         """All healed, all replicas serve, and both load balancers know just these."""
