@@ -31,7 +31,7 @@ class Watch:
         self._closed = False
 
     def fd(self, container: str, run: str) -> int:
-        """A new descriptor that is readable once this run has ended. The caller closes it."""
+        """A new descriptor that is readable once this run has ended. The caller closes it. Raises EngineRefused."""
         with self._lock:
             before = self._bells.get(container)
             if before is None or before[0] != run:
@@ -41,8 +41,12 @@ class Watch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._listen, daemon=True, name="engine events")
                 self._thread.start()
-        with suppress(EngineAway):  # it is looked at when the engine is back
-            self._look(container)
+        try:
+            with suppress(EngineAway):  # it is looked at when the engine is back
+                self._look(container)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.docker.watch import Watch
-from runtime.errors import EngineAway
+from runtime.errors import EngineAway, EngineRefused
 from runtime.process import readable
 
 
@@ -55,6 +55,8 @@ class FakeEngine:
     def run_of(self, container: str) -> str:
         if self.away:
             raise EngineAway("/sock", "refused")
+        if container == "refused":
+            raise EngineRefused(500, "database is locked")
         self.order.append("look")
         return self.runs.get(container, "")
 
@@ -144,3 +146,13 @@ def test_nonsense_does_no_harm(engine: FakeEngine, watch: Watch) -> None:
     engine.say("die")
     assert readable(fd, 30.0)
     os.close(fd)
+
+
+def test_what_an_engine_refuses_to_tell_leaves_no_descriptor(engine: FakeEngine, watch: Watch) -> None:
+    os.close(watch.fd("one", "run 1"))
+    subscribed(engine)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        with pytest.raises(EngineRefused):
+            watch.fd("refused", f"run {number}")
+    assert len(os.listdir("/proc/self/fd")) == before + 1, "the bell of the last run, which is still to be heard"
