@@ -10,17 +10,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-import watchdog.events
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirAttribEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 _log = logging.getLogger("confd-py")
 _SETTLE_S = 0.005  # an editor writes, renames and removes at once
+_WRITTEN_WITHIN_S = 1.0  # who writes over a file empties it first: it is looked at once he has closed it
 _UNHEARD_EVERY_S = 1.0  # without inotify somebody has to look
-# Looking is no change, so the kernel is not asked to tell of it; changed rights have an event of their own since 7.1.
-_CHANGES = "FileMoved DirMoved FileDeleted DirDeleted FileModified FileAttrib DirAttrib"
-_HEARD = [cls for name in _CHANGES.split() if (cls := getattr(watchdog.events, f"{name}Event", None))]
-_HEARD_WITHIN = [*_HEARD, watchdog.events.FileCreatedEvent, watchdog.events.DirCreatedEvent]
+# Looking is no change, so the kernel is not asked to tell of it.
+_HEARD: list[type[FileSystemEvent]] = [
+    FileMovedEvent, DirMovedEvent, FileDeletedEvent, DirDeletedEvent, FileAttribEvent, DirAttribEvent,
+    FileModifiedEvent, FileClosedEvent,
+]  # fmt: skip
+_HEARD_WITHIN = [*_HEARD, FileCreatedEvent, DirCreatedEvent]
 
 
 class Folders(FileSystemEventHandler):
@@ -35,6 +50,8 @@ class Folders(FileSystemEventHandler):
         self._whole: tuple[str, ...] = ()  # directories, with a slash behind
         self._loose: frozenset[str] = frozenset()  # directories of links: whatever happens there may count
         self._heard: set[Path] = set()
+        self._written: set[str] = set()  # not closed since it was changed
+        self._closed = asyncio.Event()
         self._anything = False
         self._deaf = False
 
@@ -55,6 +72,8 @@ class Folders(FileSystemEventHandler):
             async with asyncio.timeout(min(within_s, _UNHEARD_EVERY_S) if self._deaf else within_s):
                 rung = await self._bell.wait()
                 await asyncio.sleep(_SETTLE_S)
+        if rung:
+            await self._all_closed()
         heard, anything = frozenset(self._heard), self._anything or not rung
         self._bell.clear()
         self._heard, self._anything = set(), False
@@ -67,17 +86,33 @@ class Folders(FileSystemEventHandler):
         for raw in filter(None, (event.src_path, event.dest_path)):
             place = os.fsdecode(raw)  # type: ignore[arg-type] # watchdog says less than it gives
             path = Path(place)
-            if path in self._watched or str(path.parent) in self._loose:
-                self._loop.call_soon_threadsafe(self._note, None)
+            if isinstance(event, FileClosedEvent):
+                self._loop.call_soon_threadsafe(self._close, place)
+            elif path in self._watched or str(path.parent) in self._loose:
+                self._loop.call_soon_threadsafe(self._note, event, place, None)
             elif path in self._paths or place.startswith(self._whole):
-                self._loop.call_soon_threadsafe(self._note, path)
+                self._loop.call_soon_threadsafe(self._note, event, place, path)
 
-    def _note(self, path: Path | None) -> None:
+    def _note(self, event: FileSystemEvent, place: str, path: Path | None) -> None:
+        if isinstance(event, FileModifiedEvent):
+            self._written.add(place)
         if path is None:
             self._anything = True
         else:
             self._heard.add(path)
         self._bell.set()
+
+    def _close(self, place: str) -> None:
+        self._written.discard(place)
+        self._closed.set()
+
+    async def _all_closed(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WRITTEN_WITHIN_S):
+                while self._written:
+                    self._closed.clear()
+                    await self._closed.wait()
+        self._written.clear()
 
     def _watch(self) -> None:
         """Directories come, go and are replaced: what is watched follows them."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,16 +38,12 @@ class FileStore:
 
     async def follow(self, keys: Sequence[str], deliver: Callable[[Batch], None]) -> None:
         known: dict[str, str] | None = None
-        revision, emptied_s = 0, 0.0  # since when a file that held something holds nothing
+        revision = 0
         with Folders(self._paths) as folders:
             while True:
                 values, wait_s = known, _LOOK_AGAIN_S
                 try:
                     values, self.trouble = self._values(keys), ""
-                    emptied_s = (emptied_s or time.monotonic()) if self._emptied(values, known) else 0.0
-                    left_s = emptied_s + _BROKEN_AGAIN_S - time.monotonic()
-                    if emptied_s and left_s > 0:  # who writes over a file empties it first
-                        values, wait_s = known, left_s
                 except StoreUnavailable as err:  # half written or broken: the last good state counts
                     wait_s = _BROKEN_AGAIN_S
                     if err.brief != self.trouble:
@@ -60,14 +54,6 @@ class FileStore:
                     deliver(Batch(revision, changes_between(known, values)))
                     known = values
                 await folders.changed(wait_s)
-
-    def _emptied(self, values: dict[str, str], known: dict[str, str] | None) -> bool:
-        """Whether something would go, and a file is there without a byte."""
-        if known is None or known.keys() <= values.keys():
-            return False
-        with contextlib.suppress(OSError):
-            return any(file.stat().st_size == 0 for file in self._files())
-        return False
 
     def covers(self, paths: Sequence[str], key: str) -> bool:
         return key.startswith(tuple(paths))

@@ -284,7 +284,7 @@ async def test_a_file_that_is_written_over_is_not_taken_for_empty_in_between(tmp
             writer.write("k: 2")
         await until(lambda: len(states) > 1)
         assert states == [{"/k": "1"}, {"/k": "2"}]
-        file.write_text("")  # and stays so
+        file.write_text("")
         await until(lambda: states[-1] == {})
 
 

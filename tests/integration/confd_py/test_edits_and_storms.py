@@ -110,6 +110,22 @@ def test_edits_take_effect_within_a_second(daemon: Daemon) -> None:
     assert second.read_text() == "db"
 
 
+def test_a_template_that_is_being_written_over_is_not_read_half(daemon: Daemon) -> None:
+    out = daemon.resource("a", '{{getv "/app/name"}}')
+    daemon.start()
+    daemon.becomes(out, "web")
+    within(SOON_S, "told", lambda: daemon.state("a").get("renders"))
+    before = int(str(daemon.state("a")["renders"]))
+    with (daemon.folder / "templates/a.tmpl").open("w") as writer:
+        writer.write("half")
+        writer.flush()
+        time.sleep(0.3)
+        assert out.read_text() == "web"
+        writer.write(' and {{getv "/app/name"}}')
+    daemon.becomes(out, "half and web")
+    within(SOON_S, "told", lambda: int(str(daemon.state("a")["renders"])) == before + 1)
+
+
 def test_a_broken_template_keeps_the_file_until_it_is_mended(daemon: Daemon) -> None:
     out = daemon.resource("a", '{{getv "/app/name"}}')
     daemon.start()
