@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -31,7 +32,7 @@ from registrator.up import machine
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
-ANSWER_WITHIN_S = 5.0
+PATIENCE_S, ANSWER_WITHIN_S = 2.0, 10.0  # until it says what it waits for, and until it gives up
 
 
 def settings(ctx: click.Context) -> Config:
@@ -41,15 +42,21 @@ def settings(ctx: click.Context) -> Config:
 
 @asynccontextmanager
 async def registry(ctx: click.Context) -> AsyncIterator[tuple[EtcdStore, World]]:
-    """The registry and the world as it is now. Raises RegistryUnavailable after a few seconds."""
+    """The registry and the world as it is now. Raises RegistryUnavailable after ten seconds."""
     config_ = settings(ctx)
     if not config_.etcd and config_.endpoint_file.exists() and machine.running_pid(config_) is None:
         root = f" --root {config_.root}" if config_.root else ""
         raise RegistryUnavailable(
             "nothing is up here", hint=f"Start it with `hecd{root} up`, or name an etcd with --etcd."
         )
-    async with open_store(config_.access, ready_within_s=ANSWER_WITHIN_S) as store:
-        yield store, Reader().read(store.snapshot())
+    told = f"waiting for etcd at {', '.join(config_.access.endpoints)}"
+    waiting = asyncio.get_running_loop().call_later(PATIENCE_S, partial(click.echo, told, err=True))
+    try:
+        async with open_store(config_.access, ready_within_s=ANSWER_WITHIN_S) as store:
+            waiting.cancel()
+            yield store, Reader().read(store.snapshot())
+    finally:
+        waiting.cancel()
 
 
 async def world(ctx: click.Context) -> World:

@@ -82,9 +82,12 @@ def test_once_it_prints_a_table_or_json(etcd: EtcdServer) -> None:
 
 
 def test_where_no_etcd_is_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "ANSWER_WITHIN_S", 0.5)
-    done = CliRunner().invoke(hecd, ["--etcd", f"127.0.0.1:{free_port()}", "top", "--once"])
+    monkeypatch.setattr(session, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(session, "ANSWER_WITHIN_S", 1.0)
+    address = f"127.0.0.1:{free_port()}"
+    done = CliRunner().invoke(hecd, ["--etcd", address, "top", "--once"])
     assert isinstance(done.exception, RegistryUnavailable) and done.exception.hint
+    assert done.stderr == f"waiting for etcd at {address}\n"
 
 
 def test_live_it_goes_on_without_etcd_and_ends_with_ctrl_c(etcd: EtcdServer) -> None:
