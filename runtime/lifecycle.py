@@ -245,8 +245,8 @@ class Lifecycle:
     def _ready_volumes(self, record: Record) -> dict[str, str]:
         """The directories of the volumes by their targets, each with what the image has there."""
         name, wanted = record.spec.name, [m for m in record.spec.mounts if m.kind == "volume"]
-        if not (record.idmap and wanted):
-            return {m.target: str(self._volume(m, name, self._paths.rootfs(name))) for m in wanted}
+        if not wanted:
+            return {}
         with as_on_disk(self._paths.layers, record.layers, self._paths.container(name)) as files:
             return {m.target: str(self._volume(m, name, files)) for m in wanted}
 
