@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterable
 from typing import Any
 
 from runtime.errors import KernelRefused, NoVxlan
+from runtime.networks import rtnetlink
 from runtime.networks.kernel import ABSENT, leave_without_ipv6, netlink
 from runtime.networks.overlay import (
     LEAST_MTU_BYTES,
@@ -26,7 +28,8 @@ from runtime.networks.topology import MTU_BYTES
 PROTOCOL = 87  # marks our routes: `ip route show proto 87`
 METRIC = 87  # so that a route of somebody else's to the same subnet is neither replaced nor overruled
 _UNSUPPORTED, _EXISTS, _IN_USE = 95, 17, 98
-_UP, _PERMANENT, _NOARP, _SELF, _UNICAST, _MAIN, _LOOPBACK = 0x1, 0x80, 0x40, 0x2, 1, 254, 0x8
+_GONE = (*ABSENT, 3)  # ESRCH: somebody took it away before
+_UP, _PERMANENT, _UNICAST, _MAIN, _LOOPBACK = 0x1, 0x80, 1, 254, 0x8
 
 
 def underlay_mtu(address: str) -> int:
@@ -71,17 +74,15 @@ def ensure_entries(name: str, wanted: Iterable[Entry]) -> list[str]:
 
     A step that fails keeps no other from being done. Raises KernelRefused afterwards, with all that failed.
     """
-    done, failed = [], []
-    with netlink(f"reach peers through {name}") as ip:
+    with netlink(what := f"reach peers through {name}") as ip:
         index = socket.if_nametoindex(name)
-        for step in steps(wanted, _entries(ip, index)):
-            try:
-                _take(ip, index, step)
-                done.append(str(step))
-            except Exception as err:
-                if not hasattr(err, "code"):
-                    raise
-                failed.append(f"{step}: {err}")
+        todo = steps(wanted, _entries(ip, index))
+    done, failed = [], []
+    for step, code in zip(todo, rtnetlink.each(what, [_request(index, step) for step in todo]), strict=True):
+        if code and not (step.drop and code in _GONE):
+            failed.append(f"{step}: {os.strerror(code)}")
+        else:
+            done.append(str(step))
     if failed:
         hint = "`ip route`, `ip neigh` and `bridge fdb` show what is in the way."
         raise KernelRefused(f"{len(failed)} entries of {name} not made", details=tuple(failed[:4]), hint=hint)
@@ -176,21 +177,11 @@ def _entries(ip: Any, index: int) -> list[Entry]:
     return found
 
 
-def _take(ip: Any, index: int, step: Step) -> None:
-    """Do one step; fine if somebody did it before."""
-    command = "del" if step.drop else "replace"
-    try:
-        match step.entry:
-            case Forward(mac, underlay):
-                # The state and the flag are what add and del have by themselves, and replace has not.
-                state = _PERMANENT | _NOARP
-                ip.fdb(command, ifindex=index, lladdr=mac, dst=underlay, state=state, flags=_SELF)
-            case Neighbour(address, mac):
-                ip.neigh(command, ifindex=index, dst=address, lladdr=mac, state="permanent")
-            case Route(subnet, via, source):
-                end = {"gateway": via, "flags": ["onlink"]} if via else {}
-                own = {"prefsrc": source} if source else {}
-                ip.route(command, dst=subnet, oif=index, priority=METRIC, proto=PROTOCOL, **end, **own)
-    except Exception as err:
-        if not step.drop or getattr(err, "code", None) not in (*ABSENT, 3):  # ESRCH
-            raise
+def _request(index: int, step: Step) -> Any:
+    match step.entry:
+        case Forward(mac, underlay):
+            return rtnetlink.forward(index, mac, underlay, drop=step.drop)
+        case Neighbour(address, mac):
+            return rtnetlink.neighbour(index, address, mac, drop=step.drop)
+        case Route(subnet, via, source):
+            return rtnetlink.route(index, subnet, via, source, metric=METRIC, origin=PROTOCOL, drop=step.drop)

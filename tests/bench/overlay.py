@@ -1,8 +1,10 @@
 """What the overlay costs: python tests/bench/overlay.py [--peers 50] [--seconds 1] (as root).
 
 Prints how long a host takes to reach many peers, to look through all that is right, to follow one that moved, and to
-let them go; then the throughput of one TCP stream on the same bridge, through the overlay and on the bare underlay,
-side by side, the middle one of five. Hosts are network namespaces on one machine: nothing here is limited by a wire.
+let them go; how long it takes to connect one container; then the throughput of one TCP stream, and the time of a round
+trip of one byte, side by side: on the same bridge, through the overlay, through a VXLAN that ip(8) made in
+the same way, and on the bare underlay; the middle one of five. Hosts are network namespaces on one machine: nothing
+here is limited by a wire.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -49,15 +52,24 @@ def main() -> None:
             undo.callback(kernel.drop_namespace, Path(place))
         join(lab.hosts[0], one, [peer(2, lab.hosts[1].underlay)])
         join(lab.hosts[1], two, [peer(1, lab.hosts[0].underlay)])
+        by_hand = [made_by_hand(here, there, undo) for here, there in (lab.hosts, lab.hosts[::-1])]
         ways = {
             "same bridge": (places[0], places[1], "10.87.1.3"),
             "overlay": (places[0], places[2], "10.87.2.2"),
+            "VXLAN by hand": (*by_hand, f"10.88.{lab.hosts[1].number}.2"),
             "underlay": (*lab.hosts, lab.hosts[1].underlay),
         }
-        rounds = [{name: stream(*way, given.seconds) for name, way in ways.items()} for _ in range(5)]
-    figures = {name: statistics.median(each[name] for each in rounds) for name in ways}
-    for name, rate in figures.items():
-        print(f"one TCP stream, {name:12} {rate:6.2f} Gbit/s   {rate / figures['underlay']:.2f} of the underlay")
+        streams = [{name: stream(*way, given.seconds) for name, way in ways.items()} for _ in range(5)]
+        trips = [{name: round_trip_us(*way) for name, way in ways.items()} for _ in range(5)]
+    rates, times = (
+        {name: statistics.median(each[name] for each in found) for name in ways} for found in (streams, trips)
+    )
+    for name in ways:
+        rate, took_us = rates[name], times[name]
+        print(
+            f"{name:14} {rate:6.2f} Gbit/s, {rate / rates['VXLAN by hand']:.2f} of by hand   "
+            f"round trip {took_us:5.1f} us, {took_us / times['VXLAN by hand']:.2f} of by hand"
+        )
 
 
 def convergence(machine: Machine, network: Network, count: int) -> None:
@@ -72,6 +84,15 @@ def convergence(machine: Machine, network: Network, count: int) -> None:
         20,
     )
     report(f"{count} peers let go", lambda: join(machine, network, []), 1)
+    last = iter(range(10, 250))
+
+    def connect() -> None:
+        number = next(last)
+        machine.do(lambda: network.connect(f"one-{number}", f"{machine.gateway.rpartition('.')[0]}.{number}", ()))
+
+    report("one container connected", connect, 30)
+    for number in range(10, 40):
+        network.disconnect(f"one-{number}")
 
 
 def opened(machine: Machine) -> Network:
@@ -94,6 +115,65 @@ def connected(machine: Machine, network: Network, name: str, last: int) -> Place
     address = machine.gateway.rpartition(".")[0] + f".{last}"
     machine.do(lambda: network.connect(name, address, ()))
     return Place(machine.root / "run" / "netns" / name)
+
+
+def made_by_hand(machine: Machine, other: Machine, undo: ExitStack) -> Place:
+    """The same as ip(8) makes it: a namespace on a bridge, and a way through a VXLAN to those of the other host."""
+    namespace = machine.root / "hand.net"
+    kernel.ensure_namespace(namespace)
+    undo.callback(kernel.drop_namespace, namespace)
+    place, ends = Place(namespace), f"local {machine.underlay}"
+    here, there = f"10.88.{machine.number}", f"10.88.{other.number}"
+    for words in (
+        "ip link add brh mtu 1450 type bridge",
+        f"ip addr add {here}.1/24 dev brh",
+        "ip link set brh up",
+        f"ip link add vh mtu 1450 master brh type veth peer name eth0 mtu 1450 netns {namespace}",
+        "ip link set vh up",
+        f"ip link add vxh mtu 1450 address {_mac(machine)} type vxlan id 88 dstport 4800 nolearning {ends}",
+        "ip link set vxh up",
+        f"bridge fdb add {_mac(other)} dev vxh dst {other.underlay}",
+        f"ip neigh add {there}.0 lladdr {_mac(other)} dev vxh nud permanent",
+        f"ip route add {there}.0/24 via {there}.0 dev vxh onlink",
+    ):
+        subprocess.run(machine.command(*words.split()), check=True)
+    for words in (
+        "ip link set lo up",
+        f"ip addr add {here}.2/24 dev eth0",
+        "ip link set eth0 up",
+        f"ip route add default via {here}.1",
+    ):
+        subprocess.run(place.command(*words.split()), check=True)
+    return place
+
+
+def _mac(machine: Machine) -> str:
+    return f"02:88:00:00:00:{machine.number:02x}"
+
+
+def round_trip_us(here: Place, there: Place, address: str, count: int = 2000) -> float:
+    """Microseconds, the median."""
+    with there.listen(7100) as listener, here.connect(address, 7100) as asker:
+        answerer, _ = listener.accept()
+        for side in (asker, answerer):
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        thread = threading.Thread(target=echo, args=(answerer,))
+        thread.start()
+        took = []
+        for _ in range(count):
+            began = time.perf_counter()
+            asker.sendall(b"x")
+            asker.recv(1)
+            took.append(time.perf_counter() - began)
+        asker.shutdown(socket.SHUT_WR)
+        thread.join()
+        answerer.close()
+    return statistics.median(took) * 1e6
+
+
+def echo(answerer: socket.socket) -> None:
+    while word := answerer.recv(1):
+        answerer.sendall(word)
 
 
 def stream(here: Place, there: Place, address: str, seconds: float) -> float:

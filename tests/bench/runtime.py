@@ -46,7 +46,7 @@ from tests.integration.runtime.oci_registry import FakeRegistry
 SERVE = ["/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/"]
 IMAGE = "hecd/bench:1"
 WORKERS = 8
-ALONE_S, AMONG_MANY_S = 0.0005, 0.01  # how often a port is tried: eight that ask all the time take a processor's half
+ALONE_S, AMONG_MANY_S = 0.0005, 0.01  # how often a port is tried
 STEPS: list[tuple[str, object, str]] = [
     ("create: address, layers, record", lifecycle, "mount_rootfs"),
     ("create: files in etc", lifecycle, "write_files"),
