@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import os
 import shutil
 import signal
 import ssl
@@ -99,6 +100,8 @@ class EtcdServer:
         """It holds its connections and says nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The thread that the kernel chose stops the others, once it has a processor: until then they go on answering.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         assert self._process is not None
