@@ -83,7 +83,6 @@ class ContentApplier:
                     again()
                     break
                 if repaired:
-                    self._drift += 1
                     _log.warning("drift repaired dest=%s socket=%s", self._resource.dest, place.socket)
                     changed()
 
@@ -102,6 +101,8 @@ class ContentApplier:
                     self._told[place] = (session.pid, text)
                     return False
                 self._operations += await self._content.put(session, text)
+                # Somebody else changed it, whoever notices: who attends, or who applies the same once more.
+                self._drift += self._told.get(place) == (session.pid, text)
                 if not await self._content.look(session, text):
                     raise HaproxyRefused(f"HAProxy did not take {self._resource.dest}")
                 self._told[place] = (session.pid, text)
