@@ -98,7 +98,8 @@ def convergence(machine: Machine, network: Network, count: int) -> None:
 def opened(machine: Machine) -> Network:
     paths = HostPaths(machine.root / "lib", machine.root / "run")
     paths.make()
-    return Network(paths, topology.bridge(machine.bridge, machine.subnet))
+    switch = topology.bridge(machine.bridge, machine.subnet)
+    return machine.do(lambda: Network(paths, switch))  # inside: its rules are made where it was opened
 
 
 def join(machine: Machine, network: Network, peers: list[Peer]) -> None:
