@@ -236,10 +236,13 @@ async def _main(args: argparse.Namespace) -> None:
         loop.add_signal_handler(number, generator.stop)
     loop.call_later(args.seconds, generator.stop)
     ticker = asyncio.create_task(_tick(generator, args.tick)) if args.tick else None
+    if ticker:
+        ticker.add_done_callback(lambda _: generator.stop())  # nobody reads: whoever started this has died
     report = await generator.run()
     if ticker:
         ticker.cancel()
-    print(json.dumps(report.summary()), flush=True)
+    with open(1, "w", closefd=False) as out:  # sys.stdout, where it is unbuffered, loses what a signal leaves unwritten
+        print(json.dumps(report.summary()), file=out)
 
 
 async def _tick(generator: Generator, every_s: float) -> None:

@@ -94,8 +94,9 @@ def releases(fleet: Fleet, options: argparse.Namespace) -> bool:
 
 
 def load(fleet: Fleet, options: argparse.Namespace) -> Any:
-    """Four fifths of the requests over kept connections, and half of all through each load balancer."""
-    return fleet.load(kept_rate=int(options.rate * 0.4), fresh_rate=int(options.rate * 0.1), kept=64)
+    """Four fifths of the requests over kept connections, each one a second, and half of all through each edge."""
+    kept = int(options.rate * 0.4)
+    return fleet.load(kept_rate=kept, fresh_rate=int(options.rate * 0.1), kept=kept)
 
 
 def bring_lean(fleet: Fleet) -> None:

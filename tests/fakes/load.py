@@ -18,7 +18,10 @@ class Load:
     def __init__(self, options: Mapping[str, object]) -> None:
         words = [word for name, value in {**options, "tick": TICK_S}.items() for word in (f"--{name}", str(value))]
         argv = [sys.executable, "-m", "registrator.demo.load", *words]
-        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        # A session of its own: the scheduler shares processors out by session, and this one stands for other machines.
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self._flowing = threading.Event()
         self._said: dict[str, Any] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
