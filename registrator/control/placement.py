@@ -7,10 +7,10 @@ the release, fewest of the service, least of its capacity used, name.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from registrator.control.stock import Group, Stock, group_of
 from registrator.model.hook import FEATURE
 from registrator.model.instance import Assignment
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
@@ -40,23 +40,11 @@ class NoPlace:
 class _Group:
     """Nodes with the same values of the labels to spread over, as a heap; a single one where nothing is spread."""
 
-    values: tuple[str, ...]
+    values: Group
     heap: list[Key] = field(default_factory=list, compare=False)
 
 
 GroupKey = tuple[tuple[int, ...], Key, _Group]
-
-
-@dataclass
-class _Load:
-    """What is on one node already."""
-
-    instances: int = 0
-    cpus: float = 0.0
-    memory_bytes: int = 0
-    used: float = 0.0  # the largest part of its capacity that is taken
-    of: Counter[ServiceName] = field(default_factory=Counter)
-    of_release: Counter[tuple[ServiceName, ReleaseNumber]] = field(default_factory=Counter)
 
 
 class Board:
@@ -78,16 +66,15 @@ class Board:
         self._lost = lost
         self._services = services or {}
         self._states = {name: record.state for name, record in (availability or {}).items()}
-        self._loads: dict[NodeName, _Load] = {}
-        self._groups: Counter[tuple[ServiceName, ReleaseNumber, tuple[str, ...]]] = Counter()
         self._heaps: dict[tuple[ServiceName, ReleaseNumber], list[GroupKey]] = {}
         self._fitting: dict[tuple[str, ...], list[NodeName]] = {}  # by constraints
-        self._uncounted = assignments
+        self._assignments = assignments
+        self._counted: Stock | None = None
         self.asked = 0  # how often somebody wanted a place
 
     def place(self, service: Service, release: ReleaseNumber) -> Place | NoPlace:
         """The node for one more instance of `release`, counted as placed from now on."""
-        self._take_stock()
+        self.asked += 1
         heap = self._candidates(service, release)
         while heap:
             counts, (of, *_, name), group = heap[0]
@@ -98,14 +85,13 @@ class Board:
                 heapq.heapreplace(heap, key)
             else:
                 reason = self._why(service, zip(service.placement.spread, group.values, counts, strict=True), of)
-                self._count(name, service.service, release, live=True)
-                self._weigh(name)
+                self._stock.add(name, service.service, release)
                 return Place(name, reason)
         return NoPlace(self._refusals(service, release))
 
     def place_once(self, service: Service) -> Place | NoPlace:
         """The node for a container that serves nothing: the one with the most room of those whose agents can."""
-        self._take_stock()
+        self.asked += 1
         alone = replace(service, placement=replace(service.placement, every_node=False, max_per_node=0))
         reasons: dict[str, list[NodeName]] = {}
         for name, node in sorted(self._nodes.items()):
@@ -113,22 +99,9 @@ class Board:
             why = why or ("" if FEATURE in node.features else "its agent is too old to run hooks")
             reasons.setdefault(why or self._short(alone, service.release, node), []).append(name)
         if free := reasons.pop("", []):
-            for name in free:
-                self._weigh(name)
-            best = min(free, key=lambda name: (self._loads[name].used, name))
+            best = min(free, key=lambda name: (self._stock.used(name), name))
             return Place(best, f"most room, among {len(free)} of {len(self._nodes)} nodes")
         return NoPlace(_listed(reasons) or "no node is alive")
-
-    def _take_stock(self) -> None:
-        """Count what is there: at the first place that is asked for, as most looks at a fleet ask for none."""
-        self.asked += 1
-        if not self._uncounted:
-            return
-        for a in self._uncounted:
-            self._count(a.node, a.service, a.release, live=not a.drain)
-        self._uncounted = ()
-        for name in self._loads.keys() & self._nodes.keys():
-            self._weigh(name)
 
     def leaving(self, service: Service, assignments: Iterable[Assignment]) -> dict[InstanceName, str]:
         """Those that must not stay where they are, and why. A node that is away says nothing."""
@@ -152,9 +125,9 @@ class Board:
     def _candidates(self, service: Service, release: ReleaseNumber) -> list[GroupKey]:
         """The groups of nodes that fit, as a heap by their best nodes; without a spread it is one group."""
         if (known := self._heaps.get((service.service, release))) is None:
-            groups: dict[tuple[str, ...], _Group] = {}
+            groups: dict[Group, _Group] = {}
             for name in self._fit(service.placement):
-                values = self._values(service.placement, name)
+                values = group_of(service.placement, self._nodes[name])
                 groups.setdefault(values, _Group(values)).heap.append(self._key(service, release, name))
             for group in groups.values():
                 heapq.heapify(group.heap)
@@ -173,50 +146,20 @@ class Board:
             elif (key := self._key(service, release, name)) != heap[0]:
                 heapq.heapreplace(heap, key)
             else:
-                values = group.values
-                counts = (self._groups[service.service, release, values[: n + 1]] for n in range(len(values)))
-                return tuple(counts), key, group
+                values, counted = group.values, self._stock.of(service.service).in_group
+                return tuple(counted[release, values[: n + 1]] for n in range(len(values))), key, group
         return None
 
     def _key(self, service: Service, release: ReleaseNumber, name: NodeName) -> Key:
-        if (load := self._loads.get(name)) is None:
-            return 0, 0, 0.0, name
-        of, of_release = load.of.get(service.service, 0), load.of_release.get((service.service, release), 0)
-        return of_release, of, load.used, name
+        tally = self._stock.of(service.service)
+        return tally.of_release[release, name], tally.of[name], self._stock.used(name), name
 
-    def _values(self, placement: Placement, name: NodeName) -> tuple[str, ...]:
-        """What the node has of the labels to spread over."""
-        if not placement.spread:
-            return ()
-        labels = self._nodes[name].labels
-        return tuple(labels.get(label, "") for label in placement.spread)
-
-    def _count(self, name: NodeName, service: ServiceName, release: ReleaseNumber, *, live: bool) -> None:
-        load, known = self._load(name), self._services.get(service)
-        load.instances += 1
-        load.of[service] += 1
-        if known is not None:
-            load.cpus += known.placement.cpus
-            load.memory_bytes += known.placement.memory_bytes
-        if live:
-            load.of_release[service, release] += 1
-            if known is not None and known.placement.spread and name in self._nodes:
-                values = self._values(known.placement, name)
-                for n in range(len(values)):
-                    self._groups[service, release, values[: n + 1]] += 1
-
-    def _weigh(self, name: NodeName) -> None:
-        load, capacity = self._loads[name], self._nodes[name].capacity
-        load.used = max(
-            load.instances / max(capacity.instances, 1),
-            load.cpus / capacity.cpus if capacity.cpus else 0.0,
-            load.memory_bytes / capacity.memory_bytes if capacity.memory_bytes else 0.0,
-        )
-
-    def _load(self, name: NodeName) -> _Load:
-        if (load := self._loads.get(name)) is None:
-            load = self._loads[name] = _Load()
-        return load
+    @property
+    def _stock(self) -> Stock:
+        """Counted when a place is asked for first, as most looks at a fleet ask for none."""
+        if self._counted is None:
+            self._counted = Stock(self._nodes, self._assignments, self._services)
+        return self._counted
 
     def _fit(self, placement: Placement) -> list[NodeName]:
         """The nodes that are for such a service, full or not."""
@@ -237,15 +180,15 @@ class Board:
 
     def _short(self, service: Service, release: ReleaseNumber, node: Node) -> str:
         """What the node has not enough of; "" if nothing."""
-        load, capacity, asked = self._load(node.node), node.capacity, service.placement
+        stock, name, capacity, asked = self._stock, node.node, node.capacity, service.placement
         most = 1 if asked.every_node else asked.max_per_node
-        if most and load.of_release[service.service, release] >= most:
+        if most and stock.of(service.service).of_release[release, name] >= most:
             return f"has {most} already"
-        if load.instances >= capacity.instances:
+        if stock.instances[name] >= capacity.instances:
             return f"full ({capacity.instances} instances)"
-        if asked.cpus and capacity.cpus and load.cpus + asked.cpus > capacity.cpus + 1e-9:
+        if asked.cpus and capacity.cpus and stock.cpus[name] + asked.cpus > capacity.cpus + 1e-9:
             return f"short of CPUs ({asked.cpus:g} asked)"
-        room_bytes = capacity.memory_bytes - load.memory_bytes
+        room_bytes = capacity.memory_bytes - stock.memory_bytes[name]
         if asked.memory_bytes and capacity.memory_bytes and asked.memory_bytes > room_bytes:
             return f"short of memory ({asked.memory_bytes >> 20} MiB asked)"
         return ""
