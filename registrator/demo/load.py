@@ -241,6 +241,10 @@ async def _main(args: argparse.Namespace) -> None:
     report = await generator.run()
     if ticker:
         ticker.cancel()
+    _tell(report)  # here, where SIGTERM does not kill
+
+
+def _tell(report: Report) -> None:
     with open(1, "w", closefd=False) as out:  # sys.stdout, where it is unbuffered, loses what a signal leaves unwritten
         print(json.dumps(report.summary()), file=out)
 
