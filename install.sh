@@ -59,7 +59,7 @@ case $what in
 nothing) say "installed: $(pwd)/.venv/bin/hecd" ;;
 demo) exec .venv/bin/hecd demo "$@" ;;
 test)
-	[ -x .venv/bin/tox ] || .venv/bin/python -m pip install -q --disable-pip-version-check 'tox>=4.20,<5'
+	[ -x .venv/bin/tox ] || .venv/bin/python -m pip install -q --disable-pip-version-check 'tox>=4.22,<5'
 	if command -v pyenv >/dev/null; then # its other Pythons run the unit tests, too
 		for version in $(pyenv versions --bare | grep -E '^3\.1[1-9]\.'); do
 			PATH=$PATH:$(pyenv prefix "$version")/bin

@@ -87,9 +87,7 @@ class Stock:
             if asked.memory_bytes:
                 self.memory_bytes[name] += count * asked.memory_bytes
 
-    def _count(
-        self, tally: Tally, service: ServiceName, name: NodeName, release: ReleaseNumber, *, live: bool
-    ) -> None:
+    def _count(self, tally: Tally, service: ServiceName, name: NodeName, release: ReleaseNumber, *, live: bool) -> None:
         tally.of[name] += 1
         if not live:
             return
