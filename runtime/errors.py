@@ -253,6 +253,13 @@ class KernelRefused(RuntimeFault):
     """A system call or a netlink or nftables request failed; `brief` says which."""
 
 
+class NetlinkRefused(KernelRefused):
+    """The kernel refused something of links, addresses, routes or neighbours."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"cannot {what}: {why}", hint="Run as root; `ip link` shows what is there.")
+
+
 class NoVxlan(KernelRefused):
     """The kernel has no VXLAN."""
 

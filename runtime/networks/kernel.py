@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import KernelRefused
+from runtime.errors import KernelRefused, NetlinkRefused
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, largest_group, mount, setns, unmount, unshare
 from runtime.networks.topology import GROUP, LARGEST_GROUP, SYSCTLS, Bridge
 from runtime.userns import standing
@@ -154,7 +154,7 @@ def _forward_ipv6() -> None:
 
 @contextlib.contextmanager
 def netlink(what: str) -> Iterator[Any]:
-    """A netlink socket of this thread's namespace; its errors become ours. Raises KernelRefused."""
+    """A netlink socket of this thread's namespace; its errors become ours. Raises NetlinkRefused."""
     from pyroute2.iproute import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -162,7 +162,7 @@ def netlink(what: str) -> Iterator[Any]:
         with IPRoute() as ip:
             yield ip
     except (NetlinkError, OSError) as err:
-        raise KernelRefused(f"cannot {what}: {err}", hint="Run as root; `ip link` shows what is there.") from err
+        raise NetlinkRefused(what, str(err)) from err
 
 
 def has_link(name: str) -> bool:

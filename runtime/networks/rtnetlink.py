@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.errors import KernelRefused
+from runtime.errors import NetlinkRefused
 
 _REQUEST, _ACK, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400  # NLM_F_*
 _NEW_LINK, _SET_LINK, _NEW_ADDRESS = 16, 19, 20  # RTM_*
@@ -38,13 +38,13 @@ class End:
 
 def ask(what: str, *requests: Any) -> None:
     """Have the kernel do these, one after the other, in the network namespace of this thread; it goes on after one that
-    it refuses. Raises KernelRefused for the first of them."""
+    it refuses. Raises NetlinkRefused for the first of them."""
     if code := next(filter(None, each(what, requests)), 0):
-        raise _refused(what, code)
+        raise NetlinkRefused(what, os.strerror(code))
 
 
 def each(what: str, requests: Sequence[Any]) -> list[int]:
-    """The same; the error number of each, 0 for what was done. Raises KernelRefused where nothing can be asked."""
+    """The same; the error number of each, 0 for what was done. Raises NetlinkRefused where nothing can be asked."""
     for number, request in enumerate(requests):
         request["header"]["sequence_number"] = number
         request["header"]["flags"] |= _REQUEST | _ACK
@@ -57,7 +57,7 @@ def each(what: str, requests: Sequence[Any]) -> list[int]:
                 kernel.send(b"".join(bytes(request.data) for request in some))
                 found += _codes(kernel, len(some))
     except OSError as err:
-        raise _refused(what, err.errno or 0) from err
+        raise NetlinkRefused(what, os.strerror(err.errno or 0)) from err
     return found
 
 
@@ -166,7 +166,3 @@ def _codes(kernel: socket.socket, count: int) -> list[int]:
                 found.append(-struct.unpack_from("=i", data, at + 16)[0])
             at += (length + 3) & ~3
     return found
-
-
-def _refused(what: str, code: int) -> KernelRefused:
-    return KernelRefused(f"cannot {what}: {os.strerror(code)}", hint="Run as root; `ip link` shows what is there.")
