@@ -6,6 +6,7 @@ import re
 import tomllib
 from typing import Any
 
+LONGEST_S = 2**63 / 1e9  # 292 years: Go counts nanoseconds in 64 bits
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _GO_INT = re.compile(
     r"[+-]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)"
@@ -87,10 +88,11 @@ def parse_share(value: object) -> float | None:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """Seconds of a Go duration such as "1m30s" or "250ms", or of a plain number; None when it is neither."""
+    """Seconds of a Go duration such as "1m30s" or "250ms", or of a plain number; None when it is neither, or longer
+    than Go's."""
     total, rest = 0.0, text.strip()
     try:
-        return float(rest) if 0 <= float(rest) < float("inf") else None
+        return float(rest) if 0 <= float(rest) <= LONGEST_S else None
     except ValueError:
         pass
     while rest:
@@ -101,4 +103,4 @@ def parse_duration_s(text: str) -> float | None:
             return None
         total += float(rest[:digits]) * _UNITS_S[unit]
         rest = rest[digits + letters :]
-    return total if text.strip() else None
+    return total if text.strip() and total <= LONGEST_S else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from confd_py.errors import ResourceFault
 from confd_py.keyspace import join_path
-from confd_py.notation import TomlFault, line_of, parse_duration_s, parse_mode, parse_share, read_toml
+from confd_py.notation import LONGEST_S, TomlFault, line_of, parse_duration_s, parse_mode, parse_share, read_toml
 
 FORMATS = ("plain", "haproxy", "nginx")
 _FORMAT_OF = {"haproxy": "haproxy", "haproxy-map": "haproxy", "nginx": "nginx"}
@@ -283,7 +283,7 @@ class _Reader:
 
     def seconds(self, key: str, default: float) -> float:
         value = self._table.get(key, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_S:
             return float(value)
         parsed = parse_duration_s(self._expand(value)) if isinstance(value, str) else None
         if parsed is None:

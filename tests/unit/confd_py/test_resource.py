@@ -127,6 +127,8 @@ def test_guards_and_waits() -> None:
         ('apply = "magic"', ":4: apply has to be one of command, haproxy"),
         ('format = "xml"', ":4: format has to be one of"),
         ('guard_grace = "soon"', ":4: guard_grace has to be seconds or a duration"),
+        ("debounce = 1e300", ":4: debounce has to be seconds or a duration"),
+        ('debounce = "9999999h"', ":4: debounce has to be seconds or a duration"),
         ("debounce = true", ":4: debounce has to be seconds"),
         ("debounce = inf", ":4: debounce has to be seconds"),
         ('max_shrink = "120%"', ":4: max_shrink has to be a share"),
