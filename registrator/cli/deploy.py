@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from registrator import config
-from registrator.agent import local
 from registrator.cli import session
 from registrator.errors import HecdError, ReleaseFailed
 from registrator.model.hook import POST_DEPLOY
@@ -205,6 +204,8 @@ def _raise_dead(ended: dict[ServiceName, Rollout], now: World) -> None:
 
 
 def _digests(ctx: click.Context, project: Project) -> dict[str, str]:
+    from registrator.agent import local  # the runtime, which `rollout`, `history` and `scale` do not need
+
     images = {spec.settings.image for spec in project.services}
     with local.opened(session.settings(ctx)) as here:
         return {image: here.digest(image) for image in sorted(images)}
