@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from registrator.cli import session
@@ -11,6 +13,10 @@ from registrator.control.loop import Control
 from registrator.registry.etcd import open_store
 from registrator.registry.trust import Trust
 
+# Records live long and form no cycles. With Python's own thresholds (700, 10, 10) the collector went through all
+# records of a large fleet every few changes, and found nothing: 100 ms each time for 10,000 instances.
+COLLECT_AFTER = 20_000, 20, 20
+
 
 @click.command()
 @click.pass_context
@@ -18,6 +24,7 @@ def control(ctx: click.Context) -> None:
     """Run the control loop: it places instances and rolls releases. One leads, the others stand by."""
     config = session.settings(ctx)
     session.log_to_stderr(config.log_level)
+    gc.set_threshold(*COLLECT_AFTER)
     session.run(session.until_told(_control(config)))
 
 
