@@ -144,7 +144,7 @@ def test_a_layout_knows_what_is_not_its_own() -> None:
         assert not PLAIN.mine(key, Raw(b"x", 1, 1))
     ((key, raw),) = stored(HECD.page(announced(), {}, 0.0)).items()
     record = json.loads(raw.value)
-    others = [{"node": "host2"}, {"release": 1}, {"instance": "web.7"}, {"service": "other"}]
+    others: list[dict[str, object]] = [{"node": "host2"}, {"release": 1}, {"instance": "web.7"}, {"service": "other"}]
     for change in others:
         assert not HECD.mine(key, replace(raw, value=json.dumps({**record, **change}).encode()))
     assert not HECD.mine(key, replace(raw, value=b"junk"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,16 @@ VALUE = b"10.0.0.1:8080"
 def events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second look soon after the first would mend what events missed."""
     monkeypatch.setattr(watch, "AGAIN_AFTER_S", 60.0)
+
+
+def slowly(happens: Callable[[], None]) -> Callable[[], None]:
+    """It happens while Docker is asked, and its event has been read before Docker answers."""
+
+    def meanwhile() -> None:
+        happens()
+        time.sleep(0.1)
+
+    return meanwhile
 
 
 def key(name: str) -> str:
@@ -79,7 +89,7 @@ async def bench(folder: Path, *, resync_s: float = 60.0, docker: FakeDocker | No
 
 async def test_a_death_during_the_look_that_its_start_caused_is_not_overlooked(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
-        b.docker.meanwhile = lambda: (b.docker.die(DB), time.sleep(0.1))[0]
+        b.docker.meanwhile = slowly(lambda: b.docker.die(DB))
         b.docker.put(DB)
         await becomes(lambda: not b.docker._containers[DB.id].running)
         b.docker.put(container("last"))
@@ -88,7 +98,7 @@ async def test_a_death_during_the_look_that_its_start_caused_is_not_overlooked(t
 
 async def test_an_order_to_end_during_the_first_look_is_not_overlooked(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
-        b.docker.meanwhile = lambda: (b.docker.tell(DB.id, "kill", signal="15"), time.sleep(0.1))[0]
+        b.docker.meanwhile = slowly(lambda: b.docker.tell(DB.id, "kill", signal="15"))
         b.docker.put(DB)
         await becomes(lambda: DB.id in b.announcer._watch.seen)
         b.docker.put(container("last"))
@@ -98,14 +108,14 @@ async def test_an_order_to_end_during_the_first_look_is_not_overlooked(tmp_path:
 async def test_an_order_to_end_before_the_first_listing_is_not_overlooked(tmp_path: Path) -> None:
     docker = FakeDocker()
     docker.put(DB)
-    docker.meanwhile = lambda: (docker.tell(DB.id, "kill", signal="15"), time.sleep(0.1))[0]
+    docker.meanwhile = slowly(lambda: docker.tell(DB.id, "kill", signal="15"))
     async with bench(tmp_path, docker=docker) as b:  # only web.0 is announced
         assert DB.id in b.announcer._watch.seen
 
 
 async def test_a_death_during_a_listing_is_not_overlooked(tmp_path: Path) -> None:
     async with bench(tmp_path, resync_s=0.05) as b:
-        b.docker.meanwhile = lambda: (b.docker.die(WEB), time.sleep(0.1))[0]
+        b.docker.meanwhile = slowly(lambda: b.docker.die(WEB))
         await b.becomes()
         listings = b.docker.listings
         await becomes(lambda: b.docker.listings > listings + 2)
@@ -114,7 +124,7 @@ async def test_a_death_during_a_listing_is_not_overlooked(tmp_path: Path) -> Non
 
 async def test_a_start_during_a_listing_is_not_overlooked(tmp_path: Path) -> None:
     async with bench(tmp_path, resync_s=0.05) as b:
-        b.docker.meanwhile = lambda: (b.docker.put(DB), time.sleep(0.1))[0]
+        b.docker.meanwhile = slowly(lambda: b.docker.put(DB))
         await b.becomes("web.0", "db.0")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from registrator.announce.presence import Presence, presence
@@ -44,8 +46,8 @@ def test_what_is_older_than_this_run_says_nothing_of_it() -> None:
 
 
 def test_death_and_its_exit_code() -> None:
-    for word, code in (("die", {"exitCode": "3"}), ("died", {"containerExitCode": "3"})):
-        gone = after(RUNNING, event(word, **code)).container
+    for died in (event("die", exitCode="3"), event("died", containerExitCode="3")):
+        gone = after(RUNNING, died).container
         assert (gone.running, gone.exit_code) == (False, 3)
 
 
@@ -92,7 +94,7 @@ HEALTHY, DRAINING = Presence("running", "healthy"), "it was sent SIGTERM"
         ({"Running": False, "ExitCode": 1}, "", None, ("absent", "unknown")),
     ],
 )
-def test_presence(state: dict[str, object], ending: str, probed: Health | None, expected: tuple[str, str]) -> None:
+def test_presence(state: dict[str, Any], ending: str, probed: Health | None, expected: tuple[str, str]) -> None:
     found = presence(Seen(container(**state), ending), probed)
     assert (found.state, found.health) == expected
 

@@ -21,8 +21,9 @@ from confd_py.store import Entry
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.sampled_from(["/a", "/a/b", "/a/c", "/b", "/ab"]))))
-def test_keyspace_is_a_sorted_dictionary(steps) -> None:
-    keys, model = KeySpace(), {}
+def test_keyspace_is_a_sorted_dictionary(steps: list[tuple[str, str]]) -> None:
+    keys = KeySpace()
+    model: dict[str, str] = {}
     for step, key in steps:
         if step == "put":
             keys.put(key, key)

@@ -38,7 +38,7 @@ from confd_py.notation import parse_go_int
         (["-"], {}, ["-"]),
     ],
 )
-def test_parse_flags(arguments, values, rest) -> None:
+def test_parse_flags(arguments: list[str], values: dict[str, Any], rest: list[str]) -> None:
     assert parse_flags(arguments, FLAGS) == (values, rest)
 
 
@@ -57,7 +57,7 @@ def test_parse_flags(arguments, values, rest) -> None:
         (["--=x"], "bad flag syntax: --=x"),
     ],
 )
-def test_parse_flags_refuses(arguments, told: str) -> None:
+def test_parse_flags_refuses(arguments: list[str], told: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_flags(arguments, FLAGS)
     assert caught.value.brief.startswith(told)
@@ -185,7 +185,7 @@ def test_an_empty_flag_is_a_value() -> None:
     "values",
     [{"backend": "vault"}, {"backend": "nope"}, {"log-level": "loud"}, {"interval": 0}, {"secret-keyring": "/k"}],
 )
-def test_what_cannot_work_is_refused_with_a_word_of_help(values) -> None:
+def test_what_cannot_work_is_refused_with_a_word_of_help(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigFault) as caught:
         build(values, {}, {})
     assert caught.value.brief

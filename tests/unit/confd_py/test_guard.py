@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from confd_py.guard import Ghost, Limits, Remembered, changes_since, judge, released, spared
+from confd_py.guard import Ghost, GhostCause, Limits, Remembered, changes_since, judge, released, spared
 from confd_py.keyspace import common_path
-from confd_py.store import Batch, Change, Entry
+from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
 from confd_py.view import View
 
 PLAIN, LEASED = Entry("v", 5), Entry("v", 5, 77)
@@ -32,7 +32,7 @@ KEY = "/hecd/instances/web/web.1"
         (None, OTHER, "reset", "unknown", None),
     ],
 )
-def test_judge(old, new, cause, fate, kept) -> None:
+def test_judge(old: Entry | None, new: Entry | None, cause: Cause, fate: LeaseFate, kept: GhostCause | None) -> None:
     ghost = judge(Change(KEY, old, new, cause), fate, 100.0)
     assert (ghost.cause if ghost else None) == kept
     assert ghost is None or (ghost.entry is old and ghost.since_s == 100.0)
@@ -52,7 +52,7 @@ def test_judge(old, new, cause, fate, kept) -> None:
         ("doubt", PLAIN, 60.0, False, True, True),
     ],
 )
-def test_released(cause, entry, age_s, siblings, present, gone) -> None:
+def test_released(cause: GhostCause, entry: Entry, age_s: float, siblings: bool, present: bool, gone: bool) -> None:
     ghosts = {KEY: Ghost(entry, cause, 1000.0)}
     found = released(ghosts, lambda parent: siblings, lambda key: present, 1000.0 + age_s, 60.0)
     assert found == ((KEY,) if gone else ())
@@ -67,7 +67,7 @@ def test_released(cause, entry, age_s, siblings, present, gone) -> None:
         (2, 99, 99, "reset"),
     ],
 )
-def test_changes_since(cluster, revision, written, cause) -> None:
+def test_changes_since(cluster: int, revision: int, written: int, cause: Cause) -> None:
     remembered = Remembered(10, 1, {"/a": PLAIN, "/b": PLAIN}, {})
     new = Entry("v", written, 77)
     changes = changes_since(remembered, {"/b": PLAIN, "/c": new}, cluster, revision)
@@ -78,8 +78,8 @@ def view(grace_s: float = 60.0) -> View:
     return View(("/hecd/services", "/hecd/instances"), "/hecd", Limits(grace_s))
 
 
-def change(name: str, old: Entry | None, new: Entry | None, cause: str = "event") -> Change:
-    return Change(f"/hecd/instances/web/{name}", old, new, cause)  # type: ignore[arg-type]
+def change(name: str, old: Entry | None, new: Entry | None, cause: Cause = "event") -> Change:
+    return Change(f"/hecd/instances/web/{name}", old, new, cause)
 
 
 def shown(seen: View) -> set[str]:
@@ -170,7 +170,7 @@ def test_relevant_is_by_path_not_by_characters() -> None:
         ((), "/"),
     ],
 )
-def test_common_path(paths, common) -> None:
+def test_common_path(paths: tuple[str, ...], common: str) -> None:
     assert common_path(paths) == common
 
 
@@ -190,7 +190,7 @@ GONE = Ghost(Entry("v", 1, 7), "expired", 0.0)
         (["/a/1", "/b/1"], 0, Limits(max_shrink=0.9), ["/a/1", "/b/1"]),
     ],
 )
-def test_too_many_do_not_go_with_their_leases(expired, alive, limits, stay) -> None:
+def test_too_many_do_not_go_with_their_leases(expired: list[str], alive: int, limits: Limits, stay: list[str]) -> None:
     ghosts = dict.fromkeys(expired, GONE)
     assert spared(expired, ghosts, lambda directory: alive, limits) == frozenset(stay)
 

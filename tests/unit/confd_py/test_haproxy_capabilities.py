@@ -44,6 +44,7 @@ SHIPPED = (
 )
 def test_words_of_a_server_that_comes(version: tuple[int, int], words: str, taken: bool) -> None:
     server = read_server((), f"s 10.0.0.1:80 {words}")
+    assert server is not None
     assert capabilities_of(version).takes(server.keywords) is taken
 
 
@@ -72,7 +73,9 @@ async def test_one_that_is_too_old_is_told(tmp_path: Path) -> None:
 
 
 def test_values_are_no_keywords() -> None:
-    assert read_server((), "s 10.0.0.1:80 cookie check inter 1s check").keywords == ("cookie", "inter", "check")
+    server = read_server((), "s 10.0.0.1:80 cookie check inter 1s check")
+    assert server is not None
+    assert server.keywords == ("cookie", "inter", "check")
 
 
 def test_members_changed() -> None:

@@ -10,7 +10,7 @@ from confd_py.haproxy.admission import Admission, admitted, idle, next_look_s, o
 from confd_py.haproxy.config import Server, parse, read_server, stamped
 from confd_py.haproxy.master import Processes, parse_processes
 from confd_py.haproxy.old_workers import drained_between, longest_idle_s
-from confd_py.haproxy.plan import Add, Admit, Remove, Weigh, add_command, plan
+from confd_py.haproxy.plan import Action, Add, Admit, Key, Remove, Weigh, add_command, plan
 from confd_py.haproxy.state import HEADER, Seen, parse_state, stat_rows, state_file
 
 TEXT = """\
@@ -81,7 +81,9 @@ def test_parse_never_fails(text: str) -> None:
     ("line", "dynamic"), [("a 10.0.0.1:80", True), ("a [::1]:80", True), ("a host:80", False), ("a /run/x", False)]
 )
 def test_dynamic(line: str, dynamic: bool) -> None:
-    assert read_server((), line).dynamic is dynamic
+    server = read_server((), line)
+    assert server is not None
+    assert server.dynamic is dynamic
 
 
 SERVER = Server("s", "10.0.0.1:80", 100, ("check", "downinter", "5s"))
@@ -106,7 +108,9 @@ UP = Seen(1, "10.0.0.1:80", 2, 0, 100, False)
         ({}, {"s": Seen(1, "10.0.0.1:80", 2, 1, 100, False)}, (("b", "s"),), []),
     ],
 )
-def test_plan(wanted, seen, tended, expected) -> None:
+def test_plan(
+    wanted: dict[str, Server], seen: dict[str, Seen], tended: tuple[Key, ...], expected: list[type[Action]]
+) -> None:
     actions = plan("b", wanted, seen, tended)
     assert [type(action) for action in actions] == expected
     moved = [a for a in actions if isinstance(a, Remove) and wanted]

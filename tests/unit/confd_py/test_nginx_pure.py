@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_kernels_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(head + six) == [Listener(Address("::1", 80), 73)]
 
 
-def test_nobody_but_nginx_is_taken_for_its_master(tmp_path) -> None:
+def test_nobody_but_nginx_is_taken_for_its_master(tmp_path: Path) -> None:
     """A pid file outlives a kill -9, and its pid becomes somebody else's."""
     pid_file = tmp_path / "pid"
     for text in ("", "x", str(2**22 + 1)):

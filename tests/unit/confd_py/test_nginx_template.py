@@ -89,7 +89,7 @@ def test_a_port_speaks_one_mode() -> None:
 
 @given(name=NAMES, address=NAMES, mode=NAMES, host=NAMES, balance=NAMES, whose=NAMES, fall=st.integers())
 def test_no_record_changes_the_shipped_configuration_beyond_its_place(
-    name, address, mode, host, balance, whose, fall
+    name: str, address: str, mode: str, host: str, balance: str, whose: str, fall: int
 ) -> None:
     def text(host: str, balance: str, whose: str, name: str, address: str) -> str:
         traffic = {"ports": [{**port(8080), "mode": mode, "hostnames": [host]}], "balance": balance}

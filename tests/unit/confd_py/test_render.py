@@ -179,7 +179,7 @@ NAMES = st.text(max_size=12) | st.sampled_from(["web.1\n server evil 6.6.6.6:80"
 
 @given(name=NAMES, address=NAMES, path=NAMES, host=NAMES, balance=NAMES, prefix=NAMES)
 def test_no_record_changes_the_shipped_configuration_beyond_its_place(
-    name, address, path, host, balance, prefix
+    name: str, address: str, path: str, host: str, balance: str, prefix: str
 ) -> None:
     port = {"published": 8080, "target": 80, "mode": "http", "hostnames": [host], "paths": [prefix]}
     traffic = {"ports": [port], "balance": balance, "check": {"path": path}}

@@ -10,12 +10,12 @@ import pytest
 from confd_py.errors import ResourceFault
 from confd_py.functions import environment_expander
 from confd_py.notation import parse_duration_s
-from confd_py.resource import parse_resource
+from confd_py.resource import Resource, parse_resource
 
 SHIPPED = Path(__file__).parents[3] / "templates/haproxy/conf.d/haproxy.toml"
 
 
-def parse(body: str, prefix: str = "", environ: dict[str, str] | None = None):
+def parse(body: str, prefix: str = "", environ: dict[str, str] | None = None) -> Resource:
     text = f'[template]\nsrc = "t.j2"\ndest = "/x/y"\n{body}'
     return parse_resource("/c/conf.d/app.toml", text, prefix=prefix, expand=environment_expander(environ or {}))
 
@@ -39,7 +39,7 @@ def test_defaults_are_confds() -> None:
         ("", "", ("/c", "/d")),
     ],
 )
-def test_the_given_prefix_replaces_the_resources_own_as_in_confd(own: str, given: str, keys) -> None:
+def test_the_given_prefix_replaces_the_resources_own_as_in_confd(own: str, given: str, keys: tuple[str, ...]) -> None:
     found = parse(f'prefix = "{own}"\nkeys = ["c", "/d/"]', prefix=given)
     assert found.keys == keys
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from confd_py.keyspace import KeySpace
 from confd_py.reloads import Reloads
 from confd_py.render import Renderer
 from confd_py.resource import Resource
-from confd_py.store import Batch, Change, Entry
+from confd_py.store import Batch, Cause, Change, Entry, LeaseFate
 from confd_py.view import View
 from confd_py.worker import Parts, Worker, retry_wait_s
 
@@ -62,20 +63,20 @@ class Bench:
         keys = ("/app",)
         self.resource = Resource("r", "t.j2", folder / "out", keys, applied_file=folder / "state", guard_grace_s=0.3)
         view = View(keys, "/", Limits(0.3))
-        self.fates: dict[int, str] = {}
+        self.fates: dict[int, LeaseFate] = {}
         self.applier = FakeApplier()
         renderer = Renderer(folder, "t.j2", "plain", view.keys, {})
 
-        async def fate(lease: int):
+        async def fate(lease: int) -> LeaseFate:
             return self.fates.get(lease, "unknown")
 
         self.worker = Worker(Parts(self.resource, view, renderer, self.applier, fate))
         self.revision = 0
 
-    def tell(self, key: str, value: str | None, *, old: Entry | None = None, cause: str = "event") -> None:
+    def tell(self, key: str, value: str | None, *, old: Entry | None = None, cause: Cause = "event") -> None:
         self.revision += 1
         new = None if value is None else Entry(value, self.revision, old.lease if old else 0)
-        self.worker.notice(Batch(self.revision, (Change(key, old, new, cause),)))  # type: ignore[arg-type]
+        self.worker.notice(Batch(self.revision, (Change(key, old, new, cause),)))
 
     def state(self) -> dict[str, object]:
         found: dict[str, object] = json.loads(self.resource.applied_file.read_text())
@@ -85,6 +86,9 @@ class Bench:
         async with asyncio.timeout(20):
             while not probe():
                 await asyncio.sleep(0.002)
+
+    async def until_applied(self, texts: list[str]) -> None:
+        await self.until(lambda: self.applier.texts == texts)
 
 
 @pytest.fixture
@@ -179,7 +183,7 @@ async def test_a_template_edited_while_it_applies_is_rendered_afterwards(bench: 
         (tmp_path / "t.j2").write_text(texts[1].replace("1", '{{ getv("/app/x", "1") }}'))
         bench.worker.template_changed()
         bench.applier.gate.set()
-        await bench.until(lambda texts=texts: bench.applier.texts == texts)
+        await bench.until_applied(texts)
 
 
 async def test_doubt_that_comes_while_it_applies_is_not_answered_by_its_outcome(bench: Bench) -> None:
@@ -232,8 +236,8 @@ def test_retry_wait(err: ConfdError, failures: int, low: float, high: float) -> 
     assert retry_wait_s(err, failures, 1.0) == pytest.approx(high)
 
 
-def command_applier(folder: Path, *, owed: bool = False, **settings: object) -> CommandApplier:
-    resource = Resource("r", "t", folder / "out", **settings)  # type: ignore[arg-type]
+def command_applier(folder: Path, *, owed: bool = False, **settings: Any) -> CommandApplier:
+    resource = Resource("r", "t", folder / "out", **settings)
     return CommandApplier(resource, Reloads(limited=False), sync_only=False, keep_stage_file=False, owed=owed)
 
 

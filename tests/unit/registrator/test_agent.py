@@ -163,7 +163,7 @@ async def test_an_engine_that_is_away_is_no_fault_of_an_instance(bench: Bench) -
         assert seen.restarts == 0
         bench.engine.away = True
         await asyncio.sleep(0.1)
-        assert (seen := bench.record()) is not None and seen.health == "healthy", "what runs goes on"
+        assert (found := bench.record()) is not None and found.health == "healthy", "what runs goes on"
         bench.engine.die(InstanceName("web.1"))
         await bench.until(lambda: (r := bench.record()) is not None and not r.serving)
         bench.engine.away = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -20,6 +21,7 @@ from registrator.model.node import Capacity, Edge, Node, ServerReport
 from registrator.model.release import Settings
 from registrator.model.rollout import ENDED
 from registrator.model.service import Project, ServiceSpec
+from registrator.model.usage import Usage
 from registrator.orders import follow
 from registrator.orders.plan import plan
 from registrator.orders.steps import steps
@@ -34,15 +36,18 @@ EDGES = ("e1", "e2")
 class Colours(Hooked):
     """Two load balancers that take the weights when the test lets them."""
 
-    def __init__(self, replicas: int = 3, hooks: Hooks | None = None, **update: object) -> None:
+    def __init__(self, replicas: int = 3, hooks: Hooks | None = None, **update: Any) -> None:
         more = {"strategy": "blue-green", "keep_s": KEEP_S, "parallelism": 0, **update}
         super().__init__(replicas, hooks or Hooks(), **more)
         self.given: dict[str, dict[str, int]] = {edge: {} for edge in EDGES}  # the weights that each has
         self.frozen: set[str] = set()  # edges that follow nothing
 
     def world(self) -> World:
-        counted = {"usage": {"web.80": {}}, "counted_since": 1.0}
-        edges = {NodeName(name): Edge(NodeName(name), 1, {"web.80": self.reports(name)}, **counted) for name in EDGES}
+        usage: dict[str, dict[str, Usage]] = {"web.80": {}}
+        edges = {
+            NodeName(name): Edge(NodeName(name), 1, {"web.80": self.reports(name)}, usage=usage, counted_since=1.0)
+            for name in EDGES
+        }
         return replace(super().world(), edges=edges)
 
     def reports(self, edge: str) -> dict[str, ServerReport]:
@@ -235,7 +240,7 @@ def test_one_load_balancer_that_lacks_one_instance_holds_the_switch_back(stage: 
     stage.tick(10)
     assert missing in stage.instances
     assert (stage.state, stage.only(1)) == ("warming", True)
-    del stage.reports  # type: ignore[attr-defined]
+    del stage.reports
     stage.tick()
     assert stage.state == "monitoring"
 
@@ -265,7 +270,7 @@ def test_a_load_balancer_that_is_away_for_a_moment_later_fails_nothing(stage: Co
 
 def test_who_leads_next_goes_on_at_every_step(stage: Colours) -> None:
     """Nothing is remembered but what stands in the records: each pass is that of another leader."""
-    seen = []
+    seen: list[str] = []
     for _ in range(400):
         stage.rollout = replace(stage.rollout) if stage.rollout else None
         stage.tick()

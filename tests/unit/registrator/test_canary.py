@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -135,7 +136,7 @@ class Behaviour:
 class Traffic(Stage):
     """The small cluster, with requests through two load balancers that follow the weights and count."""
 
-    def __init__(self, replicas: int, rate: float = 1000.0, canary: tuple[Step, ...] = STEPS, **update: object) -> None:
+    def __init__(self, replicas: int, rate: float = 1000.0, canary: tuple[Step, ...] = STEPS, **update: Any) -> None:
         super().__init__(replicas, canary=canary, **update)
         self.rate = rate
         self.random = random.Random(7)
@@ -152,7 +153,7 @@ class Traffic(Stage):
         return self.rollout.weights.get(str(release), 100) if self.rollout else 100
 
     def world(self) -> World:
-        reports = {
+        reports: dict[str, ServerReport] = {
             name: ServerReport("UP", 100 if self.share_lags else self.weight(i.release))
             for name, i in self.instances.items()
             if i.state == "running"
@@ -211,10 +212,10 @@ class Traffic(Stage):
         self.want(2)
         self.requests = self.harmed = 0
 
-    def say(self, order: str) -> None:
+    def say(self, order: str, message: str = "") -> None:
         """What an operator types, and the leader's next step."""
         assert self.rollout is not None
-        self.steering = Steering(WEB, self.rollout.release, order, self.now, "me@here")
+        self.steering = Steering(WEB, self.rollout.release, order, self.now, "me@here", message)
         self.step()
 
     def ended(self) -> bool:

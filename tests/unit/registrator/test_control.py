@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registrator.control import rollout
+from registrator.control.actions import Action
 from registrator.control.backup import Backup
 from registrator.control.grounds import Observer
 from registrator.control.loop import Control
+from registrator.control.placement import Board
+from registrator.control.view import ServiceView
 from registrator.model.hold import Hold
 from registrator.model.hook import Result, Run
 from registrator.model.instance import Assignment, Instance
@@ -26,6 +30,7 @@ from registrator.model.rollout import Rollout
 from registrator.model.service import Port, Service, Traffic, Update
 from registrator.model.steering import Steering
 from registrator.registry import schema
+from registrator.registry.store import Guard, Write
 from registrator.registry.trust import Trust
 from registrator.registry.world import Reader, World
 from tests.fakes.becoming import becomes
@@ -79,7 +84,7 @@ async def test_a_number_is_not_given_twice_where_only_the_first_steps_were_writt
 
         broken = 0
 
-        async def commit(self, writes, guards=()):  # type: ignore[no-untyped-def]
+        async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
             if self.broken == 0 and len(self._assigned()) > 50:
                 self.broken, self.away = 1, True
             try:
@@ -106,9 +111,9 @@ async def test_only_services_of_which_something_changed_are_decided_again(
     seen: list[str] = []
     decide = rollout.decide
 
-    def counted(view, *words):  # type: ignore[no-untyped-def]
+    def counted(view: ServiceView, board: Board, now: float, since: float = 0.0) -> list[Action]:
         seen.append(view.service.service)
-        return decide(view, *words)
+        return decide(view, board, now, since)
 
     monkeypatch.setattr(rollout, "decide", counted)
     store = FakeStore()
@@ -165,7 +170,7 @@ async def test_orders_are_kept_though_not_at_each_change(
 
 SERVED = Service(WEB, ONE, 1, UPDATE, Traffic((Port(8003, 80),)))
 SAID = Instance(InstanceName("web.1"), WEB, ONE, NodeName("n1"), state="running", health="healthy")
-GROUNDS: dict[str, object] = {
+GROUNDS: dict[str, Any] = {
     "nodes": {NodeName("n1"): Node(NodeName("n1"))},
     "services": {WEB: replace(SERVED, replicas=2)},
     "releases": {(WEB, ONE): Release(WEB, ONE, Settings("i"))},

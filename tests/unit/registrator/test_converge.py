@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from registrator.agent import converge
@@ -19,8 +21,8 @@ RUN = Assignment(NAME, WEB, RELEASE.number, N1)
 DRAIN = Assignment(NAME, WEB, RELEASE.number, N1, True, 30.0)
 
 
-def copy(phase: str, **more: object) -> Copy:
-    return Copy(NAME, RELEASE, phase, 100.0, "10.0.0.1", **more)  # type: ignore[arg-type]
+def copy(phase: str, **more: Any) -> Copy:
+    return Copy(NAME, RELEASE, phase, 100.0, "10.0.0.1", **more)
 
 
 @pytest.mark.parametrize(

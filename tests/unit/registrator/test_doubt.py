@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,12 @@ UNTIL_CHECKED_S, UNTIL_DOWN_S, LEASE_S, LOST_S = 1.5, 2.5, 10.0, 15.0
 class Dying(Traffic):
     """What load balancers send to a node that died hangs; they end it when its lease has ended, as agents do."""
 
-    def __init__(self, *args: object, **update: object) -> None:
-        super().__init__(*args, **update)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **update: Any) -> None:
+        super().__init__(*args, **update)
         self.node = N2  # the one that dies
         self.died_at = float("inf")
         self.silent = True  # else nothing of the sort: it answers its checks
-        self.waiting: Counter[str] = Counter()
+        self.waiting: Counter[InstanceName] = Counter()
         self.cut: Counter[tuple[str, str]] = Counter()  # release, server
 
     def since(self) -> float:
@@ -65,10 +66,10 @@ class Dying(Traffic):
 
     def report(self, name: str, report: ServerReport) -> ServerReport:
         if name not in self.struck() or not self.silent:
-            return replace(report, check="L7OK", sessions=self.waiting[name])
+            return replace(report, check="L7OK", sessions=self.waiting[InstanceName(name)])
         state = "DOWN" if self.since() >= UNTIL_DOWN_S else report.state
         check = "L4TOUT" if self.since() >= UNTIL_CHECKED_S else "L7OK"
-        return ServerReport(state, report.weight, self.waiting[name], check)
+        return ServerReport(state, report.weight, self.waiting[InstanceName(name)], check)
 
     def serve(self, seconds: float) -> None:
         down = self.struck() if self.silent and self.since() >= UNTIL_DOWN_S else set()
@@ -96,7 +97,7 @@ class Dying(Traffic):
 
     def count(self, name: str, more: Figures) -> None:
         place = "e1", int(self.of(name))
-        self.counted[place] = self.counted.get(place, Figures()) + more  # type: ignore[index]
+        self.counted[place] = self.counted.get(place, Figures()) + more
 
 
 def made(kind: str) -> Dying:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from registrator.agent import claim, peers
 from registrator.agent.overlay import Overlay
@@ -79,7 +80,7 @@ def test_one_that_encrypts_and_one_that_does_not_are_strangers() -> None:
 
 
 @asynccontextmanager
-async def at_work(store: FakeStore, tunnel: FakeTunnel, tmp: Path, **more: float) -> AsyncIterator[None]:
+async def at_work(store: FakeStore, tunnel: FakeTunnel, tmp: Path, **more: Any) -> AsyncIterator[None]:
     trust = Trust(tmp / "trust")
     trust.memory = Memory(cluster_id=1, revision=1)
     task = asyncio.create_task(Overlay(store, tunnel, OWN, trust, **more).run())

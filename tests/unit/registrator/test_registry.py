@@ -239,8 +239,9 @@ NODES = [N1, NodeName("n2")]
 NAMES = [I1, InstanceName("web.2"), InstanceName("api.1")]
 ENTRIES = st.one_of(
     st.builds(lambda s, i, n, w: Instance(i, s, ReleaseNumber(1), n, weight=w),
-              *map(st.sampled_from, (WEBS, NAMES, NODES, [1, 2]))),
-    st.builds(lambda s, i, n: Assignment(i, s, ReleaseNumber(1), n), *map(st.sampled_from, (WEBS, NAMES, NODES))),
+              st.sampled_from(WEBS), st.sampled_from(NAMES), st.sampled_from(NODES), st.integers(1, 2)),
+    st.builds(lambda s, i, n: Assignment(i, s, ReleaseNumber(1), n),
+              st.sampled_from(WEBS), st.sampled_from(NAMES), st.sampled_from(NODES)),
     st.builds(lambda n, at: Edge(n, at, {"web.1": {}}), st.sampled_from(NODES), st.integers(1, 3)),
     st.builds(lambda n, b, u: EdgePart(n, b, {"web.1": ServerReport("UP", u)}),
               st.sampled_from(NODES), st.sampled_from(["web.1", "web.2"]), st.integers(1, 3)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from registrator.agent.report import FIGURES_BYTES_PER_S, WHOLE_BYTES, EdgeRecord, calm_s
 from registrator.model.names import NodeName
 from registrator.model.node import Edge, EdgePart, ServerReport
 from registrator.registry import schema
-from registrator.registry.store import Delete, Put
+from registrator.registry.store import Delete, Guard, Put, Write
 from registrator.registry.world import Reader, World
 from tests.fakes.store import FakeStore
 
@@ -23,7 +24,7 @@ class Written(FakeStore):
         self.seen: list[list[str]] = []
         self.worlds: list[World] = []
 
-    async def commit(self, writes, guards=()):  # type: ignore[no-untyped-def]
+    async def commit(self, writes: Sequence[Write], guards: Sequence[Guard] = ()) -> int:
         revision = await super().commit(writes, guards)
         self.seen.append([("-" if isinstance(w, Delete) else "") + w.key.removeprefix(schema.ROOT) for w in writes])
         self.worlds.append(Reader().read(self.snapshot()))

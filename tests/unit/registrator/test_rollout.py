@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ N1 = NodeName("n1")
 class Stage:
     """A small cluster that does what is decided, at once, so that whole releases can be played."""
 
-    def __init__(self, replicas: int, **update: object) -> None:
+    def __init__(self, replicas: int, **update: Any) -> None:
         self.now = 1000.0
         self.service = Service(WEB, ReleaseNumber(1), replicas, Update(**update), Traffic((Port(8080, 80),)))
         self.rollout: Rollout | None = None
@@ -46,7 +47,7 @@ class Stage:
         self.most_live = 0
 
     def world(self) -> World:
-        reports = {
+        reports: dict[str, ServerReport] = {
             name: ServerReport("UP", 100) for name, i in self.instances.items() if i.state == "running" and self.edges
         }
         edge = Edge(N1, 1, {"web.80": reports}, error=self.edge_error)
@@ -231,7 +232,7 @@ def test_an_instance_that_was_broken_before_is_replaced_on_the_way_back_and_no_f
             break
         stage.agents()
         stage.now += 0.5
-    assert stage.rollout.state == ("done" if how == "rollback" else "rolled-back")
+    assert stage.rollout is not None and stage.rollout.state == ("done" if how == "rollback" else "rolled-back")
     assert stage.serving() == len(stage.assignments) == 3
     assert "web.2" not in stage.assignments
     assert {"web.1", "web.3"} <= stage.assignments.keys(), "those that were well run on"

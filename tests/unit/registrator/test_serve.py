@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
@@ -49,9 +51,16 @@ def test_all_faults_come_at_once() -> None:
 
 
 def test_good_words_are_what_a_compose_file_would_say() -> None:
-    said = {"hosts": ["WWW.example.com"], "paths": ["/api/"], "strip_path": True, "check_path": "/ok"}
-    traffic, faults = traffic_of_words("web", ["80:8080", "8443:8080"], tls_port=8443, **said)
-    where = {"hostnames": ("www.example.com",), "paths": ("/api",), "strip_path": True}
-    ports = (Port(80, 8080, **where), Port(8443, 8080, **where))
+    traffic, faults = traffic_of_words(
+        "web",
+        ["80:8080", "8443:8080"],
+        hosts=["WWW.example.com"],
+        paths=["/api/"],
+        strip_path=True,
+        tls_port=8443,
+        check_path="/ok",
+    )
+    first = Port(80, 8080, hostnames=("www.example.com",), paths=("/api",), strip_path=True)
+    ports = (first, replace(first, published=8443))
     assert (traffic, faults) == (Traffic(ports, check=Check("/ok"), tls=Tls(8443)), [])
     assert traffic_of_words("db", ["5432:5432"], mode="tcp") == (Traffic((Port(5432, 5432, "tcp"),)), [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from registrator.model.instance import Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node, ServerReport
@@ -14,7 +16,7 @@ WEB = ServiceName("web")
 ONE, TWO = NodeName("h4"), NodeName("h5")
 
 
-def edge(name: NodeName, new_rate: float, **more: object) -> Edge:
+def edge(name: NodeName, new_rate: float, **more: Any) -> Edge:
     servers = {
         "web.80": {"web.1": ServerReport("UP", 99), "web.2": ServerReport("UP", 1), "web.3": ServerReport("DOWN", 99)}
     }
@@ -23,7 +25,7 @@ def edge(name: NodeName, new_rate: float, **more: object) -> Edge:
         "1": Usage(Figures(900, 1), 99.0, 0.0, 2.0, 5.0, sessions=3),
         "2": Usage(Figures(9, 2, 1), new_rate, 0.5, 3.0, 10.0 * new_rate, queue=1, queue_max=4),
     }
-    return Edge(name, 1, servers, usage={"web.80": usage, "db.5432": {REST: Usage()}}, counted_since=1.0, **more)  # type: ignore[arg-type]
+    return Edge(name, 1, servers, usage={"web.80": usage, "db.5432": {REST: Usage()}}, counted_since=1.0, **more)
 
 
 def world(*edges: Edge) -> World:

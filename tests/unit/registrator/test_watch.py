@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from registrator.control import judgement, shares
 from registrator.model.canary import JUDGED_BY, Step, Trial
+from registrator.model.node import Edge, ServerReport
 from registrator.model.usage import Figures
 from registrator.orders import events, follow
 from tests.unit.registrator.test_canary import TICK_S, Behaviour, Traffic, answers
@@ -17,12 +20,12 @@ SWITCHED = {"strategy": "blue-green", "parallelism": 0, "judge": JUDGED_BY}
 NONE = Figures()
 
 
-def switching(rate: float = 500.0, **update: object) -> Traffic:
+def switching(rate: float = 500.0, **update: Any) -> Traffic:
     """Release 1 has served for a minute; release 2 is to take over all at once."""
     return served(Traffic(4, rate, (), **{**SWITCHED, **update}))
 
 
-def rolling(rate: float = 500.0, **update: object) -> Traffic:
+def rolling(rate: float = 500.0, **update: Any) -> Traffic:
     """The same, for one that rolls."""
     return served(Traffic(4, rate, (), **update))
 
@@ -128,7 +131,7 @@ def test_after_a_switch_one_that_is_worse_is_turned_back_in_one_change_and_told_
 @pytest.mark.parametrize("failing", [0.0, 0.005, 0.05, 1.0])
 @pytest.mark.parametrize("make", [switching, rolling])
 @pytest.mark.parametrize("rate", [20.0, 300.0])
-def test_one_that_does_as_the_old_one_does_passes(make: type[Traffic], failing: float, rate: float) -> None:
+def test_one_that_does_as_the_old_one_does_passes(make: Callable[..., Traffic], failing: float, rate: float) -> None:
     for seed in range(2):
         stage = make(rate, monitor_s=10.0)
         stage.random.seed(seed)
@@ -174,7 +177,7 @@ def test_what_looks_as_if_it_hangs_when_its_window_ends_is_looked_at_for_a_momen
 
 
 @pytest.mark.parametrize("make", [switching, rolling])
-def test_without_a_request_it_is_done_and_nothing_is_said_of_it(make: type[Traffic]) -> None:
+def test_without_a_request_it_is_done_and_nothing_is_said_of_it(make: Callable[..., Traffic]) -> None:
     stage = make(0.0)
     begin(stage, Behaviour(failing=1.0))
     stage.until(stage.ended)
@@ -213,7 +216,7 @@ def test_one_that_turns_bad_when_all_of_the_old_is_gone_is_turned_back_within_th
         ({}, Behaviour(ms=300)),  # failures alone, if nothing else is said
     ],
 )
-def test_what_is_not_to_be_judged_is_not(update: dict[str, object], new: Behaviour) -> None:
+def test_what_is_not_to_be_judged_is_not(update: dict[str, Any], new: Behaviour) -> None:
     stage = rolling(**update)
     begin(stage, new)
     stage.until(stage.ended)
@@ -228,7 +231,7 @@ def test_one_that_rolls_is_judged_by_its_speed_where_that_is_asked_for() -> None
 
 
 @pytest.mark.parametrize("make", [switching, rolling])
-def test_one_that_is_gone_back_to_is_not_judged(make: type[Traffic]) -> None:
+def test_one_that_is_gone_back_to_is_not_judged(make: Callable[..., Traffic]) -> None:
     stage = make()
     begin(stage, Behaviour())
     stage.until(stage.ended)
@@ -239,7 +242,7 @@ def test_one_that_is_gone_back_to_is_not_judged(make: type[Traffic]) -> None:
 
 
 @pytest.mark.parametrize("make", [switching, rolling])
-def test_one_that_failed_and_is_resumed_is_judged_anew(make: type[Traffic]) -> None:
+def test_one_that_failed_and_is_resumed_is_judged_anew(make: Callable[..., Traffic]) -> None:
     stage = make(failure_action="pause")
     begin(stage, Behaviour(failing=1.0))
     stage.until(stage.ended)
@@ -385,12 +388,12 @@ def test_what_is_under_way_at_the_switch_is_remembered() -> None:
     stage.until(lambda: stage.state() == "warming", 5.0)
     usual = stage.edge
 
-    def busy(name: str, reports: dict[str, object]) -> object:
-        edge = usual(name, reports)  # type: ignore[arg-type]
+    def busy(name: str, reports: dict[str, ServerReport]) -> Edge:
+        edge = usual(name, reports)
         known = edge.usage["web.80"]["1"]
         return replace(edge, usage={"web.80": {**edge.usage["web.80"], "1": replace(known, sessions=7)}})
 
-    stage.edge = busy  # type: ignore[method-assign,assignment]
+    stage.edge = busy  # type: ignore[method-assign]
     stage.until(lambda: stage.state() == "monitoring", 20.0)
     assert stage.rollout is not None and stage.rollout.trial is not None
     assert stage.rollout.trial.under_way == 14

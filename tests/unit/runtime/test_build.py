@@ -12,7 +12,7 @@ import pytest
 from runtime.errors import InvalidImage
 from runtime.images import manifest
 from runtime.images.blobs import Blobs
-from runtime.images.build import Entry, build_image, directory, link, tar_of
+from runtime.images.build import Entry, LayerFiles, build_image, directory, link, tar_of
 from runtime.images.layers import directory_name
 from runtime.model import ImageConfig
 
@@ -20,9 +20,9 @@ CONFIG = ImageConfig(("/e",), ("c",), {"A": "1=2"}, "app", "/w", ("80/tcp",), "S
 
 
 def test_the_same_files_give_the_same_digest(tmp_path: Path) -> None:
-    files = {"b": b"2", "a/x": b"1", "l": link("b")}
+    files: LayerFiles = {"b": b"2", "a/x": b"1", "l": link("b")}
     one = build_image(tmp_path / "one", "x:1", [files], CONFIG)
-    two = build_image(tmp_path / "two", "x:1", [dict(reversed(files.items()))], CONFIG)
+    two = build_image(tmp_path / "two", "x:1", [dict(reversed([*files.items()]))], CONFIG)
     other = build_image(tmp_path / "two", "x:1", [{**files, "b": b"3"}], CONFIG)
     assert one == two != other
 
@@ -47,7 +47,7 @@ def test_an_index_has_each_name_once(tmp_path: Path) -> None:
 def test_what_a_tar_has(tmp_path: Path) -> None:
     (tmp_path / "tool").write_bytes(b"tool")
     (tmp_path / "tool").chmod(0o700)
-    files = {
+    files: LayerFiles = {
         "/d/e/f": b"x",
         "tool": tmp_path / "tool",
         "d": directory(0o1777),

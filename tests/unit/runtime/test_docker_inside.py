@@ -13,7 +13,7 @@ import pytest
 from runtime.docker import inside
 from runtime.docker.inside import DockerInside
 
-CREATED = {
+CREATED: dict[str, dict[str, Any]] = {
     "docker": {"Running": False, "ExitCode": None, "Pid": 0},
     "podman": {"Running": False, "ExitCode": 0, "Pid": 0},
 }

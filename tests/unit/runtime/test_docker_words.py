@@ -173,7 +173,8 @@ def frame(stream: int, text: bytes) -> bytes:
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50))), st.integers(1, 20))
 def test_frames_come_back_however_they_are_cut(sent: list[tuple[int, bytes]], size: int) -> None:
     data = b"".join(frame(*part) for part in sent)
-    demux, found = Demux(), []
+    demux = Demux()
+    found: list[tuple[str, bytes]] = []
     for at in range(0, len(data), size):
         found += demux.feed(data[at : at + size])
     wanted = [({1: "stdout", 2: "stderr"}[stream], text) for stream, text in sent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,7 +109,7 @@ def test_a_peer_leads_nothing_away_but_its_own(change: dict[str, str], said: str
         ({"network": "nonsense"}, "nonsense"),
     ],
 )
-def test_settings_that_cannot_be(change: dict[str, object], said: str) -> None:
+def test_settings_that_cannot_be(change: dict[str, Any], said: str) -> None:
     assert said in " ".join(overlay.faults(replace(SETTINGS, **change), OWN))
     assert overlay.faults(SETTINGS, OWN) == []
 
