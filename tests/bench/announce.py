@@ -48,8 +48,8 @@ def report(host: Host, count: int) -> None:
     for number in range(count):
         for name, seconds in life(host, f"web{number}").items():
             times[name].append(seconds)
-    for name, seconds in times.items():
-        median, longest = statistics.median(seconds) * 1000, max(seconds) * 1000
+    for name, took in times.items():
+        median, longest = statistics.median(took) * 1000, max(took) * 1000
         print(f"{name:28} median {median:5.0f} ms, longest {longest:5.0f} ms")
 
 

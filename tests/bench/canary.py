@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -35,7 +36,7 @@ async def _shares(folder: Path, replicas: int, rate: float) -> None:
         async with here.load(rate):
             await here.deploy(2, replicas, _update(*_STEPS))
             for number, weight in enumerate(_STEPS):
-                await here.until(lambda number=number: _open(here, number), 60.0, f"step {number}")  # type: ignore[misc]
+                await here.until(partial(_open, here, number), 60.0, f"step {number}")
                 before = here.hits
                 await asyncio.sleep(_STEP_S - 1.0)
                 _print_share(here, weight, before)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from registrator.model.names import InstanceName
 from tests.bench import lean
 from tests.fleet.chaos import Fault, Hit
 from tests.fleet.conftest import WEB, Fleet, failures, rooted
@@ -29,7 +30,7 @@ class Stages:
     """When each instance was assigned, said to serve, was served by all load balancers, was to drain, and was gone."""
 
     fleet: Fleet
-    seen: dict[str, dict[str, float]] = field(default_factory=dict)
+    seen: dict[InstanceName, dict[str, float]] = field(default_factory=dict)
     _ends: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -78,7 +79,8 @@ def releases(fleet: Fleet, options: argparse.Namespace) -> bool:
         seconds = time.monotonic() - begun
     start, check = stages.median_s("assigned", "serving"), stages.median_s("serving", "up")
     drain, waves = stages.median_s("drain", "gone"), -(-options.replicas // options.parallelism)
-    failed, sent = sum(r["failed"] for r in reports.values()), sum(r["sent"] for r in reports.values())
+    failed: int = sum(r["failed"] for r in reports.values())
+    sent: int = sum(r["sent"] for r in reports.values())
     print(f"releases   {len(took)} of {options.replicas} replicas, {options.parallelism} at once")
     print(f"requests   {sent}, {sent / seconds:.0f} a second of {options.rate} wanted; failed {failed}")
     for name, report in reports.items():

@@ -52,12 +52,13 @@ def main() -> None:
             undo.callback(kernel.drop_namespace, Path(place))
         join(lab.hosts[0], one, [peer(2, lab.hosts[1].underlay)])
         join(lab.hosts[1], two, [peer(1, lab.hosts[0].underlay)])
-        by_hand = [made_by_hand(here, there, undo) for here, there in (lab.hosts, lab.hosts[::-1])]
-        ways = {
+        first, second = lab.hosts
+        by_hand = made_by_hand(first, second, undo), made_by_hand(second, first, undo)
+        ways: dict[str, tuple[Place, Place, str]] = {
             "same bridge": (places[0], places[1], "10.87.1.3"),
             "overlay": (places[0], places[2], "10.87.2.2"),
-            "VXLAN by hand": (*by_hand, f"10.88.{lab.hosts[1].number}.2"),
-            "underlay": (*lab.hosts, lab.hosts[1].underlay),
+            "VXLAN by hand": (*by_hand, f"10.88.{second.number}.2"),
+            "underlay": (first, second, second.underlay),
         }
         streams = [{name: stream(*way, given.seconds) for name, way in ways.items()} for _ in range(5)]
         trips = [{name: round_trip_us(*way) for name, way in ways.items()} for _ in range(5)]

@@ -33,7 +33,7 @@ import docker
 from runtime import lifecycle
 from runtime.engines.oci import OciEngine
 from runtime.host import Host
-from runtime.images.build import build_image, link
+from runtime.images.build import LayerFiles, build_image, link
 from runtime.lifecycle import Lifecycle
 from runtime.linux import mount, unmount
 from runtime.model import ContainerSpec, ImageConfig, Restart
@@ -133,11 +133,11 @@ class Typed:
 def in_pairs(ours: Ours, dockers: Dockers, count: int) -> None:
     took: dict[str, list[float]] = defaultdict(list)
     for i in range(count):
-        sides = [("ours", ours), ("docker", dockers)]
+        sides: list[tuple[str, Ours | Dockers]] = [("ours", ours), ("docker", dockers)]
         for side, made in random.sample(sides, 2):
-            took[f"up {side}"].append(timed(lambda made=made, i=i: made.up(f"web.{i}")))
+            took[f"up {side}"].append(timed(partial(made.up, f"web.{i}")))
         for side, made in random.sample(sides, 2):
-            took[f"gone {side}"].append(timed(lambda made=made, i=i: made.gone(f"web.{i}")))
+            took[f"gone {side}"].append(timed(partial(made.gone, f"web.{i}")))
     for what, words in (("up", "call until the port answers"), ("gone", "stop and remove")):
         mine, theirs = took[f"{what} ours"], took[f"{what} docker"]
         ratio = statistics.median(theirs) / statistics.median(mine)
@@ -151,7 +151,7 @@ def in_parallel(sides: dict[str, Ours | Dockers | Typed], count: int) -> None:
         for side, made in sides.items():
             up = partial(made.up, pace_s=AMONG_MANY_S)
             for words, work in (("up", up), ("gone", made.gone)):
-                took_s = timed(lambda work=work: list(pool.map(work, names))) / 1000
+                took_s = timed(partial(all_done, pool, work, names)) / 1000
                 rates[words][side] = count / took_s
     for words, by_side in rates.items():
         told = "   ".join(
@@ -165,17 +165,17 @@ def next_versions(host: Host, client: Any) -> None:
     """Pulled from a registry on loopback; each has a layer of 1 MiB of its own above the base."""
     with tempfile.TemporaryDirectory(prefix="hecd-bench-") as place:
         layout, versions = Path(place), range(1, 8)
-        base = {"bin/busybox": Path("/bin/busybox"), "data/base": random.randbytes(8 << 20)}
+        base: LayerFiles = {"bin/busybox": Path("/bin/busybox"), "data/base": random.randbytes(8 << 20)}
         for n in versions:
-            layers = [base, {"data/app": random.randbytes(1 << 20)}]
+            layers: list[LayerFiles] = [base, {"data/app": random.randbytes(1 << 20)}]
             build_image(layout, f"app:{n}", layers, ImageConfig(command=tuple(SERVE)))
         tags = {f"team/app:{n}": f"app:{n}" for n in versions}
         with FakeRegistry(layout, tags) as registry:
             refs = [f"{registry.address}/{tag}" for tag in tags]
             host.images.pull(refs[0])
             client.images.pull(refs[0])
-            mine = [timed(lambda ref=ref: host.images.pull(ref)) for ref in refs[1:]]
-            theirs = [timed(lambda ref=ref: client.images.pull(ref)) for ref in refs[1:]]
+            mine = [timed(partial(host.images.pull, ref)) for ref in refs[1:]]
+            theirs = [timed(partial(client.images.pull, ref)) for ref in refs[1:]]
     print(f"{'next version, pull and unpack':32} ours {spread(mine)}   Docker SDK {spread(theirs)}")
 
 
@@ -271,6 +271,10 @@ def until_it_answers(address: str, within_s: float = 20.0, pace_s: float = ALONE
         time.sleep(pace_s)
 
 
+def all_done(pool: ThreadPoolExecutor, work: Callable[[str], None], names: list[str]) -> None:
+    list(pool.map(work, names))
+
+
 def timed(work: Callable[[], object]) -> float:
     """Milliseconds."""
     began = time.perf_counter()
@@ -296,7 +300,9 @@ def opened() -> Iterator[Host]:
 def _opened(root: Path) -> Iterator[Host]:
     host = Host.open(root / "lib", root / "run", "10.87.240.0/20", f"hecdb{secrets.token_hex(3)}")
     try:
-        layers = [{"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}]
+        layers: list[LayerFiles] = [
+            {"bin/busybox": Path("/bin/busybox"), "bin/true": link("busybox"), "index.html": b"hello\n"}
+        ]
         build_image(root / "layout", IMAGE, layers, ImageConfig())
         host.images.load(root / "layout")
         yield host

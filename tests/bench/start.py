@@ -27,6 +27,7 @@ from registrator.registry import schema
 from registrator.registry.etcd import EtcdStore, open_store
 from registrator.registry.world import World
 from registrator.up import machine
+from registrator.up.supervisor import Supervisor
 
 BENCH = ServiceName("bench")
 
@@ -80,7 +81,7 @@ async def measure(config: Config, count: int) -> list[tuple[float, float, float]
         return [await one(store, NodeName(config.node), release, n) for n in range(count + 1)][1:]
 
 
-async def run(config: Config, supervisor: machine.Supervisor, count: int) -> list[tuple[float, float, float]]:
+async def run(config: Config, supervisor: Supervisor, count: int) -> list[tuple[float, float, float]]:
     supervisor.start()
     try:
         await machine.ready(config, 30.0)

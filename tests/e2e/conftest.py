@@ -63,7 +63,7 @@ class Machine:
 
     def start(self) -> None:
         self.begin()
-        self.until(lambda: self.edge() is not None and not self.edge()["error"], 60.0, "the machine is up")
+        self.until(lambda: (edge := self.edge()) is not None and not edge["error"], 60.0, "the machine is up")
 
     def kill_up(self) -> None:
         """kill -9 of `hecd up`; its children go with it, containers do not."""
@@ -93,7 +93,20 @@ class Machine:
 
     def edge(self) -> dict[str, Any] | None:
         """What the load balancer has applied, as etcd has it."""
-        return self.record("/hecd/edges/one")
+        found: dict[str, Any] | None = self.record("/hecd/edges/one")
+        return found
+
+    def reloads(self) -> int:
+        """Of the load balancer so far."""
+        edge = self.edge()
+        assert edge is not None, "no load balancer has told of itself"
+        return int(edge["reloads"])
+
+    def server(self, name: str) -> dict[str, Any]:
+        """What the load balancer says of a server of `web`; empty while it says nothing."""
+        servers = (self.edge() or {"servers": {}})["servers"]
+        found: dict[str, Any] = servers.get("web.8080", {}).get(name, {})
+        return found
 
     def record(self, key: str) -> Any:
         out = self.etcdctl("get", "--print-value-only", key)

@@ -49,7 +49,7 @@ def test_deploy_look_scale_roll_back_and_remove(machine: Machine) -> None:
 
 def test_releases_in_a_row_under_load_lose_no_request(machine: Machine) -> None:
     assert machine.deploy(1).code == 0
-    reloads = machine.edge()["reloads"]
+    reloads = machine.reloads()
     with machine.load() as report:
         for release in (2, 1, 2):
             done = machine.deploy(release)
@@ -58,7 +58,7 @@ def test_releases_in_a_row_under_load_lose_no_request(machine: Machine) -> None:
         assert machine.hecd("scale", "web=2").code == 0
     assert report["sent"] > 500
     assert report["failures"] == []
-    assert machine.edge()["reloads"] == reloads
+    assert machine.reloads() == reloads
 
 
 def test_a_container_killed_by_force_is_out_at_once_and_back_soon(machine: Machine) -> None:
@@ -77,5 +77,4 @@ def _restarts(machine: Machine, name: str) -> int:
 
 
 def _state(machine: Machine, name: str) -> str:
-    edge = machine.edge() or {"servers": {}}
-    return edge["servers"].get("web.8080", {}).get(name, {}).get("state", "")
+    return str(machine.server(name).get("state", ""))

@@ -41,28 +41,24 @@ class Clients:
         return [status for status, _ in done if status != 200]
 
 
-def server(machine: Machine, name: str) -> dict[str, object]:
-    return (machine.edge() or {"servers": {}})["servers"].get("web.8080", {}).get(name, {})
-
-
 def test_a_pause_holds_all_and_outlives_a_reload_and_the_death_of_all_but_the_balancer(machine: Machine) -> None:
     assert machine.deploy_text(text(machine, 1, replicas=2)).code == 0
-    reloads = machine.edge()["reloads"]
+    reloads = machine.reloads()
     paused = machine.hecd("pause", "web", "--for", "45", "-m", "moving")
     assert paused.code == 0, paused.err
     clients = Clients(machine.port, 150)
-    machine.until(lambda: server(machine, "hecd-hold").get("sessions") == 150, 30.0, "all of them wait")
+    machine.until(lambda: machine.server("hecd-hold").get("sessions") == 150, 30.0, "all of them wait")
     assert "requests wait, by" in machine.hecd("status").out
-    assert machine.edge()["reloads"] == reloads
+    assert machine.reloads() == reloads
     for victim in ("registrator control", "registrator agent", "confd-py"):
         machine.kill(victim)
     machine.until(lambda: machine.edge() is not None, 30.0, "the agent is back")
     other = "services: {api: {image: 'hecd/sample:1', ports: ['%d:8080'], deploy: {update_config: {monitor: 0s}}}}"
     added = machine.hecd("deploy", "-f", "-", stdin=other % free_port())
     assert added.code == 0, added.err
-    assert machine.edge()["reloads"] > reloads
+    assert machine.reloads() > reloads
     late = Clients(machine.port, 50)  # these come to the new process
-    machine.until(lambda: server(machine, "hecd-hold").get("sessions") == 50, 30.0, "they wait, too")
+    machine.until(lambda: machine.server("hecd-hold").get("sessions") == 50, 30.0, "they wait, too")
     assert clients.answered == late.answered == 0
     assert machine.hecd("resume", "web").code == 0
     assert clients.finish() == late.finish() == []

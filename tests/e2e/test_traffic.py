@@ -95,12 +95,12 @@ def test_traffic_from_the_file_to_the_client(machine: Machine) -> None:
         machine.until(lambda: all(client.cookie for client in clients), 30.0, "all have a cookie")
         assert machine.deploy_text(text(1, "30s")).code == 0
         assert {i["instance"]: (i["restarts"], i["changed_at"]) for i in machine.instances()} == before
-        reloads = machine.edge()["reloads"]
+        reloads = machine.reloads()
         cookies = {client.cookie for client in clients}
         done = machine.deploy_text(text(2, "30s"))
         assert done.code == 0, done.err
         assert {i["release"] for i in machine.instances()} == {2}
-        assert machine.edge()["reloads"] == reloads
+        assert machine.reloads() == reloads
         machine.until(lambda: not cookies & {client.cookie for client in clients}, 30.0, "all have a new cookie")
     finally:
         for client in clients:

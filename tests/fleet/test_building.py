@@ -48,6 +48,10 @@ class Marks:
         return [str(pid) for pid in inside if ") Z " not in _text(pid, "stat")]
 
 
+def nothing_is_left(small: LabHere, marks: Marks, when: str = "") -> None:
+    small.until(lambda: marks.left() == NOTHING, 10.0, f"nothing is left{when}: {marks.left()}")
+
+
 def processes(*words: str) -> list[str]:
     lines = [_text(pid, "cmdline") for pid in _pids()]
     return [line for line in lines if all(word in line for word in words) and "pytest" not in line]
@@ -89,7 +93,7 @@ def test_a_lab_serves_and_goes_without_a_trace(small: LabHere) -> None:
     here = marks.left()
     assert all(here.values()), f"this test looks in the wrong places: {here}"
     small.down()
-    small.until(lambda: marks.left() == NOTHING, 10.0, f"nothing is left: {marks.left()}")
+    nothing_is_left(small, marks)
 
 
 def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(small: LabHere) -> None:
@@ -104,7 +108,7 @@ def test_killed_with_containers_running_and_its_cables_cut_it_leaves_nothing(sma
     assert "keeper was killed" in small.lab("status").err
     assert marks.containers(), "containers run on"
     small.down()
-    small.until(lambda: marks.left() == NOTHING, 10.0, f"nothing is left: {marks.left()}")
+    nothing_is_left(small, marks)
 
 
 def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
@@ -121,7 +125,7 @@ def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
         process.stderr.close()
         if number == signal.SIGKILL:
             small.down()
-        small.until(lambda m=marks: m.left() == NOTHING, 10.0, f"nothing is left of {number.name}: {marks.left()}")
+        nothing_is_left(small, marks, f" after {number.name}")
 
 
 def test_an_up_that_fails_says_why_and_leaves_nothing(small: LabHere, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _inside(failure: dict[str, Any], victims: set[str], killed_at: float, dead_a
     repeated may fail so. It died between `killed_at` and `dead_at`."""
     soon = failure["ended_at"] >= killed_at and failure["sent_at"] <= dead_at + RIGHT_WITHIN_S
     named = failure["instance"] in victims or failure["instance"] == ""
-    return soon and named and failure["method"] == "POST"
+    return bool(soon and named and failure["method"] == "POST")
 
 
 def _over_the_cut(failure: dict[str, Any], cut_at: float) -> bool:

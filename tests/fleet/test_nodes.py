@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from registrator.model.names import NodeName
 from tests.fleet.conftest import Fleet, failures
 
 GLOBAL = """
@@ -26,7 +27,7 @@ def test_a_node_is_emptied_without_a_failed_request_and_gets_nothing_until_it_is
         assert done.code == 0, done.err
         assert not any(a.node == "h2" for a in fleet.world.assignments.values())
         fleet.until(fleet.settled, 60.0, "ten serve elsewhere")
-        assert Counter(i.node for i in fleet.world.instances.values())["h2"] == 0
+        assert Counter(i.node for i in fleet.world.instances.values())[NodeName("h2")] == 0
         fleet.deploy()
         assert not fleet.serving("h2")
         assert fleet.hecd("activate", "h2").code == 0

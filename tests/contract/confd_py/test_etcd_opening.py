@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -45,8 +46,8 @@ def plain(tmp_path: Path) -> Iterator[EtcdServer]:
     server.kill()
 
 
-async def read(keys: tuple[str, ...] = ("/",), **flags: object) -> dict[str, str]:
-    store = open_store(Config(backend="etcdv3", **flags), {})  # type: ignore[arg-type]
+async def read(keys: tuple[str, ...] = ("/",), **flags: Any) -> dict[str, str]:
+    store = open_store(Config(backend="etcdv3", **flags), {})
     try:
         batch = await store.read(keys)
     finally:
@@ -54,18 +55,21 @@ async def read(keys: tuple[str, ...] = ("/",), **flags: object) -> dict[str, str
     return {change.key: change.new.value for change in batch.changes if change.new}
 
 
+def client(files: Certificates) -> dict[str, Any]:
+    """The flags of a client's own certificate."""
+    return {"client_cert": str(files.client), "client_key": str(files.client_key)}
+
+
 async def test_certificates(secure: EtcdServer, files: Certificates) -> None:
-    pair = {"client_cert": str(files.client), "client_key": str(files.client_key)}
     for node in (secure.endpoint, secure.url):  # a node without a scheme is taken for https where there are files
-        assert await read(node=(node,), client_ca_keys=str(files.ca), **pair) == {"/app/port": "8080"}
+        assert await read(node=(node,), client_ca_keys=str(files.ca), **client(files)) == {"/app/port": "8080"}
 
 
 async def test_another_authority_is_not_trusted(
     secure: EtcdServer, files: Certificates, strangers: Certificates
 ) -> None:
-    pair = {"client_cert": str(files.client), "client_key": str(files.client_key)}
     with pytest.raises(StoreUnavailable, match="etcd does not answer"):
-        await read(node=(secure.url,), client_ca_keys=str(strangers.ca), **pair)
+        await read(node=(secure.url,), client_ca_keys=str(strangers.ca), **client(files))
 
 
 async def test_without_our_certificate_etcd_lets_nobody_in(secure: EtcdServer, files: Certificates) -> None:
@@ -79,9 +83,8 @@ async def test_without_our_certificate_etcd_lets_nobody_in(secure: EtcdServer, f
 async def test_client_insecure_takes_any_certificate(
     secure: EtcdServer, files: Certificates, strangers: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pair = {"client_cert": str(files.client), "client_key": str(files.client_key)}
     for ca in ("", str(strangers.ca)):
-        found = await read(node=(secure.url,), client_ca_keys=ca, client_insecure=True, **pair)
+        found = await read(node=(secure.url,), client_ca_keys=ca, client_insecure=True, **client(files))
         assert found == {"/app/port": "8080"}
     assert "certificate is not verified" in caplog.text
 
@@ -89,8 +92,7 @@ async def test_client_insecure_takes_any_certificate(
 async def test_client_insecure_follows_an_etcd_that_is_killed_and_comes_back(
     secure: EtcdServer, files: Certificates
 ) -> None:
-    pair = {"client_cert": str(files.client), "client_key": str(files.client_key)}
-    store = open_store(Config(backend="etcdv3", node=(secure.url,), client_insecure=True, **pair), {})
+    store = open_store(Config(backend="etcdv3", node=(secure.url,), client_insecure=True, **client(files)), {})
     heard: list[str] = []
 
     def deliver(batch: Batch) -> None:
@@ -138,7 +140,7 @@ async def test_a_user(plain: EtcdServer) -> None:
     for words in (("user", "add", "root:secret"), ("role", "add", "root"), ("user", "grant-role", "root", "root")):
         plain.etcdctl(*words)
     plain.etcdctl("auth", "enable")
-    user = {"node": (plain.endpoint,), "basic_auth": True, "username": "root"}
+    user: dict[str, Any] = {"node": (plain.endpoint,), "basic_auth": True, "username": "root"}
     assert await read(**user, password="secret") == {"/app/port": "8080"}
     for wrong in ({**user, "password": "wrong"}, {"node": (plain.endpoint,)}):
         with pytest.raises(StoreRefused):
@@ -157,13 +159,14 @@ async def test_a_user_who_may_read_two_paths_only(plain: EtcdServer) -> None:
     for words in (("put", "/zone/name", "a"), ("put", "/other", "b"), *made, *rights, *given):
         plain.etcdctl(*words)
     plain.etcdctl("auth", "enable")
-    user = {"node": (plain.endpoint,), "basic_auth": True, "username": "web", "password": "secret"}
+    user: dict[str, Any] = {"node": (plain.endpoint,), "basic_auth": True, "username": "web", "password": "secret"}
     assert await read(keys=("/app", "/app/port", "/zone"), **user) == {"/app/port": "8080", "/zone/name": "a"}
     with pytest.raises(StoreRefused, match="permission denied") as refused:
         await read(keys=("/app", "/other"), **user)
     assert "may read /app, /other" in refused.value.hint
 
-    store, batches = open_store(Config(backend="etcdv3", **user), {}), []
+    store = open_store(Config(backend="etcdv3", **user), {})
+    batches: list[Batch] = []
     task = asyncio.create_task(store.follow(("/zone", "/app"), batches.append))
     try:
         await until(lambda: batches)
@@ -172,7 +175,7 @@ async def test_a_user_who_may_read_two_paths_only(plain: EtcdServer) -> None:
             await asyncio.to_thread(plain.etcdctl, "put", key, value, user="root:secret")
         # A reader that stands still for a moment may be told of several at once.
         await until(lambda: sum(len(batch.changes) for batch in batches[1:]) == 3)
-        assert [(c.key, c.new.value) for batch in batches[1:] for c in batch.changes] == [
+        assert [(c.key, c.new and c.new.value) for batch in batches[1:] for c in batch.changes] == [
             ("/app/port", "1"),
             ("/zone/name", "z"),
             ("/app/port", "2"),
@@ -215,7 +218,7 @@ async def test_srv_records_that_are_not_there(names: DnsServer) -> None:
     assert "-srv-domain" in caught.value.hint
 
 
-async def until(probe: object, seconds: float = 30.0) -> None:
+async def until(probe: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
-        while not probe():  # type: ignore[operator]
+        while not probe():
             await asyncio.sleep(0.01)

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -28,7 +28,8 @@ VALUES = {"/app/name": "web", "/app/port": "8080", "/other": "x"}
 class Held(Protocol):
     """A store under test, and a way to change it."""
 
-    store: Store
+    @property
+    def store(self) -> Store: ...
 
     def set(self, values: dict[str, str]) -> None: ...
 
@@ -53,12 +54,12 @@ class HeldFile:
         self.store = FileStore([str(path)])
 
     def set(self, values: dict[str, str]) -> None:
-        tree: dict[str, object] = {}
+        tree: dict[str, Any] = {}
         for key, value in values.items():
             *parents, name = key.strip("/").split("/")
             node = tree
             for parent in parents:
-                node = node.setdefault(parent, {})  # type: ignore[assignment]
+                node = node.setdefault(parent, {})
             node[name] = value
         fresh = self._path.with_suffix(".new")
         fresh.write_text(yaml.safe_dump(tree))
@@ -106,7 +107,7 @@ def values_of(batch: Batch) -> dict[str, str]:
     return {change.key: change.new.value for change in batch.changes if change.new is not None}
 
 
-async def until(probe) -> None:
+async def until(probe: Callable[[], object]) -> None:
     async with asyncio.timeout(30):  # machines stand still
         while not probe():
             await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from registrator.errors import Conflict, LeaseLost
-from registrator.registry.store import Absent, Created, Delete, Put, Snapshot, Store, Unchanged
+from registrator.registry.store import Absent, Created, Delete, Guard, Put, Snapshot, Store, Unchanged
 
 
 async def at(store: Store, revision: int) -> Snapshot:
@@ -38,7 +38,7 @@ async def test_all_or_nothing(store: Store) -> None:
                   Unchanged("/hecd/none", 1), Created("/hecd/none", 1)):  # fmt: skip
         with pytest.raises(Conflict):
             await store.commit([Put("/hecd/a", b"2"), Put("/hecd/c", b"x")], [Absent("/hecd/z"), guard])
-    good = [Unchanged("/hecd/a", revision), Created("/hecd/a", revision), Absent("/hecd/z")]
+    good: list[Guard] = [Unchanged("/hecd/a", revision), Created("/hecd/a", revision), Absent("/hecd/z")]
     entries = (await at(store, await store.commit([Put("/hecd/a", b"2")], good))).entries
     assert entries["/hecd/a"].value == b"2"
     assert "/hecd/c" not in entries

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from runtime.errors import InvalidImage
 from runtime.images import archive, manifest
 from runtime.images.blobs import Blobs
-from runtime.images.build import build_image, link
+from runtime.images.build import LayerFiles, build_image, link
 from runtime.images.layers import Layers
 from runtime.images.reference import parse
 from runtime.images.registry import Registry
@@ -23,7 +23,10 @@ from runtime.model import Image, ImageConfig
 from tests.integration.runtime.oci_registry import FakeRegistry
 
 CONFIG = ImageConfig(("/e",), ("c",), {"A": "1"}, "7:8", "/w", ("80/tcp",), "SIGINT", {"l": "x"})
-FILES = ({"a": b"lower\n", "d/b": b"b\n", "gone": b"x"}, {"a": b"upper\n", ".wh.gone": b"", "l": link("d/b")})
+FILES: Sequence[LayerFiles] = (
+    {"a": b"lower\n", "d/b": b"b\n", "gone": b"x"},
+    {"a": b"upper\n", ".wh.gone": b"", "l": link("d/b")},
+)
 
 Bring = Callable[[ImageStore, Path, Path], list[Image]]
 

@@ -120,7 +120,7 @@ def ask(
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(socket_path)
         with contextlib.suppress(BrokenPipeError):  # the answer may come before the body is sent
-            sent = iter([body]) if chunked else body
+            sent = iter([body or b""]) if chunked else body
             connection.request(method, path, sent, {"Host": host, **(headers or {})}, encode_chunked=chunked)
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())

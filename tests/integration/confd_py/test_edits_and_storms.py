@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,7 +148,12 @@ def test_dest_is_put_back(daemon: Daemon, harm: str) -> None:
         out.chmod(0o600)
         within(HEARD_S, "its mode is back", lambda: out.stat().st_mode & 0o777 == 0o640)
         return
-    {"edit": lambda: out.write_text("mine"), "remove": out.unlink, "replace": lambda: replaced(out, "mine")}[harm]()
+    harms: dict[str, Callable[[], object]] = {
+        "edit": lambda: out.write_text("mine"),
+        "remove": out.unlink,
+        "replace": lambda: replaced(out, "mine"),
+    }
+    harms[harm]()
     daemon.becomes(out, "web", HEARD_S)
 
 

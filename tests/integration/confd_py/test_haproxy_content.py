@@ -79,6 +79,18 @@ class Site:
         with socket.create_connection(("127.0.0.1", self.tls), SOON_S) as sock, context.wrap_socket(sock) as tls:
             return hashlib.sha1(tls.getpeercert(binary_form=True) or b"").hexdigest()
 
+    def becomes(self, key: str, value: str) -> None:
+        """What is looked up, soon."""
+        within(SOON_S, f"{key} is {value}", lambda: self.looked_up(key) == value, lambda: self.looked_up(key))
+
+    def serves(self, pem: str) -> None:
+        """New connections are shown this certificate, soon."""
+        within(SOON_S, "the certificate is served", lambda: self.served() == sha1(pem), self.served)
+
+    def tells(self, dest: Path, words: str) -> None:
+        """The fault of a file has these words, soon."""
+        within(SOON_S, f"it is told: {words}", lambda: words in str(self.state(dest)("error")))
+
     def state(self, dest: Path) -> Callable[[str], object]:
         import json
 
@@ -106,18 +118,18 @@ def test_a_map_follows_without_a_reload(site: Site) -> None:
     site.ring.until_applied(site.ring.instance(1))
     site.ring.until_serving(1)
     reloads = site.ring.confd.state()["reloads"]
-    within(SOON_S, "read at start", lambda: site.looked_up("a") == "one")
+    site.becomes("a", "one")
     with load(site.ring.port) as running:
         for number in range(30):
             site.put("/routes/b", f"v{number}")
-            within(SOON_S, "looked up", lambda n=number: site.looked_up("b") == f"v{n}")
+            site.becomes("b", f"v{number}")
         site.ring.delete("/routes/a")
-        within(SOON_S, "gone", lambda: site.looked_up("a") == "none")
+        site.becomes("a", "none")
     assert running.failures == []
     assert site.map.read_text() == "b v29\n"
     assert site.ring.confd.state()["reloads"] == reloads
     site.put("/routes/c", "two words")
-    within(SOON_S, "refused", lambda: "cannot stand as a word" in str(site.state(site.map)("error")))
+    site.tells(site.map, "cannot stand as a word")
     assert site.map.read_text() == "b v29\n"
 
 
@@ -129,7 +141,7 @@ def test_a_certificate_follows_without_a_reload_and_a_bad_one_never_arrives(site
     for round_ in range(10):
         wanted = site.good[1 - round_ % 2]
         site.put("/certs/site", wanted)
-        within(SOON_S, "served", lambda w=wanted: site.served() == sha1(w))
+        site.serves(wanted)
     wanted = site.good[0]
     assert site.pem.read_text() == wanted
     assert site.pem.stat().st_mode & 0o777 == 0o600
@@ -140,11 +152,11 @@ def test_a_certificate_follows_without_a_reload_and_a_bad_one_never_arrives(site
     )
     for bad, words in ((mixed, "the key does not belong"), ("rubbish", "would be no certificate")):
         site.put("/certs/site", bad)
-        within(SOON_S, "told", lambda w=words: w in str(site.state(site.pem)("error")))
+        site.tells(site.pem, words)
         assert (site.pem.read_text(), site.served()) == (wanted, sha1(wanted))
     assert site.ring.confd.state()["reloads"] == reloads
     site.put("/certs/site", site.good[1])
-    within(SOON_S, "served", lambda: site.served() == sha1(site.good[1]))
+    site.serves(site.good[1])
     within(SOON_S, "no error", lambda: site.state(site.pem)("error") is None)
 
 

@@ -99,6 +99,10 @@ async def test_updates_that_race_reloads_all_land(direct: Direct) -> None:
 async def test_reloads_close_to_those_of_somebody_else_all_land(direct: Direct) -> None:
     """HAProxy 2.6 drops a reload silently that comes while another runs: here 2 to 250 ms after one."""
     dice = random.Random(5)
+
+    def answered(generation: int) -> None:
+        within(SOON_S, f"{generation} is answered", lambda: direct.generation() == generation)
+
     async with running(direct, {"main": ()}):
         before = direct.applier.tally.reloads
         for generation in range(1, 51):
@@ -106,7 +110,7 @@ async def test_reloads_close_to_those_of_somebody_else_all_land(direct: Direct) 
             await asyncio.sleep(0.002 * 125 ** dice.random())
             await direct.apply({"main": ()}, generation)
             # The old process may take a connection more in the moment before it is told to leave.
-            within(SOON_S, f"{generation} is answered", lambda wanted=generation: direct.generation() == wanted)
+            answered(generation)
     assert direct.applier.tally.reloads - before == 50
 
 

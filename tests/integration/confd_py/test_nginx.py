@@ -107,12 +107,13 @@ def test_a_service_without_instances_answers_503_and_holds_up_nobody(ring: Nginx
 
 
 def test_tcp_mode(ring: NginxRing) -> None:
-    port = {"published": free_port(), "target": 80, "mode": "tcp", "hostnames": []}
-    ring.until_applied(ring.service("db", ports=[port], balance="leastconn"))
+    port = free_port()
+    tcp = {"published": port, "target": 80, "mode": "tcp", "hostnames": []}
+    ring.until_applied(ring.service("db", ports=[tcp], balance="leastconn"))
     with pytest.raises(ConnectionError):
-        ring.ask(port=port["published"])
+        ring.ask(port=port)
     ring.until_applied(ring.instance(1, service="db"))
-    assert ring.ask(port=port["published"]) == (200, "db.1")
+    assert ring.ask(port=port) == (200, "db.1")
 
 
 def test_what_a_server_sees_of_the_client(ring: NginxRing) -> None:
@@ -243,7 +244,9 @@ def test_a_port_that_only_nginx_finds_in_use_has_the_old_file_put_back(ring: Ngi
         ring.service("api", port=port)
         revision = ring.instance(1, service="api")
         state = error_of(ring, "nginx could not apply the new configuration")
-        assert f"bind() to 127.0.0.1:{port} failed (98: Address already in use)" in state["error_details"]
+        details = state["error_details"]
+        assert isinstance(details, list)
+        assert f"bind() to 127.0.0.1:{port} failed (98: Address already in use)" in details
         assert (ring.nginx.config.read_text(), ring.nginx.generation()[1]) == (good, stamp)
         assert ring.ask() == (200, "web.1")
     ring.until_applied(revision)
@@ -319,13 +322,16 @@ def test_reloads_by_somebody_else_all_the_time(ring: NginxRing) -> None:
         while not ending.wait(0.03):
             os.kill(ring.nginx.master_pid, signal.SIGHUP)
 
+    def gets_some(name: str) -> None:
+        within(SOON_S, f"{name} gets some", lambda: name in ring.serving(20))
+
     thread = threading.Thread(target=hang_up, daemon=True)
     thread.start()
     try:
         for number in range(2, 5):
             ring.until_applied(ring.instance(number))
             # Each generation begins with the first server, and may live for a few requests only.
-            within(SOON_S, f"web.{number} gets some", lambda name=f"web.{number}": name in ring.serving(20))
+            gets_some(f"web.{number}")
     finally:
         ending.set()
         thread.join(SOON_S)
@@ -365,10 +371,14 @@ def test_confd_restarted_needs_no_reload(ring: NginxRing) -> None:
 
 def test_confd_killed_between_file_and_reload(ring: NginxRing) -> None:
     config = ring.nginx.config
+
+    def replaced(old: int) -> None:
+        within(SOON_S, "the file is in place", lambda: config.stat().st_ino != old)
+
     for number in range(2, 12):
         inode = config.stat().st_ino
         ring.instance(number)
-        within(SOON_S, "the file is in place", lambda old=inode: config.stat().st_ino != old)
+        replaced(inode)
         ring.confd.kill()
         time.sleep(0.5)  # a reload, had it been asked for, would be done; one that takes longer is waited for
 

@@ -25,8 +25,12 @@ def port(ring: Ring, published: int = 0, **changes: object) -> dict[str, object]
 def serving(ring: Ring, *names: str) -> None:
     """Wait until all these instances get requests."""
     for name in names:
-        backend = f"{name.rpartition('.')[0]}.80"
-        within(SOON_S, f"{name} serves", lambda b=backend, n=name: n in ring.haproxy.serving(b))
+        _serves(ring, name)
+
+
+def _serves(ring: Ring, name: str) -> None:
+    backend = f"{name.rpartition('.')[0]}.80"
+    within(SOON_S, f"{name} serves", lambda: name in ring.haproxy.serving(backend))
 
 
 ROUTES = (
@@ -182,7 +186,12 @@ def test_a_client_that_asks_too_often_is_told_so(ring: Ring) -> None:
         assert ask(ring.port).headers["retry-after"] == "5"
         assert web.hits == 5
         assert ask(ring.port, "/other").status == 200
-        within(15, "let in again", lambda: (time.sleep(1.5), ask(ring.port).status == 200)[1])
+
+        def let_in() -> bool:
+            time.sleep(1.5)
+            return ask(ring.port).status == 200
+
+        within(15, "let in again", let_in)
 
 
 def test_a_body_that_is_too_large_or_of_no_length_is_refused(ring: Ring) -> None:

@@ -44,6 +44,10 @@ async def test_nothing_is_lost_or_told_twice_while_members_are_killed_and_frozen
 
         watcher = asyncio.create_task(watching())
         writing = asyncio.create_task(write_until(writer, stop))
+
+        async def gone_on(reached: int) -> None:
+            await becomes(lambda: seen[-1][0] > reached + 20)
+
         for round_number in range(6):
             victim = in_use(reader, members)
             await becomes(lambda: bool(seen))
@@ -53,7 +57,7 @@ async def test_nothing_is_lost_or_told_twice_while_members_are_killed_and_frozen
                 victim.kill()
             reached = seen[-1][0]
             # One that is frozen is noticed after some 9 s; without pings of our own it would take a minute and more.
-            await becomes(lambda reached=reached: seen[-1][0] > reached + 20)  # type: ignore[misc]
+            await gone_on(reached)
             if round_number % 2:
                 victim.thaw()
             else:
@@ -73,12 +77,16 @@ async def test_nothing_is_lost_or_told_twice_while_members_are_killed_and_frozen
 async def test_calls_and_leases_go_on_without_the_member_in_use(members: list[EtcdServer]) -> None:
     async with Client([m.endpoint for m in members]) as client, Lease(client, 15) as lease:
         await client.put("/k/a", b"1", lease.id)
+
+        async def kept_alive(renewed: float) -> None:
+            await becomes(lambda: lease.deadline > renewed)
+
         for harm in ("kill", "freeze"):
             victim = in_use(client, members)
             getattr(victim, harm)()
             assert await client.get("/k/a") is not None  # within the ten seconds of a call
             renewed = lease.deadline
-            await becomes(lambda renewed=renewed: lease.deadline > renewed)  # type: ignore[misc]
+            await kept_alive(renewed)
             if harm == "kill":
                 await asyncio.to_thread(victim.start)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -39,7 +39,7 @@ class Rooted:
     def place(self, name: str = "web") -> Place:
         return Place(self.paths.namespace(name))
 
-    def join(self, peers: list[Peer], **settings: int) -> list[str]:
+    def join(self, peers: list[Peer], **settings: Any) -> list[str]:
         return self.do(lambda host: host.network.join(Overlay(self.underlay, NETWORK, **settings), peers))
 
     @property

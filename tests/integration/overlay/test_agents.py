@@ -153,6 +153,10 @@ class Cluster:
     def becomes(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
         becomes(condition, within_s, self.logs)
 
+    def reaches(self, here: Node, address: str) -> None:
+        """A container of that node becomes able to reach this address."""
+        self.becomes(lambda: here.web.reaches(address, within_s=1.0))
+
     def logs(self) -> str:
         return "\n".join(f"--- {n.name}\n" + "\n".join(n.log.read_text().splitlines()[-15:]) for n in self.nodes)
 
@@ -172,8 +176,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, layout: Path) -> Iterator[
             _load(node, layout)
             node.start()
         found.etcd.put(schema.put(RELEASE), *(schema.put(_order(node)) for node in found.nodes))
+        found.becomes(lambda: all((node.instance or {}).get("state") == "running" for node in found.nodes), 60.0)
         for node in found.nodes:
-            found.becomes(lambda n=node: (n.instance or {}).get("state") == "running", 30.0)
             endpoint = (node.instance or {})["endpoints"]["80"]
             found.address[node.name] = endpoint.partition(":")[0]
         yield found
@@ -214,7 +218,7 @@ def test_nodes_announce_their_tunnel_ends_and_containers_reach_all_others(cluste
         }  # fmt: skip
     for here in cluster.nodes:
         for address in cluster.address.values():
-            cluster.becomes(lambda h=here, a=address: h.web.reaches(a, within_s=1.0))
+            cluster.reaches(here, address)
             assert here.machine.reaches(address), "the load balancer of the node"
 
 
@@ -261,8 +265,11 @@ def test_a_node_that_moved_is_followed(cluster: Cluster) -> None:
         cluster.becomes(lambda: (three.record or {}).get("address") == three.address)
         cluster.becomes(lambda: one.web.reaches(cluster.address["h3"], within_s=0.5))
         assert three.web.reaches(cluster.address["h2"])
-        for node in (one, two):
-            cluster.becomes(lambda n=node: "10.200.0.103" in _shell(n.machine, f"bridge fdb show dev {n.tunnel}"))
+        cluster.becomes(
+            lambda: all(
+                "10.200.0.103" in _shell(node.machine, f"bridge fdb show dev {node.tunnel}") for node in (one, two)
+            )
+        )
     assert others.lost == 0
 
 
@@ -272,11 +279,9 @@ def test_a_node_is_let_go_with_its_claim_and_back_with_it(cluster: Cluster) -> N
     with streaming(one.web, two.web, cluster.address["h2"]) as others:
         three.end(signal.SIGKILL)
         cluster.etcd.ctl("del", f"/hecd/claims/{subnet.replace('/', '-')}")
-        for node in (one, two):
-            cluster.becomes(lambda n=node: subnet not in _shell(n.machine, "ip route"))
+        cluster.becomes(lambda: all(subnet not in _shell(node.machine, "ip route") for node in (one, two)))
         three.start()
-        for node in (one, two):
-            cluster.becomes(lambda n=node: subnet in _shell(n.machine, "ip route"))
+        cluster.becomes(lambda: all(subnet in _shell(node.machine, "ip route") for node in (one, two)))
         cluster.becomes(lambda: one.web.reaches(cluster.address["h3"], within_s=0.5))
     assert others.lost == 0
 
@@ -301,8 +306,7 @@ def test_containers_find_a_service_by_name_also_while_an_agent_is_away(cluster: 
         reply = one.web.do(lambda: dns.query.udp(query, server, timeout=20.0))
         return sorted(item.address for rrset in reply.answer for item in rrset)
 
-    for name in ("web", "web.hecd"):
-        cluster.becomes(lambda n=name: found(n) == everybody)
+    cluster.becomes(lambda: found("web") == found("web.hecd") == everybody)
     one.end(signal.SIGKILL)
     cluster.becomes(lambda: one.record is None)
     assert found("web") == everybody

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from runtime.model import PublishedPort
 from tests.fakes.podman_service import PodmanService
 from tests.integration.announce.dockerd import Dockerd
 from tests.integration.overlay.conftest import Hosts, Rooted, emptied
-from tests.integration.overlay.lab import OUTSIDE, Place, built
+from tests.integration.overlay.lab import OUTSIDE, Machine, Place, built
 from tests.integration.overlay.test_hosts import heard_from, heard_from_port, mtu
 
 
@@ -37,20 +38,18 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, layout: Path) -> Iterator[Ho
         found = Hosts()
         found.lab = lab
         for machine, (engine, socket) in zip(lab.hosts, sockets.items(), strict=True):
-
-            def opened(machine=machine, engine=engine, socket=socket) -> Host:  # type: ignore[no-untyped-def]
-                root = machine.root
-                return Host.open(
-                    root / "lib", root / "run", machine.subnet, machine.bridge, engine=engine, socket=socket
-                )
-
-            host = Rooted(machine, machine.do(opened), machine.underlay)
+            host = Rooted(machine, machine.do(partial(_opened, machine, engine, socket)), machine.underlay)
             stack.callback(host.do, emptied)
             host.do(lambda opened: opened.images.load(layout))
             host.address = host.start("web")
             found.append(host)
         found.join()
         yield found
+
+
+def _opened(machine: Machine, engine: str, socket: str) -> Host:
+    root = machine.root
+    return Host.open(root / "lib", root / "run", machine.subnet, machine.bridge, engine=engine, socket=socket)
 
 
 def test_containers_of_all_engines_reach_each_other_by_their_own_addresses(mixed: Hosts) -> None:

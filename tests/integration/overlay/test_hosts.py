@@ -122,6 +122,10 @@ def test_what_somebody_deleted_comes_back_and_what_is_right_is_not_touched(hosts
     one, two = hosts[0], hosts[1]
     assert one.join(hosts.peers_of(one)) == []
     ours = f"dev {one.tunnel}"
+
+    def nft(line: str) -> None:
+        one.machine.do(lambda: Nft().run(line))
+
     for spoil in (
         f"ip route del {two.machine.subnet} {ours}",
         f"ip neigh del 10.87.2.0 {ours}",
@@ -135,7 +139,7 @@ def test_what_somebody_deleted_comes_back_and_what_is_right_is_not_touched(hosts
         f"nft delete table ip hecd_{one.paths.id}",
     ):
         if spoil.startswith("nft "):
-            one.machine.do(lambda line=spoil: Nft().run(line.removeprefix("nft ")))
+            nft(spoil.removeprefix("nft "))
         else:
             shell(one.machine, spoil)
         one.join(hosts.peers_of(one))

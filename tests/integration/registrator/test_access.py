@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.fakes.etcd_server import EtcdServer
 
 
 @pytest.fixture
-def guarded(tmp_path: Path):  # type: ignore[no-untyped-def]
+def guarded(tmp_path: Path) -> Iterator[EtcdServer]:
     """An etcd that asks for the user root."""
     server = EtcdServer(tmp_path).start()
     try:

@@ -72,9 +72,9 @@ async def test_a_good_release_gets_its_exact_share_and_is_promoted_though_the_le
     assert two.rollout.state == "done", two.rollout.reason
     assert two.failures == []
     assert not two.instances(1) and len(two.instances(2)) == 4
+    usually = "old servers go when their last check is over"
+    await two.until(lambda: all(usual(edge.haproxy.servers()) for edge in two.edges), PATIENT_S, usually)
     for edge in two.edges:
-        servers = edge.haproxy.servers
-        await two.until(lambda s=servers: usual(s()), PATIENT_S, "old servers go when their last check is over")
         assert edge.confd.state()["reloads"] == 1, "for the new port, and none for the release"
 
 

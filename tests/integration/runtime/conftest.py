@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,14 +117,14 @@ def runtime_host(root: Root, layout: Path) -> Iterator[Host]:
     host.close()
 
 
-def run(host: Host, name: str, *argv: str, **options: object) -> Container:
+def run(host: Host, name: str, *argv: str, **options: Any) -> Container:
     """Create and start a container of the test image; it serves HTTP on port 80 unless `argv` says otherwise."""
-    spec = ContainerSpec(name, str(options.pop("image", IMAGE)), command=argv or None, **options)  # type: ignore[arg-type]
+    spec = ContainerSpec(name, str(options.pop("image", IMAGE)), command=argv or None, **options)
     host.containers.create(spec)
     return host.containers.start(name)
 
 
-def finished(host: Host, name: str, *argv: str, within_s: float = 30.0, **options: object) -> Container:
+def finished(host: Host, name: str, *argv: str, within_s: float = 30.0, **options: Any) -> Container:
     """The same, and wait for its end."""
     run(host, name, *argv, **options)
     assert host.containers.wait(name, within_s), f"{name} still runs"

@@ -19,7 +19,7 @@ class FakeRegistry:
     def __init__(self, layout: Path, images: dict[str, str]) -> None:
         index = json.loads((layout / "index.json").read_text())
         by_ref = {e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in index["manifests"]}
-        self.tags = {name: by_ref[ref] for name, ref in images.items()}
+        self.tags: dict[str, str] = {name: by_ref[ref] for name, ref in images.items()}
         self.requests: list[str] = []
         self._blobs = {f"sha256:{p.name}": p.read_bytes() for p in (layout / "blobs/sha256").iterdir()}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())

@@ -92,8 +92,8 @@ def test_no_name_in_a_tar_leads_out_of_where_it_is_put(tmp_path: Path, name: str
         info = tarfile.TarInfo(name)
         info.size = 4
         tar.addfile(info, io.BytesIO(b"evil"))
-    with (tmp_path / "tar").open("rb") as file, pytest.raises(NotCopied, match="leads out"):
-        ended(unpacking(HERE, str(tmp_path / "in"), file))
+    with (tmp_path / "tar").open("rb") as packed, pytest.raises(NotCopied, match="leads out"):
+        ended(unpacking(HERE, str(tmp_path / "in"), packed))
     assert below(tmp_path) == ["in", "tar"]
 
 

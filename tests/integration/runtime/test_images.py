@@ -11,25 +11,27 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.errors import ImageNotFound, InvalidImage, RegistryUnavailable
 from runtime.host import Host
-from runtime.images.build import Entry, build_image, directory, link
+from runtime.images.build import Entry, LayerFiles, build_image, directory, link
 from runtime.images.layers import MOUNTPOINTS, directory_name
 from runtime.model import ContainerSpec, ImageConfig
 from tests.integration.runtime.conftest import BASE, IMAGE, Root, finished, run, texts
 from tests.integration.runtime.oci_registry import FakeRegistry
 
+Member = tuple[str, bytes, dict[str, object]]  # of a tar: its name, its content, what else its header says
 SHOW = ("/bin/sh", "-c", "cd /d && ls -a && cat */* 2>/dev/null")
 
 
 def test_later_layers_change_hide_and_replace(runtime_host: Host, tmp_path: Path) -> None:
-    layers = [
+    layers: list[LayerFiles] = [
         {**BASE, "d/kept/f": b"kept\n", "d/changed/f": b"old\n", "d/gone/f": b"gone\n", "d/opaque/old": b"old\n",
          "d/to_file/f": b"x\n", "d/to_dir": b"a file\n", "d/hidden": b"h\n"},
         {"d/changed/f": b"new\n", "d/.wh.gone": b"", "d/opaque/.wh..wh..opq": b"", "d/opaque/new": b"fresh\n",
@@ -74,7 +76,8 @@ def test_no_name_leads_out_of_a_layer(runtime_host: Host, root: Root, tmp_path: 
     outside = tmp_path / "outside"
     outside.mkdir()
     links = [("out", str(outside)), ("up", "../../../../../../../.." + str(outside))]
-    tar = raw_tar([*((n, b"", {"type": tarfile.SYMTYPE, "linkname": to}) for n, to in links), (name, b"x", {})])
+    members: list[Member] = [(n, b"", {"type": tarfile.SYMTYPE, "linkname": to}) for n, to in links]
+    tar = raw_tar([*members, (name, b"x", {})])
     before = tree(root.lib.parent)
     with contextlib.suppress(InvalidImage):  # refused or kept inside, both are well
         load_raw(runtime_host, tmp_path, "t/escape:1", [tar])
@@ -207,15 +210,15 @@ def test_gc_keeps_what_is_used_named_or_asked_for(runtime_host: Host, root: Root
     for i in range(3):
         build_image(tmp_path / "l", "t/app:1", [BASE, {"v": b"%d" % i}])
         versions += runtime_host.images.load(tmp_path / "l")
-    runtime_host.images.untag(IMAGE)
-    swept = runtime_host.images.gc(keep=[versions[0].digest])
+    runtime_host.catalog.untag(IMAGE)
+    swept = runtime_host.catalog.gc(keep=[versions[0].digest])
     assert swept.images == (versions[1].digest,)
     assert (swept.layers, swept.blobs) == (1, 3)
-    swept = runtime_host.images.gc(unused=True)
+    swept = runtime_host.catalog.gc(unused=True)
     assert set(swept.images) == {versions[0].digest, versions[2].digest}
     assert [i.digest for i in runtime_host.images.list()] == [used.digest]
     runtime_host.containers.remove("c")
-    assert runtime_host.images.gc(unused=True).images == (used.digest,)
+    assert runtime_host.catalog.gc(unused=True).images == (used.digest,)
     assert os.listdir(root.lib / "layers") == [MOUNTPOINTS]
     assert tree(root.lib / "images/blobs/sha256") == set()
 
@@ -223,7 +226,7 @@ def test_gc_keeps_what_is_used_named_or_asked_for(runtime_host: Host, root: Root
 def test_gc_sweeps_what_a_crash_left(runtime_host: Host, root: Root) -> None:
     (root.lib / "layers/.half").mkdir()
     (root.lib / "images/blobs/sha256/.half").touch()
-    runtime_host.images.gc()
+    runtime_host.catalog.gc()
     assert not [p for p in tree(root.lib) if p.name == ".half"]
     finished(runtime_host, "c", "/bin/true")
 
@@ -238,7 +241,7 @@ def test_pull_from_a_registry(runtime_host: Host, registry: FakeRegistry) -> Non
     with registry:
         ref = f"{registry.address}/team/app:1"
         resolved = runtime_host.images.resolve(ref)
-        runtime_host.images.gc(unused=True)
+        runtime_host.catalog.gc(unused=True)
         pulled = runtime_host.images.pull(ref)
         assert (resolved.digest, resolved.config) == (pulled.digest, pulled.config)
         asked = len(registry.requests)
@@ -252,14 +255,14 @@ def test_pull_of_an_index_takes_this_platforms_image(runtime_host: Host, registr
     with registry:
         ref = f"{registry.address}/team/app:many"
         wanted = registry.add_index("team/app:many", "team/app:1")
-        runtime_host.images.gc(unused=True)
+        runtime_host.catalog.gc(unused=True)
         assert runtime_host.images.resolve(ref).digest == wanted
         assert runtime_host.images.pull(ref).digest == wanted
 
 
 def test_eight_pulls_at_once(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
-        runtime_host.images.gc(unused=True)
+        runtime_host.catalog.gc(unused=True)
         names = [f"team/app:{i}" for i in range(8)]
         for name in names:
             registry.tags[name] = registry.tags["team/app:1"]
@@ -270,7 +273,7 @@ def test_eight_pulls_at_once(runtime_host: Host, registry: FakeRegistry) -> None
 
 def test_a_registry_that_sends_something_else(runtime_host: Host, registry: FakeRegistry) -> None:
     with registry:
-        runtime_host.images.gc(unused=True)
+        runtime_host.catalog.gc(unused=True)
         registry.spoil_layers()
         with pytest.raises(InvalidImage, match="sent something else"):
             runtime_host.images.pull(f"{registry.address}/team/app:1")
@@ -289,7 +292,7 @@ def test_what_a_registry_lacks(runtime_host: Host, registry: FakeRegistry) -> No
     assert "not on this host" in caught.value.brief
 
 
-def raw_tar(members: list[tuple[str, bytes, dict[str, object]]]) -> bytes:
+def raw_tar(members: Sequence[Member]) -> bytes:
     """A tar with exactly these members, however odd."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -303,18 +306,18 @@ def raw_tar(members: list[tuple[str, bytes, dict[str, object]]]) -> bytes:
 
 
 def load_raw(
-    host: Host, tmp_path: Path, ref: str, layers: list[object], stored: list[bytes | None] | None = None
+    host: Host, tmp_path: Path, ref: str, layers: Sequence[LayerFiles | bytes], stored: Sequence[bytes | None] = ()
 ) -> None:
     """Load an image whose layers are given as tars (bytes); `stored` are the blobs that stand for them."""
     layout = tmp_path / "raw"
-    placeholders = [layer if isinstance(layer, dict) else {"x": b"%d" % i} for i, layer in enumerate(layers)]
+    placeholders = [{"x": b"%d" % i} if isinstance(layer, bytes) else layer for i, layer in enumerate(layers)]
     build_image(layout, ref, placeholders, compress=False)
     index = json.loads((layout / "index.json").read_text())
     manifest = read_blob(layout, index["manifests"][0]["digest"])
     config = read_blob(layout, manifest["config"]["digest"])
     for i, layer in enumerate(layers):
         if isinstance(layer, bytes):
-            blob = (stored or [None] * len(layers))[i] or layer
+            blob = (stored[i] if stored else None) or layer
             config["rootfs"]["diff_ids"][i] = digest(layer)
             manifest["layers"][i].update(digest=add_blob(layout, blob), size=len(blob))
     manifest["config"]["digest"] = add_blob(layout, json.dumps(config).encode())
@@ -323,8 +326,8 @@ def load_raw(
     host.images.load(layout)
 
 
-def read_blob(layout: Path, name: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads((layout / "blobs/sha256" / name[7:]).read_bytes())
+def read_blob(layout: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((layout / "blobs/sha256" / name[7:]).read_bytes())
     return found
 
 

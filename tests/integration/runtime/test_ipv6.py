@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -42,7 +43,8 @@ def test_a_container_has_both_addresses_and_is_reached_by_both(runtime_host: Hos
     heard = Path(SETTINGS, "uplink0/accept_ra")
     assert heard.read_text().strip() == "1"
     web = run(runtime_host, "web")
-    assert web.address6 == f"{root.subnet6.removesuffix('/64')}{web.address.rpartition('.')[2]}"  # type: ignore[union-attr]
+    assert root.subnet6 is not None
+    assert web.address6 == f"{root.subnet6.removesuffix('/64')}{web.address.rpartition('.')[2]}"
     flags = [
         line.split()[4]
         for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
@@ -149,7 +151,7 @@ def test_who_goes_on_sending_reaches_the_next_container_of_a_port(runtime_host: 
         client.connect(("::1", port))
         for name in ("first", "second"):
             run(runtime_host, name, ports=(PublishedPort(port, 5353, "udp"),))
-            with in_thread(lambda name=name: _socket(str(runtime_host.paths.namespace(name)), 5353)) as server:
+            with in_thread(partial(_socket, str(runtime_host.paths.namespace(name)), 5353)) as server:
                 for _ in range(2):  # the first may only tell that nobody was there
                     with contextlib.suppress(ConnectionRefusedError):
                         client.send(name.encode())

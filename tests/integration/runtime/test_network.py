@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_a_range_is_published_and_withdrawn_whole(runtime_host: Host) -> None:
     web = run(runtime_host, "web", ports=ports)
     place = str(runtime_host._paths.namespace("web"))
     for n in range(3):
-        server = in_thread(lambda port=9000 + n: _udp_server(place, web.address, port))
+        server = in_thread(partial(_udp_server, place, web.address, 9000 + n))
         with server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             server.settimeout(20.0)
             client.sendto(b"%d" % n, ("127.0.0.1", first + n))

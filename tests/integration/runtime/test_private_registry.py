@@ -14,7 +14,7 @@ import pytest
 
 from runtime.errors import CredentialsUnreadable, ImageNotFound, RegistryDenied, RegistryUnavailable, RegistryUntrusted
 from runtime.host import Host
-from runtime.images.build import build_image
+from runtime.images.build import LayerFiles, build_image
 from runtime.model import Fetching
 from tests.fakes.ports import free_port
 from tests.integration.runtime.conftest import BASE, IMAGE, Root
@@ -27,9 +27,9 @@ LARGE_BYTES = 6 << 20
 def pushed(tmp_path_factory: pytest.TempPathFactory, layout: Path) -> Iterator[PrivateRegistry]:
     """A private registry with team/app:1 (the test image), :2 (as Docker pushes it), :large, :large-too."""
     folder = tmp_path_factory.mktemp("pushed")
+    large: LayerFiles = {**BASE, "big": os.urandom(LARGE_BYTES)}
     for name in ("large", "large-too"):
-        layers = [{**BASE, "big": os.urandom(LARGE_BYTES)}] if name == "large" else layers  # noqa: F821
-        build_image(folder / "large", name, [*layers, {"name": name.encode()}])
+        build_image(folder / "large", name, [large, {"name": name.encode()}])
     folder.chmod(0o755)
     folder.parent.chmod(0o755)
     with PrivateRegistry(folder / "registry") as registry:

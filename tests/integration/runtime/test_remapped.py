@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return policy.FILE
 
 
-def said(host: Host, script: str, **wishes: object) -> list[str]:
+def said(host: Host, script: str, **wishes: Any) -> list[str]:
     finished(host, "said", "/bin/sh", "-c", f"({script}) 2>&1", **wishes)
     found = texts(host, "said")
     host.containers.remove("said")
@@ -120,8 +121,8 @@ def test_files_are_copied_in_and_out(runtime_host: Host, tmp_path: Path) -> None
 
 
 def test_out_of_it_only_where_the_host_allows_it(runtime_host: Host, settings: Path) -> None:
-    def made(**wishes: object) -> Container:
-        found = runtime_host.containers.create(ContainerSpec("c", IMAGE, **wishes))  # type: ignore[arg-type]
+    def made(**wishes: Any) -> Container:
+        found = runtime_host.containers.create(ContainerSpec("c", IMAGE, **wishes))
         runtime_host.containers.remove("c")
         return found
 

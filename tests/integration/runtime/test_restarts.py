@@ -78,9 +78,13 @@ def test_a_good_end_is_no_failure(runtime_host: Host, root: Root) -> None:
 
 def test_what_is_killed_comes_back_under_its_address(runtime_host: Host) -> None:
     first = run(runtime_host, "web", restart=Restart("always"))
+
+    def restarted(count: int) -> None:
+        becomes(lambda: runtime_host.containers.inspect("web").restarts == count, within_s=30.0)
+
     for count in (1, 2):
         os.kill(runtime_host.containers.inspect("web").pid or 0, signal.SIGKILL)
-        becomes(lambda count=count: runtime_host.containers.inspect("web").restarts == count, within_s=30.0)
+        restarted(count)
         becomes(lambda: runtime_host.containers.inspect("web").state is State.RUNNING)
     assert runtime_host.containers.inspect("web").address == first.address
 

@@ -22,6 +22,11 @@ def files(host: Host, name: str) -> list[Path]:
     return [*logfiles.older(log), log]
 
 
+def rotated(host: Host, name: str, times: int) -> None:
+    """Its log becomes more files than so many."""
+    becomes(lambda: len(files(host, name)) > times, within_s=60.0)
+
+
 # It goes on after each 4,000, which fill a file three times, when the test says so.
 HOLD = "[ $((i%4000)) = 0 ] && until [ -e /go.$i ]; do sleep 0.02; done"
 HELD = f"i=0; while [ $i -lt 20000 ]; do {STEP}; {HOLD}; done"
@@ -37,7 +42,7 @@ def test_no_line_is_lost_while_files_change(runtime_host: Host) -> None:
     follower = threading.Thread(target=follow)
     follower.start()
     for step in range(1, 6):
-        becomes(lambda step=step: len(files(runtime_host, "c")) > step, within_s=60.0)
+        rotated(runtime_host, "c", step)
         assert runtime_host.inside.exec_probe("c", ["/bin/busybox", "touch", f"/go.{4000 * step}"], 30.0)[0] == 0
     assert runtime_host.containers.wait("c", 60.0)
     follower.join(30.0)

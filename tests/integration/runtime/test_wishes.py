@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from runtime.model import ContainerSpec, MemoryFile, Mount, Ulimit
 from tests.integration.runtime.conftest import IMAGE, finished, run, texts
 
 
-def said(host: Host, script: str, **wishes: object) -> list[str]:
+def said(host: Host, script: str, **wishes: Any) -> list[str]:
     """What the script writes."""
     finished(host, "c", "/bin/sh", "-c", script, **wishes)
     found = texts(host, "c")

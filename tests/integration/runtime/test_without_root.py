@@ -13,7 +13,7 @@ import pytest
 
 from runtime.errors import NotPermitted
 from runtime.host import Host
-from runtime.images.build import build_image, directory
+from runtime.images.build import LayerFiles, build_image, directory
 from runtime.model import ImageConfig
 from tests.fakes.ports import free_port
 from tests.integration.announce.namespace import own_network
@@ -32,7 +32,7 @@ def user() -> Iterator[User]:
     """Has the test image. In the end, nothing is left but images."""
     with own_network(), ordinary_user() as found:
         subprocess.run(["ip", "addr", "add", OUTSIDE, "dev", "lo"], check=True)
-        old = {"srv/old": b"", "d": directory(0o755), "d/old": b"", "d/gone": b""}
+        old: LayerFiles = {"srv/old": b"", "d": directory(0o755), "d/old": b"", "d/gone": b""}
         new = {"srv/.wh..wh..opq": b"", "srv/index.html": b"hello\n", "d/.wh.gone": b""}
         build_image(found.folder / "layout", IMAGE, [{**BASE, **old}, new], ImageConfig(command=SERVE))
         done(found, "image", "load", str(found.folder / "layout"))

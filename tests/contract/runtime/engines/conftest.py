@@ -47,9 +47,17 @@ class Root:
     bridge: str
     subnet6: str
 
-    def open(self, **other: str) -> Host:
-        given = {"engine": self.engine.name, "socket": self.engine.socket, "subnet6": self.subnet6, **other}
-        return Host.open(self.folder / "lib", self.folder / "run", self.subnet, self.bridge, **given)
+    def open(self, engine: str | None = None, socket: str | None = None) -> Host:
+        """With its own engine and socket unless others are named; "" names none."""
+        return Host.open(
+            self.folder / "lib",
+            self.folder / "run",
+            self.subnet,
+            self.bridge,
+            engine=self.engine.name if engine is None else engine,
+            socket=self.engine.socket if socket is None else socket,
+            subnet6=self.subnet6,
+        )
 
 
 @pytest.fixture(scope="session")

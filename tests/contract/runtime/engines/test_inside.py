@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.fakes.ports import free_port
 from tests.integration.runtime.conftest import answers, becomes, finished, run, texts
 
 
-def said(host: Host, *argv: str, **options: object) -> list[str]:
+def said(host: Host, *argv: str, **options: Any) -> list[str]:
     """What a container of this description writes."""
     finished(host, "said", *argv, **options)
     found = texts(host, "said")
@@ -127,14 +128,18 @@ def test_containers_reach_each_other_by_address_and_by_name(host: Host) -> None:
     host.network.names.serve({"shop": [web.address]})
     run(host, "asker", "/bin/sleep", "60")
     get = 'printf "GET /index.html HTTP/1.0\\r\\n\\r\\n" | busybox nc'
-    for there in (web.address, "shop", "shop.hecd"):
+
+    def reach(there: str) -> None:
         found: list[object] = []
 
-        def reaches(there: str = there, found: list[object] = found) -> bool:
+        def reached() -> bool:
             found[:] = host.inside.exec_probe("asker", ["/bin/sh", "-c", f"{get} {there} 80"], 30.0)
             return "hello" in str(found)
 
-        becomes(reaches, 10.0, lambda found=found: str(found))
+        becomes(reached, 10.0, lambda: str(found))
+
+    for there in (web.address, "shop", "shop.hecd"):
+        reach(there)
     host.network.names.end()
 
 
@@ -145,13 +150,18 @@ def test_anyone_may_listen_on_low_ports(host: Host) -> None:
 # written
 
 
+def written(host: Host, name: str, lines: list[str]) -> None:
+    """These lines, and no more, become what it wrote."""
+    becomes(lambda: texts(host, name) == lines)
+
+
 def test_lines_have_their_stream_and_their_time(host: Host, engine: Engine) -> None:
     whole_seconds = engine.name == "podman"  # its socket tells no more
     before = datetime.now(UTC) - timedelta(seconds=whole_seconds)
     # Whoever reads both streams late reads them in any order: each is written once the one before is in the log.
     run(host, "job", "/bin/sh", "-c", f"echo one; {HOLD.format(1)}; echo two >&2; {HOLD.format(2)}; printf three")
     for step, there in enumerate((["one"], ["one", "two"]), 1):
-        becomes(lambda there=there: texts(host, "job") == there)
+        written(host, "job", there)
         go_on(host, "job", step)
     assert host.containers.wait("job", 30.0)
     found = list(host.inside.logs("job"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +79,12 @@ def test_an_end_is_heard_of_without_asking_again_and_again(host: Host, monkeypat
     fd = host.containers.exit_fd("web") or -1
     asked: list[float] = [time.monotonic()]
     original = Connection.asking
-    monkeypatch.setattr(Connection, "asking", lambda self: asked.append(time.monotonic()) or original(self))
+
+    def asking(self: Connection) -> AbstractContextManager[Any]:
+        asked.append(time.monotonic())
+        return original(self)
+
+    monkeypatch.setattr(Connection, "asking", asking)
     # It looks when the subscription has been made, and at each event of the start, which may come late.
     becomes(lambda: time.monotonic() - asked[-1] > 2.5, 30.0, lambda: "events ring; nobody polls")
     assert not readable(fd, 0.0)

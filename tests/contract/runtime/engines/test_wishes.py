@@ -18,7 +18,7 @@ from runtime.errors import InvalidSpec, NotHere
 from runtime.host import Host
 from runtime.model import ContainerSpec, Device, LogLimits, MemoryFile, Mount, Restart, State, Ulimit
 from tests.contract.runtime.engines.conftest import Engine
-from tests.contract.runtime.engines.test_inside import HOLD, go_on, said
+from tests.contract.runtime.engines.test_inside import HOLD, go_on, said, written
 from tests.integration.runtime.conftest import IMAGE, becomes, finished, run, texts
 
 NO_CHMOD = {"names": ["chmod", "fchmod", "fchmodat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
@@ -158,8 +158,8 @@ def test_a_small_log_keeps_its_end(host: Host, engine: Engine) -> None:
 def test_lines_of_a_span_of_time(host: Host, engine: Engine) -> None:
     # Podman's socket tells whole seconds: longer pauses tell the lines apart. They begin when a line is in the log.
     run(host, "job", "/bin/sh", "-c", f"echo one; {HOLD.format(1)}; echo two; {HOLD.format(2)}; echo three")
-    for step in (1, 2):
-        becomes(lambda step=step: len(texts(host, "job")) == step)
+    for step, lines in ((1, ["one"]), (2, ["one", "two"])):
+        written(host, "job", lines)
         time.sleep(2.1 if engine.name == "podman" else 0.05)
         go_on(host, "job", step)
     assert host.containers.wait("job", 30.0)
