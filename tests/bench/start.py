@@ -1,6 +1,6 @@
 """From an assignment in etcd to the port answering, through a real agent: the sample app, one instance at a time.
 
-    python tests/bench/start.py --count 30
+    python -m tests.bench.start --count 30
 
 Prints the median and the worst, and the same for the end: from the order to drain to the record being gone.
 """
