@@ -16,6 +16,7 @@ from registrator.orders import follow, give
 from registrator.registry.world import World
 
 SETTLED_WITHIN_S = 120.0
+MOST_DIGITS = 9  # what is too many is said by the order
 
 
 @click.command()
@@ -43,7 +44,7 @@ def _counts(words: Sequence[str]) -> dict[ServiceName, int]:
 
 def _pair(word: str) -> tuple[ServiceName, int]:
     name, _, count = word.partition("=")
-    if not name or not count.isascii() or not count.isdigit():
+    if not name or not count.isascii() or not count.isdigit() or len(count) > MOST_DIGITS:
         raise click.UsageError(f"{word!r} is not SERVICE=REPLICAS with REPLICAS 0 or more, as in web=5")
     return ServiceName(name), int(count)
 

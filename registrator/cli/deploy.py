@@ -106,7 +106,7 @@ async def _deploy(
         for warning in project.warnings:
             session.progress(f"note: {warning}")
         for change in changes:
-            for line in _lines(change):
+            for line in [*_lines(change), *(f"    → {p}" for p in change.places if change.kind == "update")]:
                 session.progress(line)
         started = time.monotonic()
         revision = await give.deploy(store, changes, now=time.time(), who=session.who(), under=[*lock, *still])

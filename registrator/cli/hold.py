@@ -7,6 +7,7 @@ import time
 import click
 
 from registrator.cli import session
+from registrator.cli.numbers import Seconds
 from registrator.errors import HecdError
 from registrator.model.hold import LONGEST_S
 from registrator.model.names import ServiceName
@@ -23,7 +24,7 @@ ACKNOWLEDGED_WITHIN_S = 15.0
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(1.0, LONGEST_S),
+    type=Seconds(1.0, LONGEST_S),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -13,6 +13,7 @@ import click
 
 from registrator import config
 from registrator.cli import session
+from registrator.cli.numbers import Seconds
 from registrator.errors import HecdError, MissingProgram
 from registrator.lab import build, faults, images, programs, wires
 from registrator.lab.namespace import Namespace
@@ -36,10 +37,12 @@ def lab() -> None:
 
 
 @lab.command()
-@click.argument("hosts", type=int, default=3)
+@click.argument("hosts", type=click.IntRange(1), default=3)
 @click.option("--edges", type=int, help="How many carry a load balancer: the last ones.  [default: 1, or 2 of 4]")
 @click.option("--etcd", type=int, help="How many carry etcd and control: the first ones.  [default: 1, or 3 of 3]")
-@click.option("--within", type=float, default=build.READY_WITHIN_S, show_default=True, help="Give up after, seconds.")
+@click.option(
+    "--within", type=Seconds(1), default=build.READY_WITHIN_S, show_default=True, help="Give up after, seconds."
+)
 @click.pass_context
 def up(ctx: click.Context, hosts: int, edges: int | None, etcd: int | None, within: float) -> None:
     """Put up a lab of HOSTS hosts, and wait until all its parts have found each other."""
@@ -123,12 +126,17 @@ def freeze(ctx: click.Context, host: str, program: str | None) -> None:
 def cut(ctx: click.Context, host: str, others: str | None) -> None:
     """Pull the network cable of HOST; its programs run on."""
     here = _lab(ctx)
-    faults.cut(here, here.host(host), [here.host(name) for name in (others or "").split(",") if name])
+    from_whom = [here.host(name) for name in others.split(",")] if others is not None else []
+    if any(other.name == host for other in from_whom):
+        raise click.UsageError(f"{host} cannot be cut off from itself: name other hosts, or leave --from away")
+    faults.cut(here, here.host(host), from_whom)
 
 
 @lab.command()
 @click.argument("host")
-@click.option("--kbit", type=click.IntRange(8), default=faults.SLOW_KBIT_PER_S, show_default=True, help="Per second.")
+@click.option(
+    "--kbit", type=click.IntRange(8, 10_000_000), default=faults.SLOW_KBIT_PER_S, show_default=True, help="Per second."
+)
 @click.pass_context
 def slow(ctx: click.Context, host: str, kbit: int) -> None:
     """Let little through the cable of HOST, each way."""

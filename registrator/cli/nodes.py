@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from registrator.cli import session
+from registrator.cli.numbers import Seconds
 from registrator.errors import HecdError, NotFound
 from registrator.model.names import NodeName
 from registrator.orders import follow, give
@@ -21,7 +22,7 @@ LED_WITHIN_S = 30.0
 @click.command()
 @click.argument("node")
 @click.option("-d", "--detach", is_flag=True, help="Do not wait until the node is empty.")
-@click.option("--within", type=float, default=EMPTY_WITHIN_S, show_default=True, help="Wait so long, seconds.")
+@click.option("--within", type=Seconds(0), default=EMPTY_WITHIN_S, show_default=True, help="Wait so long, seconds.")
 @click.pass_context
 def drain(ctx: click.Context, node: str, detach: bool, within: float) -> None:
     """Move everything off NODE, as its services' update_config says, and give it nothing more until `activate`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registrator.cli import session
+from registrator.cli.numbers import Seconds
 from registrator.orders import traffic
 from registrator.orders.traffic import ALL, Line
 from registrator.registry.store import Store
@@ -32,9 +33,7 @@ NOTHING = "no load balancer tells of a service; `hecd status` tells more"
 @click.argument("services", nargs=-1)
 @click.option("--once", is_flag=True, help="Print it once. So it is where standard output is no terminal, too.")
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json; live, one object a line.")
-@click.option(
-    "--every", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Look so often, seconds."
-)
+@click.option("--every", type=Seconds(0.1, 3600), default=1.0, show_default=True, help="Look so often, seconds.")
 @session.output_option
 @click.pass_context
 def top(ctx: click.Context, services: tuple[str, ...], once: bool, as_json: bool, every: float, output: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import select
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registrator.errors import AlreadyRunning, HecdError, MissingProgram, NotFound
@@ -37,30 +38,42 @@ def up(
 ) -> Lab:
     """Put a lab up and wait until all its parts have found each other. On failure nothing is left of it.
 
-    Raises HecdError.
+    Raises HecdError, AlreadyRunning.
     """
     _check(folder, edges)
-    lab = planned(folder, count, edges, etcd, wires.networks(), _link(folder))
-    down(folder)  # what a killed one left
-    folder.mkdir(mode=0o755, parents=True)
-    try:
-        (folder / "lab.json").write_text(written(lab))
-        _build(lab)
-        say(f"{count} hosts are wired up in {lab.network}")
-        _start_keeper(lab)
-        asyncio.run(_ready(lab, within_s))
-    except BaseException as err:
-        words = _last_words(lab)
-        down(folder)
-        if isinstance(err, TimeoutError):
-            raise HecdError(f"the lab is not up after {within_s:g} s", details=words) from err
-        raise
+    folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _alone(folder), contextlib.ExitStack() as choosing:
+        _check(folder, edges)
+        choosing.enter_context(_chooses_a_network())
+        lab = planned(folder, count, edges, etcd, wires.networks(), _link(folder))
+        _take_down(folder)  # what a killed one left
+        folder.mkdir(mode=0o755)
+        try:
+            (folder / "lab.json").write_text(written(lab))
+            _build(lab)
+            choosing.close()
+            say(f"{count} hosts are wired up in {lab.network}")
+            _start_keeper(lab)
+            asyncio.run(_ready(lab, within_s))
+        except BaseException as err:
+            words = _last_words(lab)
+            _take_down(folder)
+            if isinstance(err, TimeoutError):
+                raise HecdError(f"the lab is not up after {within_s:g} s", details=words) from err
+            raise
     return lab
 
 
 def down(folder: Path) -> bool:
     """Take away all that is or was a lab there; whether anything was. Raises HecdError where something does not go, or
-    is no lab's."""
+    is no lab's, and AlreadyRunning."""
+    if not folder.parent.exists():
+        return False
+    with _alone(folder):
+        return _take_down(folder)
+
+
+def _take_down(folder: Path) -> bool:
     _refuse_others(folder)
     lab = _remains(folder)
     if lab is not None:
@@ -77,6 +90,38 @@ def down(folder: Path) -> bool:
     if folder.exists():
         raise HecdError(f"{folder} cannot be removed", hint=f"Who uses it? fuser -vm {folder}")
     return there
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else puts this lab up or takes it away. The lock is on the directory around it: the kernel ends it
+    with its holder, and no file is left."""
+    with _locked(folder.parent, fcntl.LOCK_EX | fcntl.LOCK_NB) as got:
+        if not got:
+            brief = f"another `hecd lab` puts this lab up, or takes it away ({folder})"
+            raise AlreadyRunning(brief, hint="Wait until it has ended, then look: hecd lab status")
+        yield
+
+
+@contextlib.contextmanager
+def _chooses_a_network() -> Iterator[None]:
+    """While no other lab of this machine chooses one, until that one is wired up."""
+    with _locked(Path("/proc/self/ns/net"), fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, kind: int) -> Iterator[bool]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, kind)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
 
 
 def found(folder: Path) -> Lab:

@@ -12,7 +12,7 @@ from registrator.registry.world import World
 
 @dataclass(frozen=True)
 class Entry:
-    """One release. `serves`: it is what instances should be of now. `outcome` is that of the last attempt at it."""
+    """One release. `serves`: it is what requests go to, or will. `outcome` is that of the last attempt at it."""
 
     release: ReleaseNumber
     serves: bool
@@ -29,10 +29,19 @@ class Entry:
 def history(world: World, name: ServiceName) -> list[Entry]:
     """The kept releases of `name`."""
     numbers = sorted((n for s, n in world.releases if s == name), reverse=True)
-    return [_entry(world, name, number) for number in numbers]
+    serves = _serves(world, name)
+    return [_entry(world, name, number, serves) for number in numbers]
 
 
-def _entry(world: World, name: ServiceName, number: ReleaseNumber) -> Entry:
+def _serves(world: World, name: ServiceName) -> ReleaseNumber | None:
+    """The release that is wanted; while nothing of it has ever served, the one beside it that does."""
+    if (rollout := world.rollouts.get(name)) is None:
+        return None
+    ready = {i.release for i in world.of_service(name) if i.serving}
+    return rollout.target if rollout.target in {*rollout.proven, *ready} or not ready else max(ready)
+
+
+def _entry(world: World, name: ServiceName, number: ReleaseNumber, serves: ReleaseNumber | None) -> Entry:
     release = world.releases[name, number]
     rollout = world.rollouts.get(name)
     outcome = world.history.get((name, number))
@@ -43,8 +52,8 @@ def _entry(world: World, name: ServiceName, number: ReleaseNumber) -> Entry:
         state = "done"  # it ended before there was a history
     return Entry(
         number,
-        rollout is not None and rollout.target == number,
-        rollout is not None and rollout.target != number and number in rollout.proven,
+        number == serves,
+        number != serves and rollout is not None and number in rollout.proven,
         state,
         reason,
         release.settings.image,

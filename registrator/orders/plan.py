@@ -85,7 +85,7 @@ def _change(spec: ServiceSpec, world: World, digest: str, now: float, who: str) 
     if release is not None:
         writes += [schema.put(release), *_forgotten(spec.name, world)]
     reloads = before is None or _structure(before) != _structure(service)
-    places = () if same else tuple(_places(service, spec.hooks, world))
+    places = tuple(_unplaced(service, world) if same else _places(service, spec.hooks, world))
     guards = (_guard(service, before, world),)
     return Change(spec.name, kind, number, reasons, reloads, places, tuple(writes), guards, service, release)
 
@@ -108,6 +108,22 @@ def _places(service: Service, hooks: Hooks, world: World) -> Iterator[str]:
             break
         found.setdefault(place.node, []).append(place.reason)
     yield from (f"{len(reasons)} on {name}: {reasons[0]}" for name, reasons in sorted(found.items()))
+
+
+def _unplaced(service: Service, world: World) -> Iterator[str]:
+    """What finds no place when only the wishes of a release that runs change: its steps tell the rest."""
+    board = Board(
+        world.nodes, world.assignments.values(), (), {**world.services, service.service: service}, world.availability
+    )
+    there = [a for a in world.assigned(service.service) if not a.drain]
+    leaving = board.leaving(service, there)
+    missing = board.wanted(service, there) - len(there) + len(leaving)
+    for n in range(missing):
+        place = board.place(service, service.release)
+        if isinstance(place, NoPlace):
+            stay = f"; {len(leaving)} stay where they are until there is one" if leaving else ""
+            yield f"{missing - n} can't be placed: {place.reason}{stay}"
+            return
 
 
 def _two_sets(service: Service, world: World) -> bool:

@@ -37,8 +37,9 @@ class _Misfit(Exception):
 
 
 def encode(record: Any) -> bytes:
-    """`record` (a dataclass) as compact UTF-8 JSON in the order of its fields."""
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False, default=_members).encode()
+    """`record` (a dataclass) as compact UTF-8 JSON in the order of its fields. Raises ValueError for NaN and infinity,
+    which no other reader of JSON takes."""
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_members).encode()
 
 
 def decode(record: type[R], value: bytes) -> R:

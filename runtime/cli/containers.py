@@ -9,11 +9,12 @@ from dataclasses import asdict
 import click
 
 from runtime.cli import session
+from runtime.cli.numbers import Finite
 from runtime.model import Container, State
 
 names = click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=session.complete_names)
 _patience = click.option(
-    "-t", "--time", "grace_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Patience, in s."
+    "-t", "--time", "grace_s", type=Finite(), default=10.0, show_default=True, help="Patience, in s."
 )
 
 

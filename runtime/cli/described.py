@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from runtime.cli.numbers import Finite
 from runtime.model import ContainerSpec, Device, Limits, LogLimits, MemoryFile, Mount, PublishedPort, Restart, Ulimit
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,7 +37,7 @@ _OPTIONS = (
     click.option("--entrypoint", metavar="COMMAND", help="Instead of the image's; '' for none."),
     click.option("--hostname", default="", help="Its host name."),
     click.option("-m", "--memory", metavar="SIZE", help="At most so much memory, as 64m."),
-    click.option("--cpus", type=click.FloatRange(0), default=0.0, help="At most so many processors."),
+    click.option("--cpus", type=Finite(), default=0.0, help="At most so many processors."),
     click.option("--pids", type=click.IntRange(0), default=0, help="At most so many processes."),
     click.option("--read-only", is_flag=True, help="Its root file system cannot be written."),
     click.option("--stop-signal", default="", metavar="SIGNAL", help="What `stop` sends."),

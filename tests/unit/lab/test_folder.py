@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from registrator.cli import hecd
-from registrator.errors import HecdError, NotFound
+from registrator.errors import AlreadyRunning, HecdError, NotFound
 from registrator.lab import build
 from registrator.lab.plan import planned, settings_text, written
 
@@ -50,6 +52,19 @@ def test_a_shell_that_speaks_to_a_lab_means_that_one(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HECD_CONFIG", str(tmp_path / "etc" / "desk" / "hecd.toml"))
     missing = CliRunner().invoke(hecd, ["lab", "env"]).exception
     assert isinstance(missing, NotFound) and str(tmp_path / "usual") in missing.brief
+
+
+def test_while_one_command_is_at_a_lab_no_other_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither makes a second one, nor takes the first one away below it."""
+    lab_in(tmp_path, monkeypatch)
+    around = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(around, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning, match="another `hecd lab` puts this lab up"):
+            build.down(tmp_path / "lab")
+        assert (tmp_path / "lab" / "lab.json").exists()
+    finally:
+        os.close(around)
 
 
 def test_what_is_no_lab_is_not_taken_away(tmp_path: Path) -> None:

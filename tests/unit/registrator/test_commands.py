@@ -67,6 +67,27 @@ def test_two_numbers_for_one_service_are_none(typed: Typed) -> None:
     assert typed.world.services[WEB].replicas == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("pause web --for nan", "'nan' is no number of seconds"),
+        ("drain n1 --within nan", "'nan' is no number of seconds"),
+        ("drain n1 --within inf", "'inf' is no number of seconds"),
+        ("drain n1 --within -5", "-5.0 is not in the range x>=0"),
+        ("top --every nan", "'nan' is no number of seconds"),
+        ("lab up --within nan", "'nan' is no number of seconds"),
+        ("lab up 0", "0 is not in the range x>=1"),
+        ("lab slow h1 --kbit 99999999999999999", "is not in the range 8<=x<=10000000"),
+        (f"scale web={'9' * 5000}", "is not SERVICE=REPLICAS"),
+    ],
+)
+def test_a_number_that_is_none_is_wrong_usage_and_orders_nothing(typed: Typed, words: str, told: str) -> None:
+    before = typed.world.revision
+    done = typed.hecd(*words.split())
+    assert done.exit_code == 2 and told in done.output
+    assert typed.world.revision == before
+
+
 @pytest.mark.parametrize("command", ["ps", "events", "audit", "history", "lock"])
 def test_a_name_of_nothing_is_an_error_with_what_there_is(typed: Typed, command: str) -> None:
     done = typed.hecd(command, "webb", *(["-m", "x"] if command == "lock" else []))

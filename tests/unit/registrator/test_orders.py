@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from registrator.model.lock import Lock
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node
 from registrator.model.outcome import Outcome
+from registrator.model.placement import Placement
 from registrator.model.release import Settings
 from registrator.model.rollout import Rollout
 from registrator.model.service import Project, ServiceSpec
@@ -146,6 +148,19 @@ async def test_what_a_change_means(
     assert (change.kind, change.release, change.reloads) == (kind, release, reloads)
     assert reason in " ".join(change.reasons)
     assert "hush" not in " ".join(change.reasons)
+
+
+async def test_a_plan_says_what_a_change_of_placement_leaves_without_a_place() -> None:
+    desk, n1 = Desk(), NodeName("n1")
+    await desk.deploy(spec())
+    orders = [Assignment(InstanceName(f"web.{n}"), WEB, ReleaseNumber(1), n1) for n in (1, 2)]
+    await desk.store.commit([schema.put(Node(n1)), *map(schema.put, orders)])
+    nowhere = replace(spec(), placement=Placement(constraints=("node.labels.disk==ssd",)))
+    (change,) = desk.plan(nowhere)
+    told = "2 can't be placed: n1: not node.labels.disk==ssd; 2 stay where they are until there is one"
+    assert (change.kind, change.places) == ("update", (told,))
+    (change,) = desk.plan(spec(replicas=3))
+    assert (change.kind, change.places) == ("update", ())
 
 
 @pytest.mark.parametrize(
@@ -298,6 +313,17 @@ async def test_the_history_is_newest_first_with_what_became_of_each() -> None:
     assert [e.serves for e in found[:2]] == [True, False]
     assert [e.served for e in found[:3]] == [False, True, False]
     assert (found[2].reason, found[2].ended_at, found[0].digest, found[0].by) == ("exit code 3", 2.0, "sha256:11", "me")
+
+
+async def test_a_release_that_never_served_is_not_said_to_serve_while_another_does() -> None:
+    desk = Desk()
+    for n in range(2):
+        await desk.deploy(spec(), digest=f"sha256:{n}")
+    await desk.ended("paused", 2, proven=(1,))
+    assert [e.serves for e in history(desk.world(), WEB)] == [True, False], "nothing runs: what is wanted"
+    old = Instance(InstanceName("web.1"), WEB, ReleaseNumber(1), NodeName("n1"), {}, "running", "healthy")
+    await desk.store.commit([schema.put(old)])
+    assert [e.serves for e in history(desk.world(), WEB)] == [False, True]
 
 
 async def test_what_is_forgotten_takes_its_history_along() -> None:

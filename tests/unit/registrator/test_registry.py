@@ -109,6 +109,12 @@ def test_a_label_can_not_break_a_line_of_configuration(text: str) -> None:
     assert not is_label(text) or (text.isascii() and text.replace("-", "").isalnum())
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_other_readers_of_json_refuse_is_not_written(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(Ledger(number, "ann"))
+
+
 async def test_a_broken_record_is_named_and_the_rest_is_read() -> None:
     store = FakeStore()
     await store.commit([schema.put(Node(N1)), Put("/hecd/nodes/n2", b"{"), Put("/hecd/nodes/n3", encode(Node(N1)))])
