@@ -13,6 +13,7 @@ import click
 
 from registrator.cli import session
 from registrator.cli.numbers import Seconds
+from registrator.cli.screen import columns_for, lines_for
 from registrator.orders import traffic
 from registrator.orders.traffic import ALL, Line
 from registrator.registry.store import Store
@@ -85,7 +86,8 @@ async def _draw(store: Store, services: tuple[str, ...], every_s: float) -> None
         while True:
             seen_at = time.time() if store.connected else seen_at
             world = reader.read(store.snapshot())
-            screen.update(_table(world, services, "" if store.connected else _since(seen_at)), refresh=True)
+            away = "" if store.connected else _since(seen_at)
+            screen.update(_table(world, services, away, screen.console.width, screen.console.height), refresh=True)
             await asyncio.sleep(every_s)
 
 
@@ -94,19 +96,27 @@ def _since(seen_at: float) -> str:
     return f"etcd does not answer: these are the figures of {at}"
 
 
-def _table(world: World, services: tuple[str, ...], away: str) -> RenderableType:
+def _table(world: World, services: tuple[str, ...], away: str, width: int, height: int) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column.upper(), justify="left" if column in _TEXTS else "right", no_wrap=True)
     found = traffic.lines(world, services)
-    for line in found:
-        table.add_row(*map(Text, _cells(line)), style=_style(line))
     notes = [*([away] if away else []), *traffic.troubles(world), *([] if found else [NOTHING])]
-    return Group(table, *(Text(f"! {note}", style="yellow") for note in notes))
+    columns = columns_for(width, COLUMNS, [_cells(line) for line in found])
+    if COLUMNS.index("edge") not in columns:
+        found = [line for line in found if line.edge == ALL] or found
+    shown = lines_for(height - 2 - len(notes), found)
+    if left := len(found) - len(shown):
+        notes.append(f"{left} more: `hecd top SERVICE`, or a larger window")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (COLUMNS[n] for n in columns):
+        table.add_column(column.upper(), justify="left" if column in _TEXTS else "right", no_wrap=True)
+    for line in shown:
+        cells = _cells(line)
+        table.add_row(*(Text(cells[n]) for n in columns), style=_style(line))
+    told = (Text(f"! {note}", style="yellow", no_wrap=True, overflow="ellipsis") for note in notes)
+    return Group(table, *told)
 
 
 def _style(line: Line) -> str:
