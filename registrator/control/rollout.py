@@ -139,7 +139,9 @@ def _judge(view: ServiceView, rollout: Rollout, now: float, why: str, since: flo
     rollout = replace(rollout, failures=max(rollout.failures, len(failed)))
     stuck_for_s = now - max(canary.stuck_since(view, rollout), since)
     if rollout.state == "rolling-back" and stuck_for_s > update.deadline_s:
-        reason = f"{rollout.reason}; and going back made no progress for {update.deadline_s:g} s"
+        cause = next((why for _, why in sorted(view.leaving.items())), "") or _edge_trouble(view)
+        stuck_words = f"{rollout.reason}; and going back made no progress for {update.deadline_s:g} s"
+        reason = ": ".join(filter(None, (stuck_words, cause)))
         return replace(rollout, state="paused", reason=reason, ended_at=now), reason
     if rollout.state == "rolling-back" or update.failure_action == "continue":
         return rollout, why

@@ -16,6 +16,7 @@ from registrator.model.instance import Assignment, Instance
 from registrator.model.names import InstanceName, NodeName, ReleaseNumber, ServiceName
 from registrator.model.node import Edge, Node, ServerReport
 from registrator.model.outcome import Outcome
+from registrator.model.placement import Placement
 from registrator.model.release import Release, Settings
 from registrator.model.rollout import ENDED, Rollout
 from registrator.model.service import Port, Service, Traffic, Update
@@ -65,9 +66,9 @@ class Stage:
         )
 
     def decide(self, lost: frozenset[NodeName] = frozenset()) -> list[object]:
-        world = self.world()
-        view = ServiceView.of(world, self.service, lost)
-        return list(rollout.decide(view, Board(self.nodes, self.assignments.values(), lost), self.now))
+        board = Board(self.nodes, self.assignments.values(), lost)
+        leaving = board.leaving(self.service, self.assignments.values())
+        return list(rollout.decide(ServiceView.of(self.world(), self.service, lost, leaving), board, self.now))
 
     def step(self) -> list[object]:
         actions = self.decide()
@@ -553,6 +554,18 @@ def test_what_had_failed_is_replaced_when_it_is_to_be_tried_once_more() -> None:
     stage.play("done")
     assert failed and not failed & set(stage.assignments)
     assert stage.serving() == 2
+
+
+def test_going_back_that_finds_no_place_says_what_is_in_its_way() -> None:
+    """Where instances may be is the service's, and does not go back with the release."""
+    stage = Stage(1, deadline_s=30.0)
+    stage.play("done")
+    stage.service = replace(stage.service, placement=Placement(constraints=("node.labels.disk==ssd",)))
+    stage.want(2)
+    stage.play("paused")
+    assert stage.rollout is not None
+    assert "and going back made no progress for 30 s: n1: not node.labels.disk==ssd" in stage.rollout.reason
+    assert stage.serving() == 1, "what serves stays"
 
 
 def test_going_back_ends_by_its_deadline_too() -> None:
