@@ -40,6 +40,7 @@ class RedisStore:
         while True:
             try:
                 async for _ in self._bell(keys):
+                    _end_if_told()
                     values = await self._values(keys)
                     if values != known:
                         revision += 1
@@ -106,6 +107,13 @@ class RedisStore:
 
     def _path(self, own: str) -> str:
         return ("" if own.startswith("/") else "/") + own.replace(self._separator, "/")
+
+
+def _end_if_told() -> None:
+    """Raises CancelledError in a task that was cancelled and goes on: redis-py (8.1) has eaten it, now and then."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _escaped(text: str) -> str:

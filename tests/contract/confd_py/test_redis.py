@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,27 @@ async def test_changes_come_through_whatever_happens(tmp_path: Path, harm: str) 
             await task
         await store.close()
         server.kill()
+
+
+async def test_an_end_that_the_library_swallows_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RedisStore(["127.0.0.1:1"])
+
+    async def bell(_: object) -> AsyncIterator[None]:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            yield
+
+    async def nothing(_: object) -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr(store, "_bell", bell)
+    monkeypatch.setattr(store, "_values", nothing)
+    task = asyncio.create_task(store.follow(("/app",), lambda _: None))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
 
 
 async def test_a_password_is_used_and_a_wrong_one_is_named(tmp_path: Path) -> None:
