@@ -119,10 +119,12 @@ def test_cut_short_it_leaves_nothing(small: LabHere) -> None:
         assert "wired up" in process.stderr.readline()
         marks = Marks(small)
         marks.note()
-        again, away = small.lab("up", "3"), small.lab("down")  # while it is being put up, no other command is at it
+        process.send_signal(signal.SIGSTOP)  # somewhere in the middle; no other command is at the lab meanwhile
+        again, away = small.lab("up", "3"), small.lab("down")
         assert again.code == 1 and ("a lab is up already" in again.err or "another `hecd lab`" in again.err)
         assert away.code == 1 and "another `hecd lab` puts this lab up" in away.err
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         process.wait(90)
         process.stderr.close()
         if number == signal.SIGKILL:
