@@ -38,6 +38,7 @@ class RedisStore:
         known: dict[str, str] | None = None
         revision = 0
         while True:
+            _end_if_told()
             try:
                 async for _ in self._bell(keys):
                     _end_if_told()

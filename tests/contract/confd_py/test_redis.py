@@ -91,13 +91,16 @@ async def test_changes_come_through_whatever_happens(tmp_path: Path, harm: str) 
         server.kill()
 
 
-async def test_an_end_that_the_library_swallows_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("away", [False, True])
+async def test_an_end_that_the_library_swallows_is_an_end(monkeypatch: pytest.MonkeyPatch, away: bool) -> None:
     store = RedisStore(["127.0.0.1:1"])
 
     async def bell(_: object) -> AsyncIterator[None]:
         while True:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60)
+            if away:
+                raise StoreUnavailable("it is gone")
             yield
 
     async def nothing(_: object) -> dict[str, str]:
