@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 
+_AGAIN_S = 0.02
+_interruptible = False  # between an interruption and the end of its timer there may be another one
 _begun: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
@@ -24,11 +26,15 @@ def in_time(limit_s: float, call: Callable[[], str]) -> str:
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
+    global _interruptible
     _listen()
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    _interruptible = True
+    # Again and again: what is raised in a destructor, or in a callback of a weak reference, is lost there.
+    signal.setitimer(signal.ITIMER_REAL, limit_s, _AGAIN_S)
     try:
         return call()
     finally:
+        _interruptible = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -44,7 +50,8 @@ def hanging() -> bool:
 
 
 def _interrupt(*_: object) -> None:
-    raise Overdue
+    if _interruptible:
+        raise Overdue
 
 
 class Beside:
