@@ -122,6 +122,12 @@ class Config:
         return EtcdAccess(self.etcd or (_local_endpoint(self.endpoint_file),), tls, user)
 
 
+def network_of(root: str) -> tuple[str, str]:
+    """The bridge and the pool of subnets that a root has unless others are named."""
+    number = int(hashlib.sha256(root.encode()).hexdigest()[:8], 16)
+    return f"hecd{number:08x}", f"10.{88 + number % 40}.0.0/16"
+
+
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], hostname: str | None = None) -> Config:
     """The settings in force. `flags` are those given on the command line, by name. Raises HecdError."""
     path = Path(environment.get("HECD_CONFIG", "") or DEFAULT_FILE)
@@ -136,9 +142,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], hostname: str
             except ValueError as err:
                 faults.append(f"{field.name}: {err}")
     if settings.get("root"):
-        number = int(hashlib.sha256(settings["root"].encode()).hexdigest()[:8], 16)
-        settings.setdefault("bridge", f"hecd{number:08x}")
-        settings.setdefault("subnet_pool", f"10.{88 + number % 40}.0.0/16")
+        bridge, pool = network_of(settings["root"])
+        settings.setdefault("bridge", bridge)
+        settings.setdefault("subnet_pool", pool)
     settings.setdefault("node", (hostname or socket.gethostname()).split(".")[0].lower())
     if not is_label(settings["node"]):
         faults.append(f"node: {settings['node']!r} is not a DNS label; set --node or HECD_NODE")

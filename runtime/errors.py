@@ -249,6 +249,18 @@ class PortTaken(RuntimeFault):
         super().__init__(f"port {port} is taken already, by {by}", hint="Publish another port, or stop what uses it.")
 
 
+class NetworkTaken(RuntimeFault):
+    """Another root of this machine has the bridge, or a link has an address in the subnet: what is sent to one would
+    reach the other."""
+
+    def __init__(self, what: str, by: str) -> None:
+        super().__init__(
+            f"{what} is taken already, by {by}",
+            hint="Take another (HECD_BRIDGE, HECD_SUBNET_POOL; --bridge, --subnet of hecd-runtime), or end what has it "
+            "as docs/operations.md tells: Two roots on one machine.",
+        )
+
+
 class KernelRefused(RuntimeFault):
     """A system call or a netlink or nftables request failed; `brief` says which."""
 

@@ -30,12 +30,13 @@ def remembered(file: Path) -> str | None:
         return None
 
 
-async def claim(store: Store, node: NodeName, pool: str, file: Path) -> str:
-    """This node's subnet, claimed now if it has none. Raises HecdError when the pool is used up."""
+async def claim(store: Store, node: NodeName, pool: str, file: Path, others: Collection[str] = ()) -> str:
+    """This node's subnet, claimed now if it has none; `others` are addresses that must not lie in a new one. Raises
+    HecdError when the pool is used up."""
     claims = Rooms(store, "claims")
     while True:
         world = claims.read()
-        subnet = remembered(file) or _own(world, node) or free(pool, _subnets(world))
+        subnet = remembered(file) or _own(world, node) or free(pool, _subnets(world), others)
         if _own(world, node) == subnet:
             _remember(file, subnet)
             return subnet
@@ -74,12 +75,16 @@ async def keep(store: Store, node: NodeName, subnet: str) -> None:
         await store.changed(snapshot.mark, ("claims",))
 
 
-def free(pool: str, taken: Collection[str]) -> str:
-    """The first subnet of `pool` that nobody has. Raises HecdError."""
+def free(pool: str, taken: Collection[str], others: Collection[str] = ()) -> str:
+    """The first subnet of `pool` that nobody has, without any of the addresses `others` in it. Raises HecdError."""
+    used = {
+        ipaddress.ip_network(f"{address}/{PREFIX_LENGTH}", strict=False) for address in others if ":" not in address
+    }
     for subnet in ipaddress.ip_network(pool).subnets(new_prefix=PREFIX_LENGTH):
-        if str(subnet) not in taken:
+        if str(subnet) not in taken and subnet not in used:
             return str(subnet)
-    raise HecdError(f"every /{PREFIX_LENGTH} of {pool} is claimed", hint="Set a larger subnet_pool on all nodes.")
+    brief = f"every /{PREFIX_LENGTH} of {pool} is claimed, or has an address of this machine in it"
+    raise HecdError(brief, hint="Set a larger subnet_pool on all nodes.")
 
 
 def _subnets(world: World) -> list[str]:

@@ -15,7 +15,7 @@ from registrator.agent.claim import claim, keep, remembered
 from registrator.agent.drivers.answers import AnswerLog
 from registrator.agent.drivers.haproxy import HaproxyBalancer
 from registrator.agent.drivers.probes import Probes
-from registrator.agent.drivers.runtime import NoOverlay, RuntimeEngine, RuntimeTunnel, open_host
+from registrator.agent.drivers.runtime import NoOverlay, RuntimeEngine, RuntimeTunnel, addresses_of_others, open_host
 from registrator.agent.edge import EdgeReporter
 from registrator.agent.loop import Agent
 from registrator.agent.naming import Naming
@@ -104,7 +104,8 @@ async def _subnet(store: EtcdStore, config: Config) -> str:
     if (known := remembered(file)) is not None and not store.connected:
         return known
     await store.ready()
-    return await claim(store, NodeName(config.node), config.subnet_pool, file)
+    others = await asyncio.to_thread(addresses_of_others, config.lib, config.run, config.bridge)
+    return await claim(store, NodeName(config.node), config.subnet_pool, file, others)
 
 
 def _tunnel(config: Config, engine: RuntimeEngine) -> RuntimeTunnel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import time
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registrator.agent import local
-from registrator.config import Config
+from registrator.config import Config, network_of
 from registrator.demo import app
 from registrator.demo.story import Story, at_port
-from registrator.errors import HecdError
+from registrator.errors import AlreadyRunning, HecdError
 from registrator.model.service import Project
 from registrator.registry.etcd import open_store
 from registrator.spec import load_project
@@ -24,8 +25,7 @@ from registrator.up.supervisor import Supervisor
 
 READY_WITHIN_S = 30.0
 PAUSE_S = 2.0  # between the steps, so that each one's effect on the requests can be told apart
-# Apart from `hecd up`'s own bridge and pool, so that both can run on one machine.
-BRIDGE, POOL = "hecddemo0", "10.86.0.0/16"
+FOLDER, PREFIX = Path("/var/tmp"), "hecd-demo-"  # noqa: S108 - a name of its own is made below it
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ class Demo:
 
     def run(self, tell: Callable[[Story], object]) -> Story:
         """Run the whole, whatever happens clean up after it, and give the story with its report to `tell`."""
-        root = Path(tempfile.mkdtemp(prefix="hecd-demo-", dir="/var/tmp"))
-        config = Config(node="demo", root=str(root), bridge=BRIDGE, subnet_pool=POOL, lease_ttl=5)
+        _remove_killed()
+        root = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FOLDER))
+        config = _config(root)
         lines: deque[str] = deque(maxlen=60)
         try:
             with machine.running(config, lambda program, line: lines.append(f"{program:9}| {line}")) as (config, sup):
@@ -77,8 +78,10 @@ class Demo:
             self.say(f"etcd, HAProxy, confd-py, control loop and agent are up ({time.monotonic() - begun:.1f} s)")
             return await self._tell(config)
         finally:
-            self.say("stopping everything")
-            await supervisor.stop()
+            try:
+                self.say("stopping everything")  # which fails where nobody reads it any more
+            finally:
+                await supervisor.stop()
 
     async def _tell(self, config: Config) -> Story:
         port = machine.any_port()
@@ -111,3 +114,20 @@ class Demo:
         folder = machine.data_dir("examples") / "web"
         words = {"RELEASE": str(2 - release % 2), "GREETING": f"release {release}"}
         return at_port(load_project(folder / "compose.yaml", words, folder), port)
+
+
+def _config(root: Path) -> Config:
+    bridge, pool = network_of(str(root))
+    return Config(node="demo", root=str(root), bridge=bridge, subnet_pool=pool, lease_ttl=5)
+
+
+def _remove_killed() -> None:
+    """What demos left that had no time to clean up."""
+    for root in FOLDER.glob(f"{PREFIX}*"):
+        config = _config(root)
+        if not config.lib.exists():  # it may just begin
+            continue
+        with contextlib.suppress(AlreadyRunning), machine.lock(config):
+            with local.opened(config) as here:
+                here.remove_all()
+            shutil.rmtree(root, ignore_errors=True)

@@ -7,25 +7,68 @@ where it was opened, and belongs to one thread: each call opens its own.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import KernelRefused, NetlinkRefused
+from runtime.errors import KernelRefused, NetlinkRefused, NetworkTaken
 from runtime.linux import CLONE_NEWNET, MS_BIND, in_thread, largest_group, mount, setns, unmount, unshare
 from runtime.networks.topology import GROUP, LARGEST_GROUP, SYSCTLS, Bridge
 from runtime.userns import standing
 
 ABSENT = (2, 19)  # ENOENT, ENODEV
 _EXISTS = 17
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+_ALIAS_CHARACTERS = 120  # 255 bytes in UTF-8, where all are of two
 NODAD = 0x02  # nobody else can have the address: it is of use at once
 
 
-def ensure_bridge(bridge: Bridge, owner: str) -> bool:
+def check_free(bridge: Bridge, owner: str) -> None:
+    """Nobody but `owner` has this bridge, or an address in its subnets. Raises NetworkTaken, KernelRefused."""
+    with netlink(f"look who has {bridge.name}") as ip:
+        with contextlib.suppress(OSError):
+            by, _, place = _alias(ip, socket.if_nametoindex(bridge.name)).partition(" ")
+            if by not in ("", owner):
+                raise NetworkTaken(f"the bridge {bridge.name}", f"another root ({place or by})")
+    others = addresses_of_others(bridge.name, owner)
+    for subnet in (bridge.subnet, bridge.subnet6):
+        for address, name in others:
+            if subnet and address.ip in ipaddress.ip_network(subnet):
+                raise NetworkTaken(subnet, f"{name}, which has {address}")
+
+
+def addresses_of_others(bridge: str, owner: str) -> list[tuple[Interface, str]]:
+    """What addresses this machine has on which links, but on `bridge` and the tunnel ends of `owner`. Raises
+    KernelRefused."""
+    with netlink("look at this machine's addresses") as ip:
+        found = [
+            (
+                ipaddress.ip_interface(f"{there.get('local') or there.get('address')}/{there['prefixlen']}"),
+                there["index"],
+            )
+            for there in ip.get_addr()
+        ]
+        names = {index: name for index, name in socket.if_nameindex() if name != bridge}
+        mine = {index for _, index in found if index in names and _alias(ip, index).split()[:1] == [owner]}
+    return [(address, names[index]) for address, index in found if index in names.keys() - mine]
+
+
+def _alias(ip: Any, index: int) -> str:
+    """ "" where it has none, or is gone."""
+    try:
+        return str(ip.get_links(index)[0].get("ifalias") or "")
+    except Exception as err:
+        if getattr(err, "code", None) not in ABSENT:
+            raise
+        return ""
+
+
+def ensure_bridge(bridge: Bridge, owner: str, place: Path) -> bool:
     """Make the bridge, or bring what is there to its address and up; whether it had another MTU. Whoever comes first
-    owns it: see `drop_bridge`. Raises KernelRefused."""
+    owns it, and says where to find him: see `check_free` and `drop_bridge`. Raises KernelRefused."""
     with netlink(f"make the bridge {bridge.name}") as ip:
         # The fixed MAC matters: else the bridge takes a port's, which changes as containers come and go, and neighbours
         # send to the old one for seconds.
@@ -49,7 +92,7 @@ def ensure_bridge(bridge: Bridge, owner: str) -> bool:
             # Deprecated from the first: nobody speaks as this one unless the rules say so.
             ip.addr("replace", index=index, address=bridge.loop6, prefixlen=128, flags=NODAD, preferred=0)
         if not link.get("ifalias"):
-            ip.link("set", index=index, ifalias=owner)
+            ip.link("set", index=index, ifalias=f"{owner} {place}"[:_ALIAS_CHARACTERS])
     set_value("net/ipv4/ip_forward", "1")
     set_value(f"net/ipv4/conf/{bridge.name}/route_localnet", "1")  # 127.0.0.1:port of the host leads to a container
     if bridge.address6:
@@ -65,7 +108,7 @@ def drop_bridge(name: str, owner: str) -> None:
         return
     with netlink(f"delete the bridge {name}") as ip:
         try:
-            if (ip.get_links(index)[0].get("ifalias") or owner) == owner:
+            if _alias(ip, index).split()[:1] in ([], [owner]):
                 ip.link("del", index=index)
         except Exception as err:
             if getattr(err, "code", None) not in ABSENT:

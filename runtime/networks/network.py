@@ -190,8 +190,9 @@ class Network:
         """Once in each process all is made sure of, as somebody may have flushed it; later a look is enough."""
         bridge = replace(self.bridge, mtu=joined.mtu if joined else self._way_out_mtu())
         if self._checked != bridge or not self._exists:
+            kernel.check_free(bridge, self._table)
             self._nft.run(rules.base(self._table, bridge, joined.overlay.network if joined else ""))
-            if kernel.ensure_bridge(bridge, self._table) and not joined:  # `join` does it, and says so
+            if kernel.ensure_bridge(bridge, self._table, self._paths.lib) and not joined:  # `join` does it, and says so
                 cables.fit(bridge, self._paths.netns.iterdir())
             self._checked = bridge
         return bridge

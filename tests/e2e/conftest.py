@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,10 +20,12 @@ from registrator.demo import app
 from registrator.up.machine import data_dir
 from tests.fakes.load import Load
 from tests.fakes.ports import free_port
+from tests.fakes.roots import end_killed, new_root
 
 HECD = str(Path(sys.executable).with_name("hecd"))
 AWAY = 3  # the exit code where etcd does not answer
 PATIENCE_S = 10
+PREFIX = "hecd-e2e-"
 
 
 @dataclass
@@ -45,7 +45,6 @@ class Machine:
     """One root directory with everything in it. `hecd` types a command."""
 
     root: Path
-    bridge: str
     environment: dict[str, str]
     port: int = field(default_factory=free_port)  # bound only when something is deployed
     _up: subprocess.Popen[bytes] | None = None
@@ -217,31 +216,27 @@ def machine(images: list[Path]) -> Iterator[Machine]:
         yield made
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_machines_of_before() -> None:
+    end_killed(PREFIX, lambda root: Machine(root, {**os.environ, "HECD_ROOT": str(root)}).hecd("down"))
+
+
 @contextlib.contextmanager
 def made_machine(images: list[Path], *, wait: bool = True, **more: str) -> Iterator[Machine]:
     """Up (or, without `wait`, about to be) with these images; `more` are settings."""
-    root = Path(tempfile.mkdtemp(prefix="hecd-e2e-", dir="/var/tmp"))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    bridge = f"hecde2e{worker}"
-    settings = {
-        "HECD_ROOT": str(root),
-        "HECD_NODE": "one",
-        "HECD_BRIDGE": bridge,
-        "HECD_SUBNET_POOL": f"10.{101 + worker}.0.0/16",
-    }
-    environment = {**os.environ, **settings, "HECD_LEASE_TTL": "5", **more}
-    made = Machine(root, bridge, environment)
-    try:
-        if wait:
-            made.start()
-        else:
-            made.begin()
-        for layout in images:
-            done = made.hecd("image", "load", str(layout))
-            assert done.code == 0, done.err
-        yield made
-    finally:
+    with new_root(PREFIX) as root:
+        # A root's pool follows from its name; two that are made at once would have the same one now and then.
+        settings = {"HECD_ROOT": str(root), "HECD_NODE": "one", "HECD_SUBNET_POOL": f"10.{131 + worker}.0.0/16"}
+        made = Machine(root, {**os.environ, **settings, "HECD_LEASE_TTL": "5", **more})
         try:
-            made.clean()
+            if wait:
+                made.start()
+            else:
+                made.begin()
+            for layout in images:
+                done = made.hecd("image", "load", str(layout))
+                assert done.code == 0, done.err
+            yield made
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            made.clean()

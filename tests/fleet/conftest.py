@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +25,10 @@ from registrator.model.rollout import ENDED, Rollout
 from registrator.registry.etcd import open_store
 from registrator.registry.world import Reader, World
 from tests.fakes.load import Load
+from tests.fakes.roots import end_killed, new_root
 
 WEB = ServiceName("web")
+PREFIX = "hecd-fleet-"
 HECD = str(Path(sys.executable).with_name("hecd"))
 
 
@@ -100,15 +100,17 @@ class LabHere:
 @contextlib.contextmanager
 def rooted() -> Iterator[LabHere]:
     """A root for a lab; whatever was put up there is taken down."""
-    root = Path(tempfile.mkdtemp(prefix="hecd-fleet-", dir="/var/tmp"))
-    here = LabHere(root)
-    try:
-        yield here
-    finally:
+    with new_root(PREFIX) as root:
+        here = LabHere(root)
         try:
-            here.down()
+            yield here
         finally:
-            shutil.rmtree(root, ignore_errors=True)
+            here.down()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_labs_of_before() -> None:
+    end_killed(PREFIX, lambda root: LabHere(root).down())
 
 
 @pytest.fixture

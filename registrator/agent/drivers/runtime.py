@@ -33,7 +33,7 @@ from runtime.model import (
     State,
     Ulimit,
 )
-from runtime.networks import overlay
+from runtime.networks import kernel, overlay, rules
 
 # Wishes that have the same name and form in both.
 ALIKE = (
@@ -221,6 +221,13 @@ def open_host(lib: Path, run: Path, subnet: str, bridge: str, engine: str = "", 
     while Docker or Podman does not answer."""
     with _mapped():
         return Host.open(lib / "runtime", run / "runtime", subnet, bridge, engine=engine, socket=socket)
+
+
+def addresses_of_others(lib: Path, run: Path, bridge: str) -> list[str]:
+    """What addresses this machine has, but those of this host's own network. Raises EngineFault."""
+    with _mapped():
+        others = kernel.addresses_of_others(bridge, rules.TABLES + HostPaths(lib / "runtime", run / "runtime").id)
+        return [str(address.ip) for address, _ in others]
 
 
 def _is_there(host: Host, name: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import PortTaken
+from runtime.errors import NetworkTaken, PortTaken
 from runtime.host import Host
 from runtime.linux import in_thread, setns
 from runtime.model import PublishedPort
@@ -295,6 +296,28 @@ def test_two_roots_side_by_side(runtime_host: Host, root: Root, layout: Path, tm
         second.close()
     becomes(lambda: traces(other) == [])
     assert "hello" in answers(here.address)
+
+
+def test_a_root_refuses_a_bridge_and_addresses_that_others_have(
+    runtime_host: Host, root: Root, layout: Path, tmp_path: Path
+) -> None:
+    run(runtime_host, "web")
+    beside = replace(root, lib=tmp_path / "two/lib", run=tmp_path / "two/run")
+    cases = [
+        (replace(beside, subnet=free_subnet()), [f"the bridge {root.bridge}", str(root.lib)]),
+        (replace(beside, bridge=f"{root.bridge}b"), [root.subnet, root.bridge]),
+    ]
+    for other, words in cases:
+        second = other.open()
+        second.images.load(layout)
+        with pytest.raises(NetworkTaken) as caught:
+            run(second, "web")
+        assert all(word in caught.value.brief for word in words), caught.value.brief
+        second.containers.remove("web")
+        second.close()
+        assert other.id not in Nft().run("list tables")
+        shutil.rmtree(tmp_path / "two")
+    assert "hello" in answers(runtime_host.containers.inspect("web").address)
 
 
 def test_a_root_remembers_its_network(runtime_host: Host, root: Root) -> None:

@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from registrator.agent import claim, peers
 from registrator.agent.overlay import Overlay
 from registrator.agent.peers import Peer
+from registrator.errors import HecdError
 from registrator.model.claim import Claim
 from registrator.model.names import NodeName
 from registrator.model.node import Node, Vtep
@@ -133,6 +136,16 @@ async def test_what_the_kernel_refused_is_tried_again(tmp_path: Path) -> None:
         assert tunnel.told == []
         tunnel.refuse = ""
         await becomes(lambda: tunnel.told == [[]])
+
+
+async def test_a_claim_keeps_away_from_addresses_that_the_machine_has(tmp_path: Path) -> None:
+    store = FakeStore()
+    await store.commit([schema.put(Claim("10.87.1.0/24", N2))])
+    others = ["10.87.0.1", "192.0.2.1", "10.87.2.200", "fd00:87::1"]
+    assert await claim.claim(store, N1, "10.87.0.0/16", tmp_path / "subnet", others) == "10.87.3.0/24"
+    assert await claim.claim(store, N1, "10.87.0.0/16", tmp_path / "subnet", [*others, "10.87.3.1"]) == "10.87.3.0/24"
+    with pytest.raises(HecdError, match="is claimed, or has an address"):
+        await claim.claim(store, NodeName("n3"), "10.87.0.0/24", tmp_path / "other", others)
 
 
 async def test_a_claim_that_vanished_is_made_again_but_not_taken_from_another(tmp_path: Path) -> None:
