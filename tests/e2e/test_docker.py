@@ -15,6 +15,8 @@ from tests.fakes.podman_service import PodmanService
 from tests.integration.announce.dockerd import Dockerd
 from tests.integration.announce.namespace import own_network
 
+pytestmark = pytest.mark.xdist_group("docker")  # one dockerd for all
+
 
 @pytest.fixture(scope="module")
 def dockerd() -> Iterator[Dockerd]:
