@@ -77,9 +77,7 @@ async def keep(store: Store, node: NodeName, subnet: str) -> None:
 
 def free(pool: str, taken: Collection[str], others: Collection[str] = ()) -> str:
     """The first subnet of `pool` that nobody has, without any of the addresses `others` in it. Raises HecdError."""
-    used = {
-        ipaddress.ip_network(f"{address}/{PREFIX_LENGTH}", strict=False) for address in others if ":" not in address
-    }
+    used = {ipaddress.ip_network(f"{address}/{PREFIX_LENGTH}", strict=False) for address in others}
     for subnet in ipaddress.ip_network(pool).subnets(new_prefix=PREFIX_LENGTH):
         if str(subnet) not in taken and subnet not in used:
             return str(subnet)

@@ -161,7 +161,7 @@ def image(ctx: click.Context, what: tuple[str, ...]) -> None:
     """Bring images to all hosts, as the lab's network ends at this machine: from files, else from their registries."""
     here = _lab(ctx)
     for word in what:
-        for name in images.bring(here, Path(word) if Path(word).exists() else word):
+        for name in images.bring(here, Path(word) if word and Path(word).exists() else word):
             click.echo(name)
 
 

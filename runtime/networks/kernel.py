@@ -33,27 +33,30 @@ def check_free(bridge: Bridge, owner: str) -> None:
             by, _, place = _alias(ip, socket.if_nametoindex(bridge.name)).partition(" ")
             if by not in ("", owner):
                 raise NetworkTaken(f"the bridge {bridge.name}", f"another root ({place or by})")
-    others = addresses_of_others(bridge.name, owner)
+    others = addresses_of_others(bridge.name, owner, ipv6=bool(bridge.subnet6))
     for subnet in (bridge.subnet, bridge.subnet6):
         for address, name in others:
             if subnet and address.ip in ipaddress.ip_network(subnet):
                 raise NetworkTaken(subnet, f"{name}, which has {address}")
 
 
-def addresses_of_others(bridge: str, owner: str) -> list[tuple[Interface, str]]:
-    """What addresses this machine has on which links, but on `bridge` and the tunnel ends of `owner`. Raises
-    KernelRefused."""
+def addresses_of_others(bridge: str, owner: str, *, ipv6: bool) -> list[tuple[Interface, str]]:
+    """What addresses this machine has on which links, but on `bridge` and the tunnel ends of `owner`; those of IPv6
+    only where asked for, and none that count on their link alone. Raises KernelRefused."""
     with netlink("look at this machine's addresses") as ip:
-        found = [
-            (
-                ipaddress.ip_interface(f"{there.get('local') or there.get('address')}/{there['prefixlen']}"),
-                there["index"],
-            )
-            for there in ip.get_addr()
-        ]
+        found = list(_addresses(ip, ipv6=ipv6))
         names = {index: name for index, name in socket.if_nameindex() if name != bridge}
         mine = {index for _, index in found if index in names and _alias(ip, index).split()[:1] == [owner]}
     return [(address, names[index]) for address, index in found if index in names.keys() - mine]
+
+
+def _addresses(ip: Any, *, ipv6: bool) -> Iterator[tuple[Interface, int]]:
+    for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
+        for there in ip.get_addr(family=family):
+            own = there.get("local") or there.get("address")  # of a link between two the second is the other end's
+            address = ipaddress.ip_interface(f"{own}/{there['prefixlen']}")
+            if not address.is_link_local:  # each cable has one
+                yield address, there["index"]
 
 
 def _alias(ip: Any, index: int) -> str:

@@ -224,10 +224,10 @@ def open_host(lib: Path, run: Path, subnet: str, bridge: str, engine: str = "", 
 
 
 def addresses_of_others(lib: Path, run: Path, bridge: str) -> list[str]:
-    """What addresses this machine has, but those of this host's own network. Raises EngineFault."""
+    """What IPv4 addresses this machine has, but those of this host's own network. Raises EngineFault."""
+    table = rules.TABLES + HostPaths(lib / "runtime", run / "runtime").id
     with _mapped():
-        others = kernel.addresses_of_others(bridge, rules.TABLES + HostPaths(lib / "runtime", run / "runtime").id)
-        return [str(address.ip) for address, _ in others]
+        return [str(address.ip) for address, _ in kernel.addresses_of_others(bridge, table, ipv6=False)]
 
 
 def _is_there(host: Host, name: str) -> bool:

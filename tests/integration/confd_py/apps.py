@@ -130,12 +130,13 @@ def ask(
 
 @contextmanager
 def apps(ring: Ring, *names: str) -> Iterator[list[App]]:
-    """An app for each instance `service.number`, announced and ended with the block."""
-    made = [App(name) for name in names]
+    """An app for each instance `service.number`, which the load balancer has; ended with the block."""
+    made, revision = [App(name) for name in names], 0
     try:
         for app in made:
             service, _, number = app.name.rpartition(".")
-            ring.instance(int(number), service=service, address=app.address)
+            revision = ring.instance(int(number), service=service, address=app.address)
+        ring.until_applied(revision)  # until then old workers of nginx, too, take requests
         yield made
     finally:
         for app in made:

@@ -141,7 +141,7 @@ async def test_what_the_kernel_refused_is_tried_again(tmp_path: Path) -> None:
 async def test_a_claim_keeps_away_from_addresses_that_the_machine_has(tmp_path: Path) -> None:
     store = FakeStore()
     await store.commit([schema.put(Claim("10.87.1.0/24", N2))])
-    others = ["10.87.0.1", "192.0.2.1", "10.87.2.200", "fd00:87::1"]
+    others = ["10.87.0.1", "192.0.2.1", "10.87.2.200"]
     assert await claim.claim(store, N1, "10.87.0.0/16", tmp_path / "subnet", others) == "10.87.3.0/24"
     assert await claim.claim(store, N1, "10.87.0.0/16", tmp_path / "subnet", [*others, "10.87.3.1"]) == "10.87.3.0/24"
     with pytest.raises(HecdError, match="is claimed, or has an address"):

@@ -335,9 +335,10 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("x-hecd: {x-y: a}", "x-hecd.x-y: is not a key of x-hecd"),
         # shapes
         ("deploy: 4", "deploy: must be a mapping; is 4"),
-        ("deploy: {replicas: -1}", "deploy.replicas: must be a whole number, 0 or more; is -1"),
-        ("deploy: {replicas: 1.5}", "deploy.replicas: must be a whole number, 0 or more; is 1.5"),
-        ("deploy: {replicas: true}", "deploy.replicas: must be a whole number, 0 or more; is True"),
+        ("deploy: {replicas: -1}", "deploy.replicas: must be a whole number, 0 to 999,999,999; is -1"),
+        ("deploy: {replicas: 999999999999}", "whole number, 0 to 999,999,999; is 999999999999"),
+        ("deploy: {replicas: 1.5}", "deploy.replicas: must be a whole number, 0 to 999,999,999; is 1.5"),
+        ("deploy: {replicas: true}", "deploy.replicas: must be a whole number, 0 to 999,999,999; is True"),
         ("deploy: {replicas: 10001}", "deploy.replicas: must be from 0 to 10000; is 10001"),
         ("deploy: {mode: job}", "deploy.mode: must be replicated or global; is 'job'"),
         (
@@ -352,7 +353,7 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("deploy: {placement: {preferences: [{spread: zone}]}}", "spread: must be like node.labels.zone"),
         ("deploy: {update_config: {max_failure_ratio: 2}}", "max_failure_ratio: must be from 0 to 1; is 2"),
         ("deploy: {update_config: {max_failure_ratio: .nan}}", "max_failure_ratio: must be from 0 to 1; is nan"),
-        ("deploy: {resources: {limits: {cpus: .inf}}}", "limits.cpus: must be a number, 0 or more; is inf"),
+        ("deploy: {resources: {limits: {cpus: .inf}}}", "limits.cpus: must be a number, 0 to 999,999,999; is inf"),
         ("deploy: {resources: {limits: {memory: 1x}}}", "limits.memory: must be a size, such as 64m or 1g; is '1x'"),
         ("restart: no", "restart: must be always or unless-stopped"),
         ("read_only: maybe", "read_only: must be true or false; is 'maybe'"),
@@ -411,7 +412,7 @@ def test_a_mode_for_all_ports(one: One) -> None:
         ("ports: [1:1]\nx-hecd: {mode: tcp, balance: uri-hash}", "x-hecd.balance: uri-hash needs mode http"),
         (canary("{weight: 0, for: 1s}"), "x-hecd.canary[0].weight: must be from 1 to 99; is 0"),
         (canary("{weight: 100, for: 1s}"), "x-hecd.canary[0].weight: must be from 1 to 99; is 100"),
-        (canary("{weight: 1.5, for: 1s}"), "x-hecd.canary[0].weight: must be a whole number, 0 or more; is 1.5"),
+        (canary("{weight: 1.5, for: 1s}"), "x-hecd.canary[0].weight: must be a whole number, 0 to 999,999,999; is 1.5"),
         (
             canary("{weight: 5, for: 1s}, {weight: 5, for: 1s}"),
             "[1].weight: must be more than the step before, which has 5",
