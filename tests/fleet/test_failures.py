@@ -140,11 +140,12 @@ def late_after(reports: dict[str, dict[str, Any]], moment: float) -> list[dict[s
 
 
 def _inside(failure: dict[str, Any], victims: set[str], killed_at: float, dead_at: float) -> bool:
-    """Whether the request was in the dead host, or on its way there before anybody could know. Only what cannot be
-    repeated may fail so. It died between `killed_at` and `dead_at`."""
+    """Whether the request was in the dead host, or on its way there before anybody could know. What can be repeated is,
+    and fails only where no answer came at all: the dead one tells nobody that it has it. It died between `killed_at`
+    and `dead_at`."""
     soon = failure["ended_at"] >= killed_at and failure["sent_at"] <= dead_at + RIGHT_WITHIN_S
     named = failure["instance"] in victims or failure["instance"] == ""
-    return bool(soon and named and failure["method"] == "POST")
+    return bool(soon and named and (failure["method"] == "POST" or failure["kind"] == "timeout"))
 
 
 def _over_the_cut(failure: dict[str, Any], cut_at: float) -> bool:
