@@ -310,11 +310,13 @@ def test_a_root_refuses_a_bridge_and_addresses_that_others_have(
     for other, words in cases:
         second = other.open()
         second.images.load(layout)
-        with pytest.raises(NetworkTaken) as caught:
-            run(second, "web")
+        try:
+            with pytest.raises(NetworkTaken) as caught:
+                run(second, "web")
+        finally:
+            second.containers.remove("web")
+            second.close()
         assert all(word in caught.value.brief for word in words), caught.value.brief
-        second.containers.remove("web")
-        second.close()
         assert other.id not in Nft().run("list tables")
         shutil.rmtree(tmp_path / "two")
     assert "hello" in answers(runtime_host.containers.inspect("web").address)
