@@ -30,23 +30,27 @@ def check_free(bridge: Bridge, owner: str) -> None:
     """Nobody but `owner` has this bridge, or an address in its subnets. Raises NetworkTaken, KernelRefused."""
     with netlink(f"look who has {bridge.name}") as ip:
         with contextlib.suppress(OSError):
-            by, _, place = _alias(ip, socket.if_nametoindex(bridge.name)).partition(" ")
+            by, place = _owner(ip, socket.if_nametoindex(bridge.name))
             if by not in ("", owner):
                 raise NetworkTaken(f"the bridge {bridge.name}", f"another root ({place or by})")
-    others = addresses_of_others(bridge.name, owner, ipv6=bool(bridge.subnet6))
-    for subnet in (bridge.subnet, bridge.subnet6):
+        others = _addresses_of_others(ip, bridge.name, owner, ipv6=bool(bridge.subnet6))
+    for subnet in filter(None, (bridge.subnet, bridge.subnet6)):
         for address, name in others:
-            if subnet and address.ip in ipaddress.ip_network(subnet):
+            if address.ip in ipaddress.ip_network(subnet):
                 raise NetworkTaken(subnet, f"{name}, which has {address}")
 
 
-def addresses_of_others(bridge: str, owner: str, *, ipv6: bool) -> list[tuple[Interface, str]]:
-    """What addresses this machine has on which links, but on `bridge` and the tunnel ends of `owner`; those of IPv6
-    only where asked for, and none that count on their link alone. Raises KernelRefused."""
+def addresses_of_others(bridge: str, owner: str) -> list[str]:
+    """What IPv4 addresses this machine has, but on `bridge` and the tunnel ends of `owner`. Raises KernelRefused."""
     with netlink("look at this machine's addresses") as ip:
-        found = list(_addresses(ip, ipv6=ipv6))
-        names = {index: name for index, name in socket.if_nameindex() if name != bridge}
-        mine = {index for _, index in found if index in names and _alias(ip, index).split()[:1] == [owner]}
+        return [str(address.ip) for address, _ in _addresses_of_others(ip, bridge, owner, ipv6=False)]
+
+
+def _addresses_of_others(ip: Any, bridge: str, owner: str, *, ipv6: bool) -> list[tuple[Interface, str]]:
+    """With the names of their links; none that count on their link alone."""
+    found = list(_addresses(ip, ipv6=ipv6))
+    names = {index: name for index, name in socket.if_nameindex() if name != bridge}
+    mine = {index for _, index in found if index in names and _owner(ip, index)[0] == owner}
     return [(address, names[index]) for address, index in found if index in names.keys() - mine]
 
 
@@ -59,14 +63,15 @@ def _addresses(ip: Any, *, ipv6: bool) -> Iterator[tuple[Interface, int]]:
                 yield address, there["index"]
 
 
-def _alias(ip: Any, index: int) -> str:
-    """ "" where it has none, or is gone."""
+def _owner(ip: Any, index: int) -> tuple[str, str]:
+    """Whose link it is, and where he is to be found, as its alias has it; "" each where it has none, or is gone."""
     try:
-        return str(ip.get_links(index)[0].get("ifalias") or "")
+        owner, _, place = str(ip.get_links(index)[0].get("ifalias") or "").partition(" ")
     except Exception as err:
         if getattr(err, "code", None) not in ABSENT:
             raise
-        return ""
+        return "", ""
+    return owner, place
 
 
 def ensure_bridge(bridge: Bridge, owner: str, place: Path) -> bool:
@@ -111,7 +116,7 @@ def drop_bridge(name: str, owner: str) -> None:
         return
     with netlink(f"delete the bridge {name}") as ip:
         try:
-            if _alias(ip, index).split()[:1] in ([], [owner]):
+            if _owner(ip, index)[0] in ("", owner):
                 ip.link("del", index=index)
         except Exception as err:
             if getattr(err, "code", None) not in ABSENT:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,8 @@ def new_root(prefix: str) -> Iterator[Path]:
     """A new directory, removed afterwards; locked while this process lives."""
     root = Path(tempfile.mkdtemp(prefix=prefix, dir=FOLDER))
     try:
-        with _locked(root, os.O_CREAT):
+        with (root / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -28,21 +28,10 @@ def new_root(prefix: str) -> Iterator[Path]:
 def end_killed(prefix: str, end: Callable[[Path], object]) -> None:
     """Call `end` for each directory of `prefix` whose process was killed, and remove it."""
     for root in FOLDER.glob(f"{prefix}*"):
-        with contextlib.suppress(FileNotFoundError), _locked(root) as alone:
-            if alone:
-                end(root)
-                shutil.rmtree(root, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(root: Path, flags: int = 0) -> Iterator[bool]:
-    fd = os.open(root / LOCK, os.O_RDWR | flags)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)
+        with contextlib.suppress(FileNotFoundError), (root / LOCK).open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # it is in use
+            end(root)
+            shutil.rmtree(root, ignore_errors=True)

@@ -227,7 +227,7 @@ def addresses_of_others(lib: Path, run: Path, bridge: str) -> list[str]:
     """What IPv4 addresses this machine has, but those of this host's own network. Raises EngineFault."""
     table = rules.TABLES + HostPaths(lib / "runtime", run / "runtime").id
     with _mapped():
-        return [str(address.ip) for address, _ in kernel.addresses_of_others(bridge, table, ipv6=False)]
+        return kernel.addresses_of_others(bridge, table)
 
 
 def _is_there(host: Host, name: str) -> bool:
